@@ -1,0 +1,168 @@
+import type { Facts, Fault } from './errors.ts'
+
+/**
+ * The text a fault has for its reader: what went wrong in Vault's own words, what was tried, one next step.
+ * @param facts names and places only; see Facts
+ */
+export function explain(fault: Fault, facts: Facts): string {
+  const { what, next }: Line = lines[fault](facts)
+  const sentence = facts.words && !what.includes(facts.words) ? `${what}: ${facts.words}` : what
+  return [sentence, tried(facts), next && `next: ${next}`].filter(Boolean).join('; ')
+}
+
+type Line = { what: string; next?: string }
+
+const lines = {
+  invalid_request: (f) => ({ what: f.reason ?? 'the request is not valid' }),
+  already_exists: (f) => ({
+    what: `the target path is already published with other arguments${f.reason ? ` (${f.reason})` : ''}`,
+    next: 'delete the pod so that kubelet unpublishes the volume, then create it again',
+  }),
+  volume_not_found: (f) => ({ what: f.reason ?? 'no such volume is mounted here' }),
+  shutting_down: () => ({
+    what: 'the plugin is shutting down',
+    next: 'nothing: kubelet tries again when the plugin is back',
+  }),
+  deadline: (f) => ({
+    what: `gave up before kubelet's deadline${f.reason ? ` while ${f.reason}` : ''}`,
+    next: 'check that Vault answers from this node in time; kubelet tries again by itself',
+  }),
+  import_not_found: (f) => ({
+    what: `SecretsStoreImport ${quote(f.importName)} not found in namespace ${quote(f.podNamespace)}; there ${exist(f.known)}`,
+    next: 'create it, or correct volumeAttributes.secretsStoreImport in the pod',
+  }),
+  import_invalid: (f) => ({
+    what: `SecretsStoreImport ${quote(f.importName)} in namespace ${quote(f.podNamespace)} is not valid: ${f.reason ?? 'unknown fault'}`,
+    next: 'correct the named fields of the import',
+  }),
+  imports_unavailable: (f) => ({
+    what: `SecretsStoreImports cannot be read${f.reason ? `: ${f.reason}` : ''}`,
+    next: 'wait; it is tried again by itself, and mounted volumes keep their files',
+  }),
+  policy_refused: (f) => ({
+    what: `this node's settings refuse the import: ${f.reason ?? 'not allowed'}`,
+    next: `change the import, or have the operator set ${f.setting ?? 'the flag that allows it'}`,
+  }),
+  token_missing: (f) => ({
+    what: f.reason ?? 'kubelet passed no service-account token',
+    next: `set spec.tokenRequests (${f.audience ? `audience ${quote(f.audience)}` : 'with the audience that Vault expects'}) and requiresRepublish: true on the CSIDriver object`,
+  }),
+  login_denied: (f) => ({
+    what: `Vault refused the login${f.reason ? ` (${f.reason})` : ''}`,
+    next: `bind them: ${bindCommand(f)}`,
+  }),
+  login_reviewer: () => ({
+    what: 'Vault could not have the service-account token reviewed by Kubernetes',
+    next: "bind the reviewer's service account (token_reviewer_jwt of the auth mount, or Vault's own) to the ClusterRole system:auth-delegator",
+  }),
+  login_audience: (f) => ({
+    what: `the audience of the service-account token does not fit: wanted ${f.wanted ?? 'the audience bound to the role'}, got ${quote(f.got ?? f.audience)}`,
+    next: "make the role's audience, the import's spec.audience and the CSIDriver's tokenRequests agree",
+  }),
+  login_mount: (f) => ({
+    what: `no auth method answers at auth/${f.authMount}`,
+    next: `set spec.authPath of the import (or --vault-auth-path) to a mount that exists, see \`bao auth list\`${f.vaultNamespace ? '' : '; in a Vault namespace set spec.namespace too'}`,
+  }),
+  read_denied: (f) => ({
+    what: `Vault refused to read ${quote(f.path)}`,
+    next: `grant it in a policy of role ${quote(f.role)}: path "${f.path}" { capabilities = ["read"] }`,
+  }),
+  path_not_found: (f) => ({
+    what: `nothing is stored at ${quote(f.path)}`,
+    next: 'write the secret, or correct source.path in the import (missingPolicy: Ignore or optional: true lets it be absent)',
+  }),
+  kv2_path: (f) => ({
+    what: `${quote(f.path)} is a path of a KV version 2 engine without data/`,
+    next: `use path ${quote(f.wanted)}`,
+  }),
+  version_deleted: (f) => ({
+    what: `version ${f.version ?? '?'} of ${quote(f.path)} was ${f.reason ?? 'deleted'}${f.deletedAt ? ` at ${f.deletedAt}` : ''}`,
+    next: 'undelete it (`bao kv undelete`) or write a new version',
+  }),
+  key_missing: (f) => ({
+    what: `${quote(f.path)} has no key ${quote(f.key)}; there ${exist(f.known)}`,
+    next: `correct source.key of file ${quote(f.file)}, or add the key in Vault`,
+  }),
+  tls: (f) => ({
+    what: `TLS to ${f.address} failed${f.reason ? ` (${f.reason})` : ''}, checked against ${f.caSource ?? 'the system CAs'}`,
+    next: 'set spec.caCert of the import or --vault-ca-cert to the CA that signed the certificate (spec.tlsServerName for another name)',
+  }),
+  unreachable: (f) => ({
+    what: `Vault at ${f.address} cannot be reached${f.reason ? ` (${f.reason})` : ''}`,
+    next: 'check address, DNS and network policy from this node; mounted volumes keep their last good files and it is tried again by itself',
+  }),
+  sealed: (f) => ({
+    what: `Vault at ${f.address} is sealed`,
+    next: `unseal it; ${again(f)}`,
+  }),
+  standby: (f) => ({
+    what: `Vault at ${f.address} is a standby that does not forward requests`,
+    next: `use the address of the active node or of a load balancer; ${again(f)}`,
+  }),
+  rate_limited: (f) => ({
+    what: `Vault at ${f.address} asks for fewer requests (429)`,
+    next: `raise Vault's rate limit quota or lower --vault-qps; ${again(f)}`,
+  }),
+  vault_error: (f) => ({
+    what: `Vault at ${f.address} answered ${f.httpStatus ?? 'in an unknown way'}${f.reason ? ` (${f.reason})` : ''}`,
+    next: `see Vault's log; ${again(f)}`,
+  }),
+  decode_failed: (f) => ({
+    what: `the value for file ${quote(f.file)} is not valid ${f.wanted ?? 'in its encoding'}`,
+    next: "correct the value in Vault, or the file's encoding in the import",
+  }),
+  volume_full: (f) => ({
+    what: `the files need ${f.sizeBytes} bytes, the volume holds ${f.limitBytes}${f.reason ? ` (${f.reason})` : ''}`,
+    next: 'import less, or have the operator raise --max-volume-bytes',
+  }),
+  volume_io: (f) => ({
+    what: `the volume's files could not be written${f.reason ? `: ${f.reason}` : ''}`,
+    next: "see the plugin's log on this node; it is tried again by itself",
+  }),
+  mount_failed: (f) => ({
+    what: `the tmpfs could not be mounted or unmounted${f.reason ? `: ${f.reason}` : ''}`,
+    next: 'the plugin needs CAP_SYS_ADMIN and Bidirectional mount propagation of the kubelet directory',
+  }),
+  internal: () => ({
+    what: 'an unforeseen error of the plugin',
+    next: "see the plugin's log on this node and report it",
+  }),
+} satisfies Record<Fault, (facts: Facts) => Line>
+
+function tried(f: Facts): string {
+  const parts = [
+    f.address && `address ${f.address}`,
+    f.vaultNamespace && `Vault namespace ${quote(f.vaultNamespace)}`,
+    f.authMount && `auth mount ${quote(f.authMount)}`,
+    f.role && `role ${quote(f.role)}`,
+    f.podNamespace && f.serviceAccount && `service account ${quote(`${f.podNamespace}/${f.serviceAccount}`)}`,
+    f.audience && `audience ${quote(f.audience)}`,
+    f.path && `path ${quote(f.path)}`,
+  ].filter(Boolean)
+  return parts.length > 0 ? `tried: ${parts.join(', ')}` : ''
+}
+
+function bindCommand(f: Facts): string {
+  const role = `bao write auth/${f.authMount}/role/${f.role}`
+  if (f.method === 'jwt') {
+    return `\`${role} role_type=jwt user_claim=sub bound_subject=system:serviceaccount:${f.podNamespace}:${f.serviceAccount} bound_audiences=${f.audience || 'AUDIENCE'} token_policies=POLICY token_ttl=10m\``
+  }
+  return `\`${role} bound_service_account_names=${f.serviceAccount} bound_service_account_namespaces=${f.podNamespace} token_policies=POLICY token_ttl=10m\``
+}
+
+function again(f: Facts): string {
+  return f.retryAfterMs === undefined
+    ? 'it is tried again by itself'
+    : `it is tried again in ${Math.ceil(f.retryAfterMs / 1000)} s`
+}
+
+function exist(names: readonly string[] | undefined): string {
+  if (!names || names.length === 0) return 'exist none'
+  const shown = names.slice(0, 50)
+  const more = names.length - shown.length
+  return `exist ${shown.map(quote).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}
+
+function quote(text: string | undefined): string {
+  return `"${text ?? ''}"`
+}

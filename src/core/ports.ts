@@ -1,0 +1,204 @@
+import type { FaultError } from './errors.ts'
+import type { ImportSpec, UpdateMode } from './import.ts'
+import type { SecretBytes, SecretText } from './secret.ts'
+
+/** Time. Unit tests pass a fake one and never sleep. */
+export type Clock = {
+  /** Milliseconds since the Unix epoch. */
+  now(): number
+  /** Runs `task` once after `delayMs`; the answer cancels it. Never keeps the process alive. */
+  after(delayMs: number, task: () => void): () => void
+  /** Resolves after `delayMs`; rejects with the signal's reason when it aborts first. */
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void>
+}
+
+/** Structured log: a constant message, values in fields (names in ops/log.ts). */
+export type Log = {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** A service-account token as kubelet hands it to us. */
+export type ServiceAccountToken = {
+  token: SecretText
+  /** Milliseconds since the Unix epoch. */
+  expiresAt: number
+}
+
+export type Pod = {
+  name: string
+  namespace: string
+  uid: string
+  serviceAccount: string
+}
+
+/** What one pod asks for: the NodePublishVolume request, parsed. */
+export type PublishRequest = {
+  volumeId: string
+  targetPath: string
+  readOnly: boolean
+  /** gid from volume_mount_group: the pod's fsGroup. */
+  fsGroup: number | undefined
+  pod: Pod
+  importName: string
+  /** By audience. */
+  tokens: ReadonlyMap<string, ServiceAccountToken>
+  /** All that must be the same in a repeated publish, without tokens: compared as a whole. */
+  fingerprint: string
+}
+
+/** Who is asking Vault: the TLS endpoint and the login. Two equal keys share one Vault token. */
+export type Identity = {
+  /** Stable, printable, free of secrets. */
+  key: string
+  endpoint: VaultEndpoint
+  method: 'kubernetes' | 'jwt'
+  authMount: string
+  role: string
+  /** Audience of the service-account token used; '' when kubelet's only token is to be used. */
+  audience: string
+  podNamespace: string
+  serviceAccount: string
+}
+
+export type VaultEndpoint = {
+  address: string
+  /** Vault namespace, '' for root. */
+  namespace: string
+  /** PEM from the import; undefined means the plugin's --vault-ca-cert or the system's. */
+  caCert: string | undefined
+  skipTLSVerify: boolean
+  tlsServerName: string | undefined
+}
+
+/** A JSON value whose numbers keep their literal text: see core/json.ts. */
+export type Json = null | boolean | string | JsonNumber | Json[] | { [key: string]: Json }
+export type JsonNumber = { readonly rawJSON: string }
+
+/** What one path held. `keys` stand in the order in which Vault sent them. */
+export type SecretData = {
+  values: ReadonlyMap<string, Json>
+  /** KV v2 version, when the engine tells one. */
+  version: number | undefined
+}
+
+/** Vault, as the flow sees it. Every call collapses with an equal one under way. */
+export type SecretStore = {
+  /**
+   * Reads `path` (full API path without /v1/) as `identity`, logging in first when there is no usable Vault token.
+   * A 403 leads to one fresh login and one more try.
+   * @param tokens service-account tokens that may be used to log in, best first; may be empty when a Vault token is still good
+   * @throws FaultError login_*, read_*, path_*, tls, unreachable, sealed, standby, rate_limited, vault_error, token_missing
+   */
+  read(
+    identity: Identity,
+    path: string,
+    tokens: readonly ServiceAccountToken[],
+    signal: AbortSignal,
+  ): Promise<SecretData>
+  /** Counts a volume as a user of the identity's Vault token. Idempotent. */
+  retain(identity: Identity, volumeId: string): void
+  /** The volume is gone: with its last user the Vault token is revoked (best effort, never throws). Idempotent. */
+  release(identityKey: string, volumeId: string, signal: AbortSignal): Promise<void>
+  /** Closes connections. Revokes nothing: other processes of ours may go on with the volumes. */
+  close(): Promise<void>
+}
+
+/** Where imports come from: a directory or the API server. */
+export type ImportSource = {
+  /** @throws FaultError import_not_found (naming the imports that exist), import_invalid, imports_unavailable */
+  get(namespace: string, name: string): ImportSpec
+  /** Calls back for every import that changed or went. */
+  onChange(listener: (namespace: string, name: string) => void): void
+  /** Resolves once the first listing is in. */
+  start(signal: AbortSignal): Promise<void>
+  close(): Promise<void>
+}
+
+/** tmpfs mounts. All calls are for memory file systems and return in microseconds, hence synchronous. */
+export type Mounter = {
+  /**
+   * Mounts a new tmpfs on the existing directory `targetPath`.
+   * @throws FaultError mount_failed
+   */
+  mount(targetPath: string, options: { sizeBytes: number; gid: number | undefined }): void
+  /** Unmounts until nothing is mounted on `targetPath`; nothing mounted is success. @throws FaultError mount_failed */
+  unmount(targetPath: string): void
+  /** Every mount point of this mount namespace with the file system's type. */
+  list(): ReadonlyMap<string, string>
+  isMounted(targetPath: string): boolean
+}
+
+/** One file as it must stand in the volume. */
+export type RenderedFile = {
+  name: string
+  content: SecretBytes
+  /** Permission bits. */
+  mode: number
+}
+
+export type VolumeShape = {
+  updateMode: UpdateMode
+  /** Group of the files; undefined leaves root's. */
+  gid: number | undefined
+  /** Size of the tmpfs in bytes. */
+  sizeBytes: number
+}
+
+/** The files of one mounted volume. */
+export type VolumeFiles = {
+  /**
+   * Makes the volume hold exactly `files`, for the first time or again: unchanged files are not touched,
+   * changed ones change as the update mode promises. Repairs what a crash left.
+   * @throws FaultError volume_full before anything is touched, volume_io
+   */
+  apply(
+    targetPath: string,
+    shape: VolumeShape,
+    files: readonly RenderedFile[],
+  ): Promise<{ changed: string[]; added: string[]; removed: string[] }>
+  /** Finishes what a killed process left half done, from the files alone. False: there is no complete set of files. */
+  repair(targetPath: string, shape: VolumeShape): Promise<boolean>
+  /** Deletes all files, before unmounting. Never throws. */
+  wipe(targetPath: string): void
+}
+
+/** What is mounted: survives a restart, holds no secret and no token. */
+export type LedgerEntry = {
+  volumeId: string
+  targetPath: string
+  readOnly: boolean
+  fsGroup: number | undefined
+  pod: Pod
+  importName: string
+  fingerprint: string
+  updateMode: UpdateMode
+  sizeBytes: number
+  /** mounting: killed in this phase, the target holds no complete files and is removed at start. */
+  phase: 'mounting' | 'complete'
+}
+
+export type LedgerStore = {
+  /** Reads all entries; unreadable ones are logged and left out. */
+  load(): LedgerEntry[]
+  put(entry: LedgerEntry): void
+  remove(targetPath: string): void
+}
+
+/** Tells the pod's owner: Kubernetes events, or only the log where there is no API server. */
+export type Notifier = {
+  failed(pod: Pod, importName: string, error: FaultError): void
+  recovered(pod: Pod, importName: string): void
+  rotated(pod: Pod, importName: string, files: readonly string[]): void
+}
+
+/** Counters and timings, named once in ops/metrics.ts. */
+export type Meter = {
+  published(result: string, seconds: number): void
+  unpublished(result: string, seconds: number): void
+  rotated(result: 'unchanged' | 'changed' | 'failed', fault: string): void
+  vaultCall(operation: string, result: string, seconds: number): void
+  login(method: string, result: string): void
+}

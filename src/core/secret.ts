@@ -1,0 +1,77 @@
+import { inspect } from 'node:util'
+
+/** How a secret shows itself to logs, errors, JSON and debuggers. */
+const MASK = '[secret]'
+
+/**
+ * Bytes that cannot be printed: file contents read from Vault.
+ * Call `reveal()` only where files are written.
+ */
+export class SecretBytes {
+  readonly #bytes: Buffer
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  static fromText(text: string): SecretBytes {
+    return new SecretBytes(Buffer.from(text, 'utf8'))
+  }
+
+  /** Length in bytes. */
+  get byteLength(): number {
+    return this.#bytes.byteLength
+  }
+
+  equals(other: Uint8Array): boolean {
+    return this.#bytes.equals(other)
+  }
+
+  reveal(): Buffer {
+    return this.#bytes
+  }
+
+  toJSON(): string {
+    return MASK
+  }
+
+  toString(): string {
+    return MASK
+  }
+
+  [inspect.custom](): string {
+    return MASK
+  }
+}
+
+/**
+ * Text that cannot be printed: Vault tokens and service-account tokens.
+ * Call `reveal()` only where a request to Vault is written.
+ */
+export class SecretText {
+  readonly #text: string
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  equals(other: SecretText): boolean {
+    return this.#text === other.#text
+  }
+
+  reveal(): string {
+    return this.#text
+  }
+
+  toJSON(): string {
+    return MASK
+  }
+
+  toString(): string {
+    return MASK
+  }
+
+  [inspect.custom](): string {
+    return MASK
+  }
+}
