@@ -202,3 +202,16 @@ export type Meter = {
   vaultCall(operation: string, result: string, seconds: number): void
   login(method: string, result: string): void
 }
+
+/** What the gRPC layer calls: one function per RPC that does something. All reject with FaultError only. */
+export type NodeFlow = {
+  publish(request: PublishRequest, signal: AbortSignal): Promise<void>
+  unpublish(request: { volumeId: string; targetPath: string }, signal: AbortSignal): Promise<void>
+  /** @throws FaultError volume_not_found for an unknown volume or path */
+  stats(request: { volumeId: string; volumePath: string }): VolumeStats
+}
+
+export type VolumeStats = {
+  bytes: { total: number; used: number; available: number }
+  inodes: { total: number; used: number; available: number }
+}

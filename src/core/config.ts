@@ -1,0 +1,34 @@
+/** The plugin's settings, checked: see API.md "Plugin settings". Durations in milliseconds, sizes in bytes. */
+export type Config = Readonly<{
+  endpoint: string
+  nodeId: string
+  driverName: string
+  registrationSocket: string | undefined
+  /** CSI socket path as the host sees it. */
+  kubeletEndpoint: string
+  stateDir: string
+  imports: { kind: 'kube' } | { kind: 'dir'; path: string }
+  vaultAddr: string | undefined
+  vaultAuthPath: string
+  vaultNamespace: string
+  /** Path of a PEM file. */
+  vaultCaCert: string | undefined
+  vaultSkipVerify: boolean
+  rotationIntervalMs: number
+  minRefreshIntervalMs: number
+  vaultQps: number
+  vaultConcurrency: number
+  /** undefined: off. */
+  httpAddr: { host: string; port: number } | undefined
+  httpTlsCert: string | undefined
+  httpTlsKey: string | undefined
+  httpClientCa: string | undefined
+  allowAddress: readonly string[]
+  allowHttp: boolean
+  allowSkipVerify: boolean
+  allowTokenExport: boolean
+  allowSecretSync: boolean
+  maxVolumeBytes: number
+  logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error'
+  logFormat: 'json' | 'pretty'
+}>
