@@ -120,11 +120,14 @@ export type ImportSource = {
 /** tmpfs mounts. All calls are for memory file systems and return in microseconds, hence synchronous. */
 export type Mounter = {
   /**
-   * Mounts a new tmpfs on the existing directory `targetPath`.
+   * Makes the directory `targetPath`, whose parent exists, and mounts a new tmpfs on it.
    * @throws FaultError mount_failed
    */
   mount(targetPath: string, options: { sizeBytes: number; gid: number | undefined }): void
-  /** Unmounts until nothing is mounted on `targetPath`; nothing mounted is success. @throws FaultError mount_failed */
+  /**
+   * Unmounts until nothing is mounted on `targetPath` and removes the directory; anything already gone is success.
+   * @throws FaultError mount_failed
+   */
   unmount(targetPath: string): void
   /** Every mount point of this mount namespace with the file system's type. */
   list(): ReadonlyMap<string, string>

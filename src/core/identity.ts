@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto'
+import type { Config } from './config.ts'
+import { FaultError } from './errors.ts'
+import type { ImportSpec } from './import.ts'
+import type { Identity, Pod, ServiceAccountToken, VaultEndpoint } from './ports.ts'
+
+export type VaultSettings = Pick<Config, 'vaultAddr' | 'vaultAuthPath' | 'vaultNamespace' | 'vaultSkipVerify'>
+
+/**
+ * Who the pod is for Vault: the import's fields, with the plugin's settings where the import is silent.
+ * `kubernetes` logins of one service account share a Vault token; a `jwt` login belongs to one pod.
+ * @throws FaultError import_invalid when nobody names an address
+ */
+export function resolveIdentity(spec: ImportSpec, settings: VaultSettings, pod: Pod): Identity {
+  const endpoint = resolveEndpoint(spec, settings)
+  const authMount = trimSlashes(spec.authPath ?? settings.vaultAuthPath)
+  const audience = spec.audience ?? ''
+  const parts = [
+    spec.authMethod,
+    endpoint.address,
+    endpoint.namespace,
+    authMount,
+    spec.role,
+    `${pod.namespace}/${pod.serviceAccount}`,
+    audience,
+    tlsMark(endpoint),
+    spec.authMethod === 'jwt' ? pod.uid : '',
+  ]
+  return {
+    key: parts.join('|'),
+    endpoint,
+    method: spec.authMethod,
+    authMount,
+    role: spec.role,
+    audience,
+    podNamespace: pod.namespace,
+    serviceAccount: pod.serviceAccount,
+  }
+}
+
+/** The address without a trailing slash, so that spelling makes no second identity. */
+export function normalAddress(address: string): string {
+  return address.replace(/\/+$/, '')
+}
+
+/**
+ * The token for the identity's audience. Without an audience the only token is meant, or of several the one
+ * for the API server's own audience ("").
+ */
+export function pickToken(
+  tokens: ReadonlyMap<string, ServiceAccountToken>,
+  audience: string,
+): ServiceAccountToken | undefined {
+  if (audience !== '') return tokens.get(audience)
+  if (tokens.size === 1) return tokens.values().next().value
+  return tokens.get('')
+}
+
+function resolveEndpoint(spec: ImportSpec, settings: VaultSettings): VaultEndpoint {
+  const given = spec.address ?? settings.vaultAddr
+  if (given === undefined) {
+    throw new FaultError('import_invalid', {
+      importName: spec.name,
+      podNamespace: spec.namespace,
+      reason: 'spec.address is not set and the plugin has no --vault-addr',
+    })
+  }
+  const address = normalAddress(given)
+  const isOperators = settings.vaultAddr !== undefined && address === normalAddress(settings.vaultAddr)
+  return {
+    address,
+    namespace: trimSlashes(spec.vaultNamespace ?? settings.vaultNamespace),
+    caCert: spec.caCert,
+    // The operator's own choice covers the operator's own address, nobody else's.
+    skipTLSVerify: spec.skipTLSVerify || (isOperators && settings.vaultSkipVerify),
+    tlsServerName: spec.tlsServerName,
+  }
+}
+
+/** Two endpoints that trust different things must not share a token. */
+function tlsMark(endpoint: VaultEndpoint): string {
+  const { caCert, skipTLSVerify, tlsServerName } = endpoint
+  if (caCert === undefined && !skipTLSVerify && tlsServerName === undefined) return ''
+  const ca = caCert === undefined ? '' : createHash('sha256').update(caCert).digest('base64url').slice(0, 16)
+  return `${ca},${skipTLSVerify},${tlsServerName ?? ''}`
+}
+
+function trimSlashes(path: string): string {
+  return path.replace(/^\/+|\/+$/g, '')
+}

@@ -1,0 +1,193 @@
+import type { Config } from '../core/config.ts'
+import { type Facts, FaultError, toFault } from '../core/errors.ts'
+import { pickToken, resolveIdentity } from '../core/identity.ts'
+import type { ImportSpec } from '../core/import.ts'
+import { checkPolicy } from '../core/policy.ts'
+import type {
+  Identity,
+  ImportSource,
+  Pod,
+  RenderedFile,
+  SecretStore,
+  ServiceAccountToken,
+  VolumeFiles,
+  VolumeShape,
+} from '../core/ports.ts'
+import { renderFiles } from '../core/render.ts'
+import type { Gate } from './gate.ts'
+import type { Answer, Look, Lookups } from './lookups.ts'
+import type { Queue } from './queue.ts'
+import type { Release } from './release.ts'
+import type { Basis, MountedVolume, Volumes } from './volumes.ts'
+
+/** A look older than this part of the interval is made anew; under 0.9, the shortest jittered interval. */
+const SHARED_LOOK = 0.85
+
+/** What is to be read, as whom. */
+export type Plan = {
+  spec: ImportSpec
+  identity: Identity
+  paths: readonly string[]
+  intervalMs: number
+}
+
+export type Collected = { basis: Basis; files: RenderedFile[]; at: number }
+
+export type Refreshed = { changed: string[]; at: number }
+
+/**
+ * From an import to files: the one way that first publish and rotation share.
+ */
+export type Delivery = {
+  /** @throws FaultError import_*, policy_refused */
+  plan(pod: Pod, importName: string): Plan
+  /** Reads Vault and renders. The basis' verdict says why the answers could not become files. @throws FaultError login_*, read_*, … */
+  collect(
+    plan: Plan,
+    tokens: ReadonlyMap<string, ServiceAccountToken>,
+    fsGroup: number | undefined,
+    signal: AbortSignal,
+  ): Promise<Collected>
+  /** Brings a mounted volume in step, with a look that others made lately if there is one. */
+  refresh(volume: MountedVolume, plan: Plan, signal: AbortSignal): Promise<Refreshed>
+}
+
+export function createDelivery(deps: {
+  settings: Config
+  imports: Pick<ImportSource, 'get'>
+  store: Pick<SecretStore, 'retain'>
+  release: Release
+  lookups: Lookups
+  files: VolumeFiles
+  volumes: Volumes
+  queue: Queue
+  gate: Gate
+}): Delivery {
+  const { settings, imports, store, release, lookups, files, volumes, queue, gate } = deps
+
+  function plan(pod: Pod, importName: string): Plan {
+    const spec = imports.get(pod.namespace, importName)
+    checkPolicy(spec, settings)
+    return {
+      spec,
+      identity: resolveIdentity(spec, settings, pod),
+      paths: [...new Set(spec.files.map((file) => file.path))],
+      intervalMs: spec.refreshIntervalMs ?? settings.rotationIntervalMs,
+    }
+  }
+
+  /** The pod's own token first; another pod of the same identity may hold a younger one. */
+  function tokensFor(
+    identity: Identity,
+    own: ReadonlyMap<string, ServiceAccountToken>,
+  ): ServiceAccountToken[] {
+    const best = pickToken(own, identity.audience)
+    const others: ServiceAccountToken[] = []
+    for (const volume of volumes.all()) {
+      if (volume.identity?.key !== identity.key) continue
+      const token = pickToken(volume.tokens, identity.audience)
+      if (token !== undefined && token !== best) others.push(token)
+    }
+    others.sort((a, b) => b.expiresAt - a.expiresAt)
+    return best === undefined ? others.slice(0, 3) : [best, ...others.slice(0, 2)]
+  }
+
+  async function collect(
+    { spec, identity, paths, intervalMs }: Plan,
+    tokens: ReadonlyMap<string, ServiceAccountToken>,
+    fsGroup: number | undefined,
+    signal: AbortSignal,
+  ): Promise<Collected> {
+    const look = await lookups.read(identity, paths, {
+      tokens: tokensFor(identity, tokens),
+      intervalMs,
+      signal,
+    })
+    try {
+      const rendered = renderFiles(spec, (path) => answerTo(look, path), fsGroup)
+      return { basis: { spec, digests: look.digests, verdict: undefined }, files: rendered, at: look.at }
+    } catch (error) {
+      const verdict = toFault(error).with(factsOf(identity))
+      return { basis: { spec, digests: look.digests, verdict }, files: [], at: look.at }
+    }
+  }
+
+  /** Reads as the import's present identity; after an edit that is another one than the volume keeps alive. */
+  async function collectAs(volume: MountedVolume, plan: Plan, signal: AbortSignal): Promise<Collected> {
+    const { identity } = plan
+    const { volumeId, fsGroup } = volume.entry
+    const before = volume.identity
+    const isNew = before?.key !== identity.key
+    store.retain(identity, volumeId)
+    try {
+      const collected = await collect(plan, volume.tokens, fsGroup, signal)
+      volume.identity = identity
+      if (isNew && before !== undefined) await release(before.key, volumeId)
+      return collected
+    } catch (error) {
+      if (isNew) await release(identity.key, volumeId)
+      throw error
+    }
+  }
+
+  /** Writes, unless the volume went while Vault was asked. */
+  async function applyTo(volume: MountedVolume, basis: Basis, rendered: RenderedFile[]): Promise<string[]> {
+    const { entry } = volume
+    if (volumes.get(entry.targetPath) !== volume) {
+      if (volume.identity !== undefined) await release(volume.identity.key, entry.volumeId)
+      return []
+    }
+    // Until the files stand, nothing is known about them: a failed write is made again at the next look.
+    volume.basis = undefined
+    const { changed, added, removed } = await gate(() =>
+      files.apply(entry.targetPath, shapeOf(entry), rendered),
+    )
+    volume.basis = basis
+    return [...changed, ...added, ...removed]
+  }
+
+  async function refresh(volume: MountedVolume, plan: Plan, signal: AbortSignal): Promise<Refreshed> {
+    const { spec, identity, paths, intervalMs } = plan
+    const recent = lookups.recent(identity, paths, intervalMs * SHARED_LOOK)
+    if (recent !== undefined && isSameBasis(volume.basis, spec, recent.digests)) {
+      if (volume.basis.verdict !== undefined) throw volume.basis.verdict
+      return { changed: [], at: recent.at }
+    }
+    const { basis, files: rendered, at } = await collectAs(volume, plan, signal)
+    if (basis.verdict !== undefined) {
+      volume.basis = basis
+      throw basis.verdict
+    }
+    // Only the writing stands in the volume's queue: a slow Vault must not hold up an unpublish.
+    const changed = await queue.run(volume.entry.targetPath, () => applyTo(volume, basis, rendered))
+    return { changed, at }
+  }
+
+  return { plan, collect, refresh }
+}
+
+export function shapeOf(entry: MountedVolume['entry']): VolumeShape {
+  return { updateMode: entry.updateMode, gid: entry.fsGroup, sizeBytes: entry.sizeBytes }
+}
+
+function answerTo(look: Look, path: string): Answer {
+  const answer = look.answers.get(path)
+  if (answer === undefined) throw new FaultError('internal', { reason: 'a path of the import was not read' })
+  return answer
+}
+
+function isSameBasis(
+  basis: Basis | undefined,
+  spec: ImportSpec,
+  digests: ReadonlyMap<string, string>,
+): basis is Basis {
+  if (basis === undefined || basis.spec !== spec) return false
+  for (const [path, digest] of digests) if (basis.digests.get(path) !== digest) return false
+  return true
+}
+
+/** Who asked, for the message of a fault found after reading. */
+function factsOf(identity: Identity): Facts {
+  const { endpoint, authMount, role, podNamespace, serviceAccount } = identity
+  return { address: endpoint.address, authMount, role, podNamespace, serviceAccount }
+}

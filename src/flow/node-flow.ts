@@ -1,0 +1,58 @@
+import { FaultError, toFault } from '../core/errors.ts'
+import type { Clock, Meter, NodeFlow, VolumeStats } from '../core/ports.ts'
+import type { Publish } from './publish.ts'
+import type { Queue } from './queue.ts'
+import type { Unpublish } from './unpublish.ts'
+import type { Volumes } from './volumes.ts'
+
+/**
+ * The RPCs that do something, one at a time for each target path, measured.
+ */
+export function createNodeFlow(deps: {
+  publish: Publish
+  unpublish: Unpublish
+  queue: Queue
+  volumes: Volumes
+  statsOf: (targetPath: string) => VolumeStats
+  clock: Clock
+  meter: Meter
+}): NodeFlow & { stop(): Promise<void> } {
+  const { publish, unpublish, queue, volumes, statsOf, clock, meter } = deps
+  let phase: 'serving' | 'stopping' = 'serving'
+
+  async function run(
+    targetPath: string,
+    measure: (result: string, seconds: number) => void,
+    task: () => Promise<void>,
+  ): Promise<void> {
+    if (phase === 'stopping') throw new FaultError('shutting_down')
+    const startedAt = clock.now()
+    const seconds = () => (clock.now() - startedAt) / 1000
+    try {
+      await queue.run(targetPath, task)
+      measure('ok', seconds())
+    } catch (error) {
+      measure(toFault(error).fault, seconds())
+      throw error
+    }
+  }
+
+  return {
+    publish: (request, signal) => run(request.targetPath, meter.published, () => publish(request, signal)),
+    unpublish: (request) => run(request.targetPath, meter.unpublished, () => unpublish(request)),
+    stats({ volumeId, volumePath }) {
+      const volume = volumes.get(volumePath)
+      if (volume === undefined || volume.entry.volumeId !== volumeId) {
+        throw new FaultError('volume_not_found', {
+          reason: `volume ${volumeId} is not mounted at ${volumePath}`,
+        })
+      }
+      return statsOf(volumePath)
+    },
+    /** Takes no new work and waits for what is under way. */
+    async stop() {
+      phase = 'stopping'
+      await queue.idle()
+    },
+  }
+}

@@ -1,0 +1,179 @@
+import type { Config } from '../core/config.ts'
+import { FaultError } from '../core/errors.ts'
+import type { ImportSpec } from '../core/import.ts'
+import type {
+  Clock,
+  LedgerEntry,
+  LedgerStore,
+  Log,
+  Mounter,
+  PublishRequest,
+  RenderedFile,
+  SecretStore,
+  VolumeFiles,
+} from '../core/ports.ts'
+import { type Delivery, shapeOf } from './deliver.ts'
+import type { Gate } from './gate.ts'
+import type { Release } from './release.ts'
+import type { Rotation } from './rotate.ts'
+import type { MountedVolume, Volumes } from './volumes.ts'
+
+export type Publish = (request: PublishRequest, signal: AbortSignal) => Promise<void>
+
+/**
+ * NodePublishVolume. The first time: read Vault, mount, write, and leave nothing behind on failure.
+ * Again, as kubelet does for a live pod every minute: take the fresh token and answer OK without touching anything.
+ * Calls for one target path must come one after the other (flow/queue.ts).
+ */
+export function createPublish(deps: {
+  settings: Pick<Config, 'maxVolumeBytes'>
+  clock: Clock
+  log: Log
+  mounter: Mounter
+  files: VolumeFiles
+  ledger: LedgerStore
+  store: Pick<SecretStore, 'retain'>
+  release: Release
+  delivery: Delivery
+  rotation: Rotation
+  volumes: Volumes
+  gate: Gate
+}): Publish {
+  const { settings, clock, log, mounter, files, ledger, store, release, delivery, rotation, volumes, gate } =
+    deps
+
+  return async (request, signal) => {
+    const known = volumes.get(request.targetPath)
+    if (known !== undefined && mounter.isMounted(request.targetPath)) return republish(known, request)
+    if (known !== undefined) await forgetLost(known)
+    else if (await adopt(request)) return
+    await publishFirst(request, signal)
+  }
+
+  function republish(volume: MountedVolume, request: PublishRequest): void {
+    checkSame(volume.entry, request)
+    volume.tokens = request.tokens
+    // A volume that waits for a token need not wait for its timer too.
+    if (waitsForToken(volume)) rotation.wake([volume])
+  }
+
+  /** Somebody else unmounted it: kubelet asks for a volume, so it gets one. */
+  async function forgetLost(volume: MountedVolume): Promise<void> {
+    const { targetPath, volumeId, pod } = volume.entry
+    log.warn({ volumeId, pod, targetPath }, 'the mount of a known volume is gone, publishing it anew')
+    rotation.end(volume)
+    volumes.delete(targetPath)
+    ledger.remove(targetPath)
+    if (volume.identity !== undefined) await release(volume.identity.key, volumeId)
+  }
+
+  /** The state directory was lost while pods went on: a volume with complete files is taken over as it is. */
+  async function adopt(request: PublishRequest): Promise<boolean> {
+    const { targetPath, volumeId, pod } = request
+    if (!mounter.isMounted(targetPath)) return false
+    const { spec } = delivery.plan(pod, request.importName)
+    const entry = entryFor(request, spec, 'complete')
+    if (!(await files.repair(targetPath, shapeOf(entry)))) {
+      mounter.unmount(targetPath)
+      return false
+    }
+    log.warn({ volumeId, pod, targetPath }, 'took over a mounted volume that the ledger did not know')
+    ledger.put(entry)
+    const volume = volumeOf(entry, request)
+    volumes.set(volume)
+    rotation.wake([volume])
+    return true
+  }
+
+  async function publishFirst(request: PublishRequest, signal: AbortSignal): Promise<void> {
+    const plan = delivery.plan(request.pod, request.importName)
+    const { identity } = plan
+    store.retain(identity, request.volumeId)
+    try {
+      const {
+        basis,
+        files: rendered,
+        at,
+      } = await delivery.collect(plan, request.tokens, request.fsGroup, signal)
+      if (basis.verdict !== undefined) throw basis.verdict
+      signal.throwIfAborted()
+      const entry = entryFor(request, plan.spec, 'mounting')
+      await gate(() => mountAndWrite(entry, rendered))
+      const volume: MountedVolume = {
+        ...volumeOf(entry, request),
+        standing: { state: 'fresh' },
+        basis,
+        identity,
+      }
+      volume.inStepAt = at
+      volumes.set(volume)
+      rotation.begin(volume, plan.intervalMs)
+    } catch (error) {
+      await release(identity.key, request.volumeId)
+      throw error
+    }
+  }
+
+  /** Killed in between, the ledger's phase tells the next start that these files are not complete. */
+  async function mountAndWrite(entry: LedgerEntry, rendered: readonly RenderedFile[]): Promise<void> {
+    const { targetPath, fsGroup, sizeBytes } = entry
+    ledger.put(entry)
+    try {
+      mounter.mount(targetPath, { sizeBytes, gid: fsGroup })
+      await files.apply(targetPath, shapeOf(entry), rendered)
+      entry.phase = 'complete'
+      ledger.put(entry)
+    } catch (error) {
+      // After a failed first publish nothing may stay mounted: kubelet starts from nothing.
+      files.wipe(targetPath)
+      mounter.unmount(targetPath)
+      ledger.remove(targetPath)
+      throw error
+    }
+  }
+
+  function entryFor(request: PublishRequest, spec: ImportSpec, phase: LedgerEntry['phase']): LedgerEntry {
+    const { volumeId, targetPath, readOnly, fsGroup, pod, importName, fingerprint } = request
+    const sizeBytes = settings.maxVolumeBytes
+    const { updateMode } = spec
+    return {
+      volumeId,
+      targetPath,
+      readOnly,
+      fsGroup,
+      pod,
+      importName,
+      fingerprint,
+      updateMode,
+      sizeBytes,
+      phase,
+    }
+  }
+
+  function volumeOf(entry: LedgerEntry, request: PublishRequest): MountedVolume {
+    return {
+      entry,
+      tokens: request.tokens,
+      standing: { state: 'resumed' },
+      basis: undefined,
+      identity: undefined,
+      inStepAt: clock.now(),
+      cancelTimer: undefined,
+    }
+  }
+}
+
+/** Tokens may differ, everything else must be as before. */
+function checkSame(entry: LedgerEntry, request: PublishRequest): void {
+  if (entry.volumeId !== request.volumeId) {
+    throw new FaultError('already_exists', { reason: `as volume ${entry.volumeId}` })
+  }
+  if (entry.fingerprint !== request.fingerprint) {
+    throw new FaultError('already_exists', { reason: 'same volume, other attributes or capability' })
+  }
+}
+
+function waitsForToken({ standing }: MountedVolume): boolean {
+  if (standing.state === 'resumed') return true
+  return standing.state === 'stale' && standing.error.fault === 'token_missing'
+}

@@ -1,0 +1,23 @@
+import type { SecretStore } from '../core/ports.ts'
+import type { Lookups } from './lookups.ts'
+import type { Volumes } from './volumes.ts'
+
+/** Long enough for a healthy Vault to revoke a token, short enough for a pod's deletion to wait for it. */
+const REVOKE_TIMEOUT_MS = 3_000
+
+/** A volume stops using an identity. Never throws. */
+export type Release = (identityKey: string, volumeId: string) => Promise<void>
+
+export function createRelease(deps: {
+  store: Pick<SecretStore, 'release'>
+  lookups: Lookups
+  volumes: Volumes
+}): Release {
+  const { store, lookups, volumes } = deps
+  return async (identityKey, volumeId) => {
+    // A signal of its own: the request that ended may be the one that was aborted.
+    await store.release(identityKey, volumeId, AbortSignal.timeout(REVOKE_TIMEOUT_MS))
+    for (const other of volumes.all()) if (other.identity?.key === identityKey) return
+    lookups.forget(identityKey)
+  }
+}

@@ -1,0 +1,147 @@
+import { type FaultError, toFault } from '../core/errors.ts'
+import type { Clock, Log, Meter, Notifier } from '../core/ports.ts'
+import { backoffMs, firstDelayMs, nextDelayMs } from '../core/schedule.ts'
+import type { Delivery, Plan } from './deliver.ts'
+import type { Lookups } from './lookups.ts'
+import type { Queue } from './queue.ts'
+import type { MountedVolume, Volumes } from './volumes.ts'
+
+/** A look that takes longer is given up: well under the shortest usual interval. */
+const LOOK_TIMEOUT_MS = 60_000
+/** Volumes woken by one cause start within this time, when they are many. */
+const WAKE_SPREAD_MS = 1_000
+const WAKE_AT_ONCE = 100
+
+/**
+ * Looks again at every mounted volume, each on its own timer. After a failure the old files stay,
+ * the pod's owner is told once, and the next look waits as the fault asks.
+ */
+export type Rotation = {
+  /** First look of a volume just published: one interval from now, spread. */
+  begin(volume: MountedVolume, intervalMs: number): void
+  /** Looks soon: the import changed, a token came, a secret moved. */
+  wake(volumes: readonly MountedVolume[]): void
+  /** Ends the timer of a volume that goes. */
+  end(volume: MountedVolume): void
+  stop(): void
+}
+
+export function createRotation(deps: {
+  clock: Clock
+  random: () => number
+  log: Log
+  meter: Meter
+  notifier: Notifier
+  queue: Queue
+  delivery: Delivery
+  lookups: Lookups
+  volumes: Volumes
+  defaultIntervalMs: number
+}): Rotation {
+  const { clock, random, log, meter, notifier, queue, delivery, lookups, volumes, defaultIntervalMs } = deps
+  const stopping = new AbortController()
+
+  lookups.onMoved((identityKey) => {
+    wake([...volumes.all()].filter((volume) => volume.identity?.key === identityKey))
+  })
+
+  function schedule(volume: MountedVolume, delayMs: number): void {
+    volume.cancelTimer?.()
+    if (stopping.signal.aborted) return
+    volume.cancelTimer = clock.after(delayMs, () => {
+      volume.cancelTimer = undefined
+      // One look at a time for each volume; a key of its own, so that unpublish need not wait for it.
+      void queue.run(`look ${volume.entry.targetPath}`, () => look(volume))
+    })
+  }
+
+  function wake(some: readonly MountedVolume[]): void {
+    for (const volume of some) {
+      schedule(volume, some.length > WAKE_AT_ONCE ? random() * WAKE_SPREAD_MS : 0)
+    }
+  }
+
+  async function look(volume: MountedVolume): Promise<void> {
+    const { entry } = volume
+    if (isGone(volume)) return
+    let plan: Plan | undefined
+    try {
+      plan = delivery.plan(entry.pod, entry.importName)
+      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(LOOK_TIMEOUT_MS)])
+      const { changed, at } = await delivery.refresh(volume, plan, signal)
+      if (isGone(volume)) return
+      succeeded(volume, changed, at)
+      schedule(
+        volume,
+        Math.max(0, nextDelayMs({ intervalMs: plan.intervalMs, random: random() }) - (clock.now() - at)),
+      )
+    } catch (error) {
+      if (isGone(volume)) return
+      const fault = toFault(error)
+      const failures = failed(volume, fault)
+      schedule(volume, delayAfter(fault, failures, plan))
+    }
+  }
+
+  /** Unpublished in the meantime, or we are stopping: nothing more to do or to tell. */
+  function isGone(volume: MountedVolume): boolean {
+    return stopping.signal.aborted || volumes.get(volume.entry.targetPath) !== volume
+  }
+
+  function succeeded(volume: MountedVolume, changed: readonly string[], at: number): void {
+    const { pod, importName, volumeId } = volume.entry
+    const before = volume.standing
+    volume.standing = { state: 'fresh' }
+    volume.inStepAt = at
+    meter.rotated(changed.length > 0 ? 'changed' : 'unchanged', '')
+    if (before.state === 'stale') {
+      const staleSeconds = Math.round((clock.now() - before.since) / 1000)
+      log.info({ volumeId, pod, importName, staleSeconds }, 'volume is in step again')
+      notifier.recovered(pod, importName)
+    }
+    if (changed.length > 0) {
+      log.info({ volumeId, pod, importName, files: changed }, 'files changed')
+      notifier.rotated(pod, importName, changed)
+    }
+  }
+
+  /** Old files stay. Told once per fault, not at every try. */
+  function failed(volume: MountedVolume, error: FaultError): number {
+    const { pod, importName, volumeId } = volume.entry
+    const before = volume.standing
+    const isNews = before.state !== 'stale' || before.error.fault !== error.fault
+    const since = before.state === 'stale' ? before.since : clock.now()
+    const failures = before.state === 'stale' ? before.failures + 1 : 1
+    volume.standing = { state: 'stale', since, failures, error }
+    meter.rotated('failed', error.fault)
+    if (isNews) {
+      log.warn({ volumeId, pod, importName, error }, 'look failed, the files stay as they are')
+      notifier.failed(pod, importName, error)
+    }
+    return failures
+  }
+
+  function delayAfter(error: FaultError, failures: number, plan: Plan | undefined): number {
+    const intervalMs = plan?.intervalMs ?? defaultIntervalMs
+    // The look that failed is shared: the first volume due after its backoff asks for all.
+    const retryAt = plan && lookups.retryAt(plan.identity, plan.paths)
+    if (retryAt !== undefined) return Math.max(0, retryAt - clock.now()) + random() * 100
+    const { retryAfterMs } = error.facts
+    return backoffMs({ retry: error.retry, failures, intervalMs, retryAfterMs, random: random() })
+  }
+
+  return {
+    begin(volume, intervalMs) {
+      schedule(volume, firstDelayMs({ intervalMs, random: random() }))
+    },
+    wake,
+    end(volume) {
+      volume.cancelTimer?.()
+      volume.cancelTimer = undefined
+    },
+    stop() {
+      stopping.abort()
+      for (const volume of volumes.all()) volume.cancelTimer?.()
+    },
+  }
+}
