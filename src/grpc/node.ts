@@ -1,0 +1,80 @@
+import {
+  parsePublishRequest,
+  podOf,
+  type RawPublishRequest,
+  requireTargetPath,
+  requireText,
+} from '../core/attributes.ts'
+import type { Clock, Log, NodeFlow, VolumeStats } from '../core/ports.ts'
+import { loadService } from './proto.ts'
+import type { Service } from './server.ts'
+import { type Subject, unary } from './unary.ts'
+
+export type NodeOptions = {
+  nodeId: string
+  flow: NodeFlow
+  log: Log
+  clock: Clock
+}
+
+type RawVolumeRequest = { volume_id?: string; target_path?: string; volume_path?: string }
+
+/**
+ * kubelet asks for these before every publish. VOLUME_MOUNT_GROUP: hand the fsGroup to us; kubelet never applies it
+ * to a read-only volume itself.
+ */
+const CAPABILITIES = ['VOLUME_MOUNT_GROUP', 'GET_VOLUME_STATS'].map((type) => ({ rpc: { type } }))
+
+/** csi.v1.Node: reads requests, leaves the work to the flow. Staging and expansion are UNIMPLEMENTED. */
+export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service {
+  const base = { log, clock }
+  return {
+    definition: loadService('csi.proto', 'csi.v1.Node'),
+    implementation: {
+      NodePublishVolume: unary(
+        async (raw: RawPublishRequest, signal) => {
+          await flow.publish(parsePublishRequest(raw), signal)
+          return {}
+        },
+        { ...base, doing: 'publishing the volume', subject: publishSubject },
+      ),
+      NodeUnpublishVolume: unary(
+        async (raw: RawVolumeRequest, signal) => {
+          const volumeId = requireText(raw.volume_id, 'volume_id')
+          await flow.unpublish({ volumeId, targetPath: requireTargetPath(raw.target_path) }, signal)
+          return {}
+        },
+        { ...base, doing: 'unpublishing the volume', subject: volumeSubject },
+      ),
+      NodeGetVolumeStats: unary(
+        (raw: RawVolumeRequest) => {
+          const volumeId = requireText(raw.volume_id, 'volume_id')
+          const volumePath = requireText(raw.volume_path, 'volume_path')
+          return { usage: usageOf(flow.stats({ volumeId, volumePath })) }
+        },
+        { ...base, doing: 'measuring the volume', subject: volumeSubject },
+      ),
+      NodeGetCapabilities: unary(() => ({ capabilities: CAPABILITIES }), {
+        ...base,
+        doing: 'telling the node capabilities',
+      }),
+      NodeGetInfo: unary(() => ({ node_id: nodeId }), { ...base, doing: 'telling the node info' }),
+    },
+  }
+}
+
+function publishSubject(raw: RawPublishRequest): Subject {
+  const { namespace, name } = podOf(raw.volume_context ?? {})
+  return { ...volumeSubject(raw), podNamespace: namespace, podName: name }
+}
+
+function volumeSubject(raw: RawVolumeRequest): Subject {
+  return { volumeId: raw.volume_id ?? '' }
+}
+
+function usageOf({ bytes, inodes }: VolumeStats): object[] {
+  return [
+    { unit: 'BYTES', ...bytes },
+    { unit: 'INODES', ...inodes },
+  ]
+}

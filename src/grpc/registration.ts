@@ -1,0 +1,66 @@
+import { scrub } from '../core/errors.ts'
+import type { Clock, Log } from '../core/ports.ts'
+import { loadService } from './proto.ts'
+import { type GrpcServer, startGrpcServer } from './server.ts'
+import { unary } from './unary.ts'
+
+export type RegistrationOptions = {
+  /** Our socket in kubelet's plugins_registry directory. */
+  socketPath: string
+  driverName: string
+  /** Path of the CSI socket as the host sees it; it must be bound already. */
+  kubeletEndpoint: string
+  log: Log
+  clock: Clock
+  /** kubelet would not take us: the process should end, so that it is started afresh and tries again. */
+  onRefused(error: string): void
+}
+
+type RawStatus = { plugin_registered?: boolean; error?: string }
+
+/**
+ * Registers the plugin with kubelet, which watches the directory: the socket there is our asking,
+ * its removal at close takes the driver off the node.
+ * @throws Error that says why the socket cannot be bound
+ */
+export function startRegistration(options: RegistrationOptions): Promise<GrpcServer> {
+  const { socketPath, driverName, kubeletEndpoint, log, clock } = options
+  const info = {
+    type: 'CSIPlugin',
+    name: driverName,
+    endpoint: kubeletEndpoint,
+    supported_versions: ['1.0.0'],
+  }
+  return startGrpcServer({
+    endpoint: socketPath,
+    log,
+    clock,
+    services: [
+      {
+        definition: loadService('registration.proto', 'pluginregistration.Registration'),
+        implementation: {
+          GetInfo: unary(() => info, { doing: 'telling the registration info', log, clock }),
+          NotifyRegistrationStatus: unary((status: RawStatus) => noteStatus(status, options), {
+            doing: 'noting the registration',
+            log,
+            clock,
+          }),
+        },
+      },
+    ],
+  })
+}
+
+function noteStatus(
+  status: RawStatus,
+  { driverName, kubeletEndpoint, log, onRefused }: RegistrationOptions,
+): object {
+  if (status.plugin_registered) {
+    log.info({ driverName, kubeletEndpoint }, 'registered with kubelet')
+    return {}
+  }
+  const error = scrub(status.error ?? '') || 'kubelet gave no reason'
+  log.error({ driverName, kubeletEndpoint, error }, 'kubelet refused the registration')
+  onRefused(error)
+  return {}
+}

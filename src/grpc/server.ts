@@ -1,0 +1,82 @@
+import { chmodSync } from 'node:fs'
+import {
+  Server,
+  ServerCredentials,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import type { Clock, Log } from '../core/ports.ts'
+import { clearSocketPath, socketPathOf } from './socket-path.ts'
+
+export type Service = { definition: ServiceDefinition; implementation: UntypedServiceImplementation }
+
+export type GrpcServerOptions = {
+  /** unix:///path of the socket. */
+  endpoint: string
+  services: readonly Service[]
+  log: Log
+  clock: Clock
+}
+
+export type GrpcServer = {
+  /**
+   * Takes no more calls, lets those under way finish for `graceMs`, then cuts them off. The socket is gone after it.
+   * Idempotent.
+   */
+  close(graceMs: number): Promise<void>
+}
+
+/** gRPC's own default, said here because the answer to a larger request depends on it. */
+const MAX_RECEIVE_BYTES = 4 * 1024 * 1024
+
+/**
+ * Serves on a unix socket that root alone may open.
+ * @throws Error that says why the socket cannot be bound
+ */
+export async function startGrpcServer({
+  endpoint,
+  services,
+  log,
+  clock,
+}: GrpcServerOptions): Promise<GrpcServer> {
+  const path = socketPathOf(endpoint)
+  await clearSocketPath(path)
+
+  const server = new Server({ 'grpc.max_receive_message_length': MAX_RECEIVE_BYTES })
+  for (const { definition, implementation } of services) server.addService(definition, implementation)
+  await bind(server, path)
+  chmodSync(path, 0o600)
+  log.info({ socket: path }, 'gRPC server listens')
+
+  let closing: Promise<void> | undefined
+  return {
+    close(graceMs) {
+      closing ??= shutDown(server, graceMs, clock).then((drained) => {
+        if (!drained) log.warn({ socket: path, graceMs }, 'calls still under way were cut off')
+        log.info({ socket: path }, 'gRPC server closed')
+      })
+      return closing
+    },
+  }
+}
+
+function bind(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
+      if (error) reject(new Error(`socket "${path}" cannot be bound: ${error.message}`, { cause: error }))
+      else resolve()
+    })
+  })
+}
+
+/** True when every call finished in time. The listening socket's file goes with it, as libuv unlinks it. */
+async function shutDown(server: Server, graceMs: number, clock: Clock): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const cancel = clock.after(graceMs, () => resolve(false))
+  // Waits for every session to end, which an idle client of ours may never do by itself.
+  server.tryShutdown(() => resolve(true))
+  const drained = await promise
+  cancel()
+  if (!drained) server.forceShutdown()
+  return drained
+}

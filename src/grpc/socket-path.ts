@@ -1,0 +1,54 @@
+import { lstatSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { dirname } from 'node:path'
+
+/** sun_path holds 108 bytes with its closing NUL; what is longer would be cut without a word. */
+const MAX_PATH_BYTES = 107
+
+/**
+ * The file path in a CSI endpoint.
+ * @param endpoint unix:///path, unix:/path or the bare absolute path
+ * @throws Error that says what is wrong with the endpoint
+ */
+export function socketPathOf(endpoint: string): string {
+  const path = endpoint.replace(/^unix:(\/\/(?=\/))?/, '')
+  if (!path.startsWith('/'))
+    throw new Error(`endpoint "${endpoint}" is not a unix socket: write unix:///path/csi.sock`)
+  const length = Buffer.byteLength(path)
+  if (length > MAX_PATH_BYTES) {
+    throw new Error(
+      `socket path "${path}" has ${length} bytes, the system allows ${MAX_PATH_BYTES}: use a shorter one`,
+    )
+  }
+  return path
+}
+
+/**
+ * Makes the path free to listen on: a socket that a killed process left is removed.
+ * @throws Error that says why it cannot be: no directory, another kind of file, or a process that answers there
+ */
+export async function clearSocketPath(path: string): Promise<void> {
+  if (!lstatSync(dirname(path), { throwIfNoEntry: false })) {
+    throw new Error(`the directory of socket "${path}" does not exist: create it or mount it there`)
+  }
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (!found) return
+  if (!found.isSocket())
+    throw new Error(`"${path}" is there and is no socket: remove it or choose another path`)
+  if (await answers(path)) {
+    throw new Error(`another process serves socket "${path}": stop it or choose another path`)
+  }
+  rmSync(path, { force: true })
+}
+
+function answers(path: string): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>()
+  const probe = connect(path)
+  probe.once('connect', () => resolve(true))
+  probe.once('error', (error: NodeJS.ErrnoException) => {
+    // Nobody listens, or it vanished meanwhile; anything else (EACCES) is not for us to clear away.
+    if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false)
+    else reject(new Error(`socket "${path}" cannot be checked: ${error.code}`, { cause: error }))
+  })
+  return promise.finally(() => probe.destroy())
+}

@@ -1,0 +1,81 @@
+import { type handleUnaryCall, type ServerUnaryCall, status } from '@grpc/grpc-js'
+import type { FaultError } from '../core/errors.ts'
+import type { Clock, Log } from '../core/ports.ts'
+import { limitCall } from './call-limit.ts'
+
+export type Handler<Request, Response> = (
+  request: Request,
+  signal: AbortSignal,
+) => Response | Promise<Response>
+
+/** Names in a request that a log line may hold. */
+export type Subject = { volumeId?: string; podNamespace?: string; podName?: string }
+
+export type UnaryOptions<Request> = {
+  /** As it reads after "while": "publishing the volume". */
+  doing: string
+  /** Picks names out of the request; a request as a whole is never logged, it holds tokens. */
+  subject?: (request: Request) => Subject
+  log: Log
+  clock: Clock
+}
+
+/** Longer than any message of ours should be; as a trailer it grows ninefold at worst, and peers limit trailers. */
+const MAX_DETAILS = 4000
+
+/**
+ * The one way in which a handler becomes an RPC: awaited, limited in time, its failure turned into a gRPC status
+ * with a message that is safe for the wire, and logged once.
+ */
+export function unary<Request, Response>(
+  handler: Handler<Request, Response>,
+  options: UnaryOptions<Request>,
+): handleUnaryCall<Request, Response> {
+  return (call, callback) => {
+    serve(call, handler, options).then(
+      (response) => callback(null, response),
+      (fault: FaultError) => callback({ code: status[fault.status], details: wireText(fault.message) }),
+    )
+  }
+}
+
+/** @throws FaultError only */
+async function serve<Request, Response>(
+  call: ServerUnaryCall<Request, Response>,
+  handler: Handler<Request, Response>,
+  options: UnaryOptions<Request>,
+): Promise<Response> {
+  const { log, clock } = options
+  const startedAt = clock.now()
+  const limit = limitCall(call, options.doing, clock)
+  try {
+    return await Promise.race([handler(call.request, limit.signal), limit.overdue])
+  } catch (error) {
+    const fault = limit.blame(error)
+    const durationMs = clock.now() - startedAt
+    logFailure(log, { method: call.getPath(), durationMs, ...options.subject?.(call.request) }, fault)
+    throw fault
+  } finally {
+    limit.end()
+  }
+}
+
+function logFailure(log: Log, fields: object, fault: FaultError): void {
+  const said = { ...fields, code: fault.status, fault: fault.fault, error: fault.message }
+  // The message of a foreign error may quote what it choked on; its name, code and place cannot.
+  if (fault.status === 'INTERNAL') log.error({ ...said, cause: placeOf(fault.cause) }, 'call failed')
+  else log.warn(said, 'call failed')
+}
+
+function placeOf(cause: unknown): object | undefined {
+  if (!(cause instanceof Error)) return undefined
+  const frames = cause.stack?.split('\n').filter((line) => /^\s+at /.test(line)) ?? []
+  const { code } = cause as NodeJS.ErrnoException
+  return { name: cause.name, code, at: frames.slice(0, 8).map((line) => line.trim()) }
+}
+
+/** grpc-js percent-encodes details with encodeURI, which throws on half a surrogate pair. */
+function wireText(message: string): string {
+  const cut = message.length > MAX_DETAILS ? `${message.slice(0, MAX_DETAILS - 1)}…` : message
+  return cut.toWellFormed()
+}
