@@ -80,7 +80,7 @@ const lines = {
     next: 'undelete it (`bao kv undelete`) or write a new version',
   }),
   key_missing: (f) => ({
-    what: `${quote(f.path)} has no key ${quote(f.key)}; there ${exist(f.known)}`,
+    what: `${quote(f.path)} has no key ${quote(f.key)}${f.reason ? ` (${f.reason})` : ''}; there ${exist(f.known)}`,
     next: `correct source.key of file ${quote(f.file)}, or add the key in Vault`,
   }),
   tls: (f) => ({

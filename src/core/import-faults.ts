@@ -1,0 +1,89 @@
+import type * as z from 'zod'
+import { knownFields, show, unsupportedFields } from './import-schema.ts'
+import { nearest } from './nearest.ts'
+
+type Issue = z.core.$ZodIssue
+
+/**
+ * What zod found, as sentences that begin with the field: `spec.files[2].name: required`.
+ * @param manifest the value that was checked: the issues themselves do not hold it
+ */
+export function describeIssues(issues: readonly Issue[], manifest: unknown): string[] {
+  return issues.flatMap((issue) => {
+    const field = formatPath(issue.path)
+    if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => describeUnknown(field, key))
+    const text = describe(issue, valueAt(manifest, issue.path))
+    return [field === '' ? `the manifest ${text}` : `${field}: ${text}`]
+  })
+}
+
+function describe(issue: Issue, value: unknown): string {
+  if (value === undefined && issue.code !== 'custom') return `required${wanted(issue)}`
+  switch (issue.code) {
+    case 'invalid_type':
+      return `must be ${article(issue.expected)}, is ${article(typeName(value))}${quotingHint(issue.expected, value)}`
+    case 'invalid_value':
+      return (
+        unsupportedValue(issue, value) ?? `must be ${issue.values.map(show).join(' or ')}, is ${show(value)}`
+      )
+    case 'invalid_format':
+      return `must match ${issue.pattern?.slice(1, -1)}, is ${show(value)}`
+    case 'too_small':
+      return 'must not be empty'
+    case 'too_big':
+      return `must have at most ${issue.maximum} characters`
+    default:
+      return issue.message
+  }
+}
+
+function wanted(issue: Issue): string {
+  return issue.code === 'invalid_value' ? `, must be ${issue.values.map(show).join(' or ')}` : ''
+}
+
+/** A value of the public surface that this version does not serve. */
+function unsupportedValue(issue: Issue, value: unknown): string | undefined {
+  const isAppRole = formatPath(issue.path) === 'spec.authMethod' && value === 'approle'
+  return isAppRole ? '"approle" is not supported by this version, use "kubernetes" or "jwt"' : undefined
+}
+
+function describeUnknown(object: string, key: string): string {
+  const field = object === '' ? key : `${object}.${key}`
+  const place = object.replaceAll(/\[\d+\]/g, '[]')
+  if (unsupportedFields[place]?.includes(key)) return `${field}: not supported by this version`
+  const known = knownFields[place] ?? []
+  const meant = nearest(key, known)
+  return `${field}: unknown field${meant ? `, did you mean ${meant}?` : ''} (known: ${known.join(', ')})`
+}
+
+/** YAML 1.1, which kubectl reads, takes 0123 for a number and yes, no, on, off, y, n for booleans. */
+function quotingHint(expected: string, value: unknown): string {
+  const isPlain = typeof value === 'number' || typeof value === 'boolean'
+  return expected === 'string' && isPlain ? ` (${value}); put it in quotes` : ''
+}
+
+function typeName(value: unknown): string {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'array' : typeof value
+}
+
+function article(type: string): string {
+  if (type === 'null') return type
+  const word = type === 'array' ? 'list' : type
+  return /^[aeiou]/.test(word) ? `an ${word}` : `a ${word}`
+}
+
+export function formatPath(path: readonly PropertyKey[]): string {
+  return path
+    .map((step, index) =>
+      typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${String(step)}`,
+    )
+    .join('')
+}
+
+function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (value, step) => (value !== null && typeof value === 'object' ? Reflect.get(value, step) : undefined),
+    root,
+  )
+}

@@ -1,0 +1,126 @@
+import * as z from 'zod'
+import { parseDuration } from './duration.ts'
+import { parseMode } from './file-mode.ts'
+import { certificatesFault } from './pem.ts'
+
+/** NAME_MAX of Linux. */
+const LONGEST_FILE_NAME = 255
+
+/** A text held to one of the patterns that users know from the CRD. */
+const matching = (pattern: RegExp) => z.string().regex(pattern)
+
+/** A text for which '' says the same as leaving it out. */
+const mayBeEmpty = z.string().transform((text) => (text === '' ? undefined : text))
+
+/** Slashes at the ends or in a row mean nothing to Vault; a segment `..` would name another path than the one shown. */
+const slashed = (pattern: RegExp) =>
+  matching(pattern).transform((text, context) => {
+    const segments = text.split('/').filter(Boolean)
+    if (segments.length > 0 && !segments.includes('.') && !segments.includes('..')) return segments.join('/')
+    return refuse(context, segments.length > 0 ? 'must not have a segment "." or ".."' : 'must not be empty')
+  })
+
+const duration = z.string().transform((text, context) => {
+  const ms = parseDuration(text)
+  return ms ? ms : refuse(context, `must be a duration above 0 such as 30s, 2m or 1m30s, is ${show(text)}`)
+})
+
+const mode = z.unknown().transform((value, context) => {
+  const parsed = parseMode(value)
+  return 'mode' in parsed ? parsed.mode : refuse(context, parsed.fault)
+})
+
+/** The value is never shown: an address with a password in it is one of the faults. */
+const address = z.string().transform((text, context) => {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url || !/^https?:\/\/[^\s|\\]+$/.test(text)) return refuse(context, 'must be http://… or https://…')
+  if (url.username !== '' || url.password !== '')
+    return refuse(context, 'must not hold a user name or password')
+  return /[?#]/.test(text) ? refuse(context, 'must not have a query or fragment') : text
+})
+
+const caCert = mayBeEmpty.transform((pem, context) => {
+  const fault = pem === undefined ? undefined : certificatesFault(pem)
+  return fault === undefined ? pem : refuse(context, fault)
+})
+
+const fileName = matching(/^[-_a-zA-Z0-9.]+$/).transform((name, context) => {
+  if (name === '.' || name.startsWith('..')) {
+    return refuse(context, `must not be "." or begin with "..", is ${show(name)}`)
+  }
+  return name.length <= LONGEST_FILE_NAME
+    ? name
+    : refuse(context, `must have at most ${LONGEST_FILE_NAME} characters`)
+})
+
+/** Kubernetes object names: DNS labels, for names joined by dots. */
+const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
+const subdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
+
+const sourceSchema = z.strictObject({
+  path: slashed(/^[-a-zA-Z0-9_./]+$/),
+  key: matching(/^[-a-zA-Z0-9_.]+$/),
+})
+
+const fileSchema = z.strictObject({
+  name: fileName,
+  source: sourceSchema,
+  decodeBase64: z.boolean().optional(),
+  encoding: z.enum(['utf-8', 'base64', 'hex']).optional(),
+  mode: mode.optional(),
+  optional: z.boolean().optional(),
+})
+
+const specSchema = z.strictObject({
+  type: z.literal('CSI').optional(),
+  role: matching(/^[-_.a-zA-Z0-9]+$/),
+  authMethod: z.enum(['kubernetes', 'jwt']).optional(),
+  authPath: slashed(/^[-_./A-Za-z0-9]+$/).optional(),
+  namespace: slashed(/^[-_./a-zA-Z0-9]+$/).optional(),
+  address: address.optional(),
+  caCert: caCert.optional(),
+  tlsServerName: mayBeEmpty.pipe(matching(/^[-a-zA-Z0-9.:]+$/).optional()).optional(),
+  audience: mayBeEmpty.optional(),
+  skipTLSVerify: z.boolean().optional(),
+  refreshInterval: duration.optional(),
+  updateMode: z.enum(['Live', 'InPlace', 'Atomic']).optional(),
+  missingPolicy: z.enum(['Fail', 'Ignore']).optional(),
+  defaultMode: mode.optional(),
+  files: z.array(fileSchema).min(1),
+})
+
+export const manifestSchema = z.strictObject({
+  apiVersion: z.literal('deckhouse.io/v1alpha1'),
+  kind: z.literal('SecretsStoreImport'),
+  metadata: z.looseObject({ name: matching(subdomain).max(253), namespace: matching(label).max(63) }),
+  spec: specSchema,
+  status: z.unknown().optional(),
+})
+
+export type Manifest = z.output<typeof manifestSchema>
+export type ManifestFile = z.output<typeof fileSchema>
+
+/** Fields of each object of a manifest, by its path without indices. */
+export const knownFields: Readonly<Record<string, readonly string[]>> = {
+  '': Object.keys(manifestSchema.shape),
+  spec: Object.keys(specSchema.shape),
+  'spec.files[]': Object.keys(fileSchema.shape),
+  'spec.files[].source': Object.keys(sourceSchema.shape),
+}
+
+/** Fields of the public surface that this version does not serve: refused by name, never passed over. */
+export const unsupportedFields: Readonly<Record<string, readonly string[]>> = {
+  spec: ['appRole', 'caCertRef', 'sources', 'dataFrom', 'credentials', 'secretSync'],
+  'spec.files[]': ['template'],
+  'spec.files[].source': ['ref'],
+}
+
+/** A foreign value in a fault's text, cut short. */
+export function show(value: unknown): string {
+  return JSON.stringify(typeof value === 'string' ? value.slice(0, 64) : value) ?? String(value)
+}
+
+function refuse(context: z.core.$RefinementCtx, message: string): never {
+  context.issues.push({ code: 'custom', message, input: context.value })
+  return z.NEVER
+}

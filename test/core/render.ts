@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto'
+import { inspect } from 'node:util'
+import t from 'tap'
+import { FaultError } from '../../src/core/errors.ts'
+import type { FileSpec, ImportSpec } from '../../src/core/import.ts'
+import { isJsonObject, parseJson } from '../../src/core/json.ts'
+import type { SecretData } from '../../src/core/ports.ts'
+import { renderFiles } from '../../src/core/render.ts'
+
+function file(changes: Partial<FileSpec> = {}): FileSpec {
+  return {
+    name: 'f',
+    path: 'secret/data/app',
+    key: 'k',
+    encoding: 'utf-8',
+    mode: undefined,
+    optional: false,
+    ...changes,
+  }
+}
+
+function spec(files: FileSpec[], changes: Partial<ImportSpec> = {}): ImportSpec {
+  return {
+    name: 'web',
+    namespace: 'shop',
+    authMethod: 'kubernetes',
+    role: 'web',
+    authPath: undefined,
+    vaultNamespace: undefined,
+    address: undefined,
+    caCert: undefined,
+    tlsServerName: undefined,
+    skipTLSVerify: false,
+    audience: undefined,
+    refreshIntervalMs: undefined,
+    updateMode: 'Live',
+    missingPolicy: 'Fail',
+    defaultMode: undefined,
+    files,
+    ...changes,
+  }
+}
+
+function secret(json: string): SecretData {
+  const value = parseJson(json)
+  return { values: new Map(isJsonObject(value) ? Object.entries(value) : []), version: 1 }
+}
+
+/** What one file with key `k` holds when Vault's data is `json`. */
+function contentOf(json: string, changes: Partial<FileSpec> = {}): string | undefined {
+  return renderFiles(spec([file(changes)]), () => secret(json), undefined)[0]
+    ?.content.reveal()
+    .toString('latin1')
+}
+
+function faultOf(run: () => unknown): FaultError {
+  try {
+    run()
+  } catch (error) {
+    if (error instanceof FaultError) return error
+    throw error
+  }
+  throw new Error('nothing was thrown')
+}
+
+t.test('a text becomes its raw bytes, nothing added', async (t) => {
+  t.equal(contentOf('{"k":"pass\\nword"}'), 'pass\nword')
+  t.equal(contentOf('{"k":""}'), '')
+  t.equal(contentOf('{"k":"é"}'), Buffer.from('é').toString('latin1'))
+})
+
+t.test('anything else becomes compact JSON with its numbers as written', async (t) => {
+  for (const [json, content] of [
+    ['{"k":9007199254740993}', '9007199254740993'],
+    ['{"k":1.10}', '1.10'],
+    ['{"k":true}', 'true'],
+    ['{"k":{"a": [1, 2.50, "x", null]}}', '{"a":[1,2.50,"x",null]}'],
+    ['{"k":[]}', '[]'],
+  ] as const) {
+    t.equal(contentOf(json), content)
+  }
+})
+
+t.test('base64 is decoded with or without padding and line breaks', async (t) => {
+  for (const text of ['aGVsbG8=', 'aGVsbG8', 'aGVs\\nbG8=\\n', ' aGVs bG8 ']) {
+    t.equal(contentOf(`{"k":"${text}"}`, { encoding: 'base64' }), 'hello')
+  }
+  t.equal(contentOf('{"k":"//+/"}', { encoding: 'base64' }), '\xff\xff\xbf')
+})
+
+t.test('hex is decoded in both cases', async (t) => {
+  t.equal(contentOf('{"k":"00fFAb10\\n"}', { encoding: 'hex' }), '\x00\xff\xab\x10')
+})
+
+t.test('every byte string survives its encoding', async (t) => {
+  for (let length = 0; length < 200; length++) {
+    const bytes = randomBytes(length)
+    for (const encoding of ['base64', 'hex'] as const) {
+      const read = contentOf(JSON.stringify({ k: bytes.toString(encoding) }), { encoding })
+      if (read !== bytes.toString('latin1')) t.fail(`${length} bytes of ${encoding}`)
+    }
+  }
+  t.equal(contentOf(JSON.stringify({ k: 'A'.repeat(8_000_000) }), { encoding: 'base64' })?.length, 6_000_000)
+})
+
+t.test('what does not decode is a fault that names the file and shows nothing of the value', async (t) => {
+  for (const [encoding, value] of [
+    ['base64', '"canary*"'],
+    ['base64', '"canary-_"'],
+    ['base64', '"canar"'],
+    ['base64', '"canary="'],
+    ['base64', '"can=ary="'],
+    ['base64', '{"canary":1}'],
+    ['base64', '12345678'],
+    ['hex', '"canary"'],
+    ['hex', '"abc"'],
+    ['hex', 'true'],
+  ] as const) {
+    const error = faultOf(() => contentOf(`{"k":${value}}`, { encoding, name: 'tls.key' }))
+    t.equal(error.fault, 'decode_failed', value)
+    t.match(error.message, `file "tls.key" is not valid ${encoding}`)
+    t.notMatch(inspect(error, { depth: 9, showHidden: true }).replace(/\n\s+at .*/g, ''), /canar/)
+  }
+})
+
+t.test('a missing key names path, key, file and the keys that exist', async (t) => {
+  const error = faultOf(() => contentOf('{"user":"a","pass":"b"}', { key: 'password' }))
+  t.equal(error.fault, 'key_missing')
+  t.match(error.message, '"secret/data/app" has no key "password"; there exist "user", "pass"')
+  t.match(error.message, 'file "f"')
+})
+
+t.test('a key whose value is null counts as missing and says so', async (t) => {
+  const error = faultOf(() => contentOf('{"k":null}'))
+  t.equal(error.fault, 'key_missing')
+  t.match(error.message, 'its value is null')
+})
+
+t.test('a key named like a member of objects is just missing', async (t) => {
+  t.equal(faultOf(() => contentOf('{"a":"b"}', { key: 'constructor' })).fault, 'key_missing')
+})
+
+t.test('what is absent is left out where the import lets it be', async (t) => {
+  const absent = [
+    () => new FaultError('path_not_found', { path: 'secret/data/app' }),
+    () => new FaultError('version_deleted', { path: 'secret/data/app' }),
+    () => secret('{"other":"x"}'),
+    () => secret('{"k":null}'),
+  ]
+  for (const answer of absent) {
+    t.same(renderFiles(spec([file()], { missingPolicy: 'Ignore' }), answer, undefined), [])
+    t.same(renderFiles(spec([file({ optional: true })]), answer, undefined), [])
+    faultOf(() => renderFiles(spec([file()]), answer, undefined))
+  }
+})
+
+t.test('what is refused or broken is never taken for absent', async (t) => {
+  for (const fault of [
+    'read_denied',
+    'kv2_path',
+    'login_denied',
+    'unreachable',
+    'sealed',
+    'vault_error',
+  ] as const) {
+    const lenient = spec([file({ optional: true })], { missingPolicy: 'Ignore' })
+    const error = faultOf(() => renderFiles(lenient, () => new FaultError(fault), undefined))
+    t.equal(error.fault, fault)
+  }
+  const broken = () => contentOf('{"k":"*"}', { optional: true, encoding: 'base64' })
+  t.equal(faultOf(broken).fault, 'decode_failed')
+})
+
+t.test('files that are there come along with optional ones that are not', async (t) => {
+  const files = [
+    file({ name: 'a' }),
+    file({ name: 'b', key: 'gone', optional: true }),
+    file({ name: 'c', path: 'p' }),
+  ]
+  const rendered = renderFiles(spec(files), (path) => secret(`{"k":"from ${path}"}`), undefined)
+  t.same(
+    rendered.map(({ name, content }) => [name, content.reveal().toString()]),
+    [
+      ['a', 'from secret/data/app'],
+      ['c', 'from p'],
+    ],
+  )
+})
+
+t.test('the first faulty file in order is the one told', async (t) => {
+  const files = [file({ name: 'a' }), file({ name: 'b', key: 'gone' }), file({ name: 'c', path: 'denied' })]
+  const answer = (path: string) =>
+    path === 'denied' ? new FaultError('read_denied', { path }) : secret('{"k":"v"}')
+  t.match(
+    faultOf(() => renderFiles(spec(files), answer, undefined)),
+    { fault: 'key_missing', facts: { file: 'b' } },
+  )
+})
+
+t.test("mode: the file's, else the import's, else 0644, or 0640 for an fsGroup", async (t) => {
+  const modeOf = (mode: number | undefined, defaultMode: number | undefined, fsGroup: number | undefined) =>
+    renderFiles(spec([file({ mode })], { defaultMode }), () => secret('{"k":"v"}'), fsGroup)[0]?.mode
+  t.equal(modeOf(0o400, 0o600, 2000), 0o400)
+  t.equal(modeOf(0, 0o600, 2000), 0)
+  t.equal(modeOf(undefined, 0o600, 2000), 0o600)
+  t.equal(modeOf(undefined, undefined, 2000), 0o640)
+  t.equal(modeOf(undefined, undefined, 0), 0o640)
+  t.equal(modeOf(undefined, undefined, undefined), 0o644)
+})
