@@ -48,8 +48,11 @@ export type Delivery = {
     fsGroup: number | undefined,
     signal: AbortSignal,
   ): Promise<Collected>
-  /** Brings a mounted volume in step, with a look that others made lately if there is one. */
-  refresh(volume: MountedVolume, plan: Plan, signal: AbortSignal): Promise<Refreshed>
+  /**
+   * Brings a mounted volume in step, with a look that others made if there is one.
+   * @param sinceMs how long ago this volume's own look was due: what others saw in most of this time will do
+   */
+  refresh(volume: MountedVolume, plan: Plan, sinceMs: number, signal: AbortSignal): Promise<Refreshed>
 }
 
 export function createDelivery(deps: {
@@ -123,6 +126,8 @@ export function createDelivery(deps: {
       const collected = await collect(plan, volume.tokens, fsGroup, signal)
       volume.identity = identity
       if (isNew && before !== undefined) await release(before.key, volumeId)
+      // Unpublished while Vault was asked: nobody else will let go of what was just taken.
+      if (volumes.get(volume.entry.targetPath) !== volume) await release(identity.key, volumeId)
       return collected
     } catch (error) {
       if (isNew) await release(identity.key, volumeId)
@@ -133,10 +138,7 @@ export function createDelivery(deps: {
   /** Writes, unless the volume went while Vault was asked. */
   async function applyTo(volume: MountedVolume, basis: Basis, rendered: RenderedFile[]): Promise<string[]> {
     const { entry } = volume
-    if (volumes.get(entry.targetPath) !== volume) {
-      if (volume.identity !== undefined) await release(volume.identity.key, entry.volumeId)
-      return []
-    }
+    if (volumes.get(entry.targetPath) !== volume) return []
     // Until the files stand, nothing is known about them: a failed write is made again at the next look.
     volume.basis = undefined
     const { changed, added, removed } = await gate(() =>
@@ -146,9 +148,14 @@ export function createDelivery(deps: {
     return [...changed, ...added, ...removed]
   }
 
-  async function refresh(volume: MountedVolume, plan: Plan, signal: AbortSignal): Promise<Refreshed> {
-    const { spec, identity, paths, intervalMs } = plan
-    const recent = lookups.recent(identity, paths, intervalMs * SHARED_LOOK)
+  async function refresh(
+    volume: MountedVolume,
+    plan: Plan,
+    sinceMs: number,
+    signal: AbortSignal,
+  ): Promise<Refreshed> {
+    const { spec, identity, paths } = plan
+    const recent = lookups.recent(identity, paths, sinceMs * SHARED_LOOK)
     if (recent !== undefined && isSameBasis(volume.basis, spec, recent.digests)) {
       if (volume.basis.verdict !== undefined) throw volume.basis.verdict
       return { changed: [], at: recent.at }

@@ -17,7 +17,7 @@ const WAKE_AT_ONCE = 100
  * the pod's owner is told once, and the next look waits as the fault asks.
  */
 export type Rotation = {
-  /** First look of a volume just published: one interval from now, spread. */
+  /** First look of a volume just published: within one interval from now, spread. */
   begin(volume: MountedVolume, intervalMs: number): void
   /** Looks soon: the import changed, a token came, a secret moved. */
   wake(volumes: readonly MountedVolume[]): void
@@ -45,13 +45,13 @@ export function createRotation(deps: {
     wake([...volumes.all()].filter((volume) => volume.identity?.key === identityKey))
   })
 
-  function schedule(volume: MountedVolume, delayMs: number): void {
+  function schedule(volume: MountedVolume, delayMs: number, sinceMs?: number): void {
     volume.cancelTimer?.()
     if (stopping.signal.aborted) return
     volume.cancelTimer = clock.after(delayMs, () => {
       volume.cancelTimer = undefined
       // One look at a time for each volume; a key of its own, so that unpublish need not wait for it.
-      void queue.run(`look ${volume.entry.targetPath}`, () => look(volume))
+      void queue.run(`look ${volume.entry.targetPath}`, () => look(volume, sinceMs))
     })
   }
 
@@ -61,14 +61,15 @@ export function createRotation(deps: {
     }
   }
 
-  async function look(volume: MountedVolume): Promise<void> {
+  /** @param sinceMs see Delivery.refresh; the import's interval unless said */
+  async function look(volume: MountedVolume, sinceMs: number | undefined): Promise<void> {
     const { entry } = volume
     if (isGone(volume)) return
     let plan: Plan | undefined
     try {
       plan = delivery.plan(entry.pod, entry.importName)
       const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(LOOK_TIMEOUT_MS)])
-      const { changed, at } = await delivery.refresh(volume, plan, signal)
+      const { changed, at } = await delivery.refresh(volume, plan, sinceMs ?? plan.intervalMs, signal)
       if (isGone(volume)) return
       succeeded(volume, changed, at)
       schedule(
@@ -132,7 +133,9 @@ export function createRotation(deps: {
 
   return {
     begin(volume, intervalMs) {
-      schedule(volume, firstDelayMs({ intervalMs, random: random() }))
+      // Volumes published together would look together for ever: the first look comes early by chance.
+      const delayMs = firstDelayMs({ intervalMs, random: random() })
+      schedule(volume, delayMs, delayMs)
     },
     wake,
     end(volume) {

@@ -1,0 +1,80 @@
+import type { Config } from '../core/config.ts'
+import type {
+  Clock,
+  ImportSource,
+  LedgerStore,
+  Log,
+  Meter,
+  Mounter,
+  NodeFlow,
+  Notifier,
+  SecretStore,
+  VolumeFiles,
+  VolumeStats,
+} from '../core/ports.ts'
+import { createDelivery } from './deliver.ts'
+import { createGate } from './gate.ts'
+import { createLookups } from './lookups.ts'
+import { createNodeFlow } from './node-flow.ts'
+import { createPublish } from './publish.ts'
+import { createQueue } from './queue.ts'
+import { createRelease } from './release.ts'
+import { resumeVolumes } from './resume.ts'
+import { createRotation } from './rotate.ts'
+import { createUnpublish } from './unpublish.ts'
+import { createVolumes, type Volumes } from './volumes.ts'
+
+/** Volumes written at the same time. Their writes are synchronous; what overlaps is the grace of a live change. */
+const WRITES_AT_ONCE = 64
+
+export type FlowDeps = {
+  settings: Config
+  clock: Clock
+  /** From 0 to under 1. */
+  random: () => number
+  log: Log
+  meter: Meter
+  notifier: Notifier
+  imports: ImportSource
+  store: SecretStore
+  mounter: Mounter
+  files: VolumeFiles
+  ledger: LedgerStore
+  statsOf: (targetPath: string) => VolumeStats
+}
+
+export type Flow = NodeFlow & {
+  volumes: Pick<Volumes, 'countByState' | 'oldestStepSeconds'>
+  /** Takes up what an earlier process left mounted; before the first RPC. */
+  resume(): Promise<void>
+  /** No new work, no more looks; resolves when what was under way has ended. Unmounts nothing. */
+  stop(): Promise<void>
+}
+
+/** Puts the parts of the flow together. */
+export function createFlow(deps: FlowDeps): Flow {
+  const { clock, random, store, imports } = deps
+  const volumes = createVolumes()
+  const queue = createQueue()
+  const gate = createGate(WRITES_AT_ONCE)
+  const lookups = createLookups({ store, clock, random })
+  const release = createRelease({ store, lookups, volumes })
+  const delivery = createDelivery({ ...deps, release, lookups, volumes, queue, gate })
+  const defaultIntervalMs = deps.settings.rotationIntervalMs
+  const rotation = createRotation({ ...deps, queue, delivery, lookups, volumes, defaultIntervalMs })
+  const publish = createPublish({ ...deps, release, delivery, rotation, volumes, gate })
+  const unpublish = createUnpublish({ ...deps, release, rotation, volumes })
+  const nodeFlow = createNodeFlow({ ...deps, publish, unpublish, queue, volumes })
+
+  imports.onChange((namespace, name) => rotation.wake(volumes.ofImport(namespace, name)))
+
+  return {
+    ...nodeFlow,
+    volumes,
+    resume: () => resumeVolumes({ ...deps, volumes }),
+    async stop() {
+      rotation.stop()
+      await nodeFlow.stop()
+    },
+  }
+}

@@ -1,0 +1,69 @@
+import { FaultError } from '../../src/core/errors.ts'
+import type { FileSpec, ImportSpec } from '../../src/core/import.ts'
+import type { ImportSource } from '../../src/core/ports.ts'
+
+export class FakeImports implements ImportSource {
+  readonly #specs = new Map<string, ImportSpec>()
+  readonly #listeners: ((namespace: string, name: string) => void)[] = []
+
+  /** Adds or edits an import, as `kubectl apply` does. */
+  put(spec: ImportSpec): void {
+    this.#specs.set(`${spec.namespace}/${spec.name}`, spec)
+    for (const listener of this.#listeners) listener(spec.namespace, spec.name)
+  }
+
+  delete(namespace: string, name: string): void {
+    this.#specs.delete(`${namespace}/${name}`)
+    for (const listener of this.#listeners) listener(namespace, name)
+  }
+
+  get(namespace: string, name: string): ImportSpec {
+    const spec = this.#specs.get(`${namespace}/${name}`)
+    if (spec === undefined) {
+      throw new FaultError('import_not_found', { importName: name, podNamespace: namespace, known: [] })
+    }
+    return spec
+  }
+
+  onChange(listener: (namespace: string, name: string) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  async start(): Promise<void> {}
+  async close(): Promise<void> {}
+}
+
+/** The import that users' guides use. */
+export function importSpec(over: Partial<ImportSpec> = {}): ImportSpec {
+  return {
+    name: 'python-backend',
+    namespace: 'my-namespace1',
+    authMethod: 'kubernetes',
+    role: 'my-namespace1_backend',
+    authPath: undefined,
+    vaultNamespace: undefined,
+    address: undefined,
+    caCert: undefined,
+    tlsServerName: undefined,
+    skipTLSVerify: false,
+    audience: undefined,
+    refreshIntervalMs: undefined,
+    updateMode: 'Live',
+    missingPolicy: 'Fail',
+    defaultMode: undefined,
+    files: [fileSpec()],
+    ...over,
+  }
+}
+
+export function fileSpec(over: Partial<FileSpec> = {}): FileSpec {
+  return {
+    name: 'db-password',
+    path: 'secret/data/database-for-python-app',
+    key: 'password',
+    encoding: 'utf-8',
+    mode: undefined,
+    optional: false,
+    ...over,
+  }
+}

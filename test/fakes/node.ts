@@ -1,0 +1,63 @@
+import { FaultError } from '../../src/core/errors.ts'
+import type {
+  LedgerEntry,
+  LedgerStore,
+  Mounter,
+  RenderedFile,
+  VolumeFiles,
+  VolumeShape,
+} from '../../src/core/ports.ts'
+
+/** Mounts and files in memory: what the kernel would keep when our process dies. */
+export class FakeNode {
+  /** By target path; a mount without files is an empty map. */
+  readonly mounts = new Map<string, Map<string, string>>()
+  readonly writes: string[] = []
+  failWriteWith: FaultError | undefined
+
+  readonly mounter: Mounter = {
+    mount: (targetPath) => {
+      if (this.mounts.has(targetPath)) throw new FaultError('mount_failed', { reason: 'mounted twice' })
+      this.mounts.set(targetPath, new Map())
+    },
+    unmount: (targetPath) => void this.mounts.delete(targetPath),
+    list: () => new Map([...this.mounts.keys()].map((targetPath) => [targetPath, 'tmpfs'])),
+    isMounted: (targetPath) => this.mounts.has(targetPath),
+  }
+
+  readonly files: VolumeFiles = {
+    apply: async (targetPath: string, _shape: VolumeShape, files: readonly RenderedFile[]) => {
+      const mounted = this.mounts.get(targetPath)
+      if (mounted === undefined) throw new FaultError('volume_io', { reason: 'not mounted' })
+      if (this.failWriteWith) throw this.failWriteWith
+      const before = new Map(mounted)
+      mounted.clear()
+      for (const file of files) mounted.set(file.name, file.content.reveal().toString())
+      const names = files.map((file) => file.name)
+      const added = names.filter((name) => !before.has(name))
+      const changed = names.filter((name) => before.has(name) && before.get(name) !== mounted.get(name))
+      const removed = [...before.keys()].filter((name) => !mounted.has(name))
+      if (added.length + changed.length + removed.length > 0) this.writes.push(targetPath)
+      return { added, changed, removed }
+    },
+    repair: async (targetPath) => (this.mounts.get(targetPath)?.size ?? 0) > 0,
+    wipe: (targetPath) => this.mounts.get(targetPath)?.clear(),
+  }
+}
+
+export class FakeLedger implements LedgerStore {
+  /** Copies, as a disk would keep them. */
+  readonly entries = new Map<string, LedgerEntry>()
+
+  load(): LedgerEntry[] {
+    return structuredClone([...this.entries.values()])
+  }
+
+  put(entry: LedgerEntry): void {
+    this.entries.set(entry.targetPath, structuredClone(entry))
+  }
+
+  remove(targetPath: string): void {
+    this.entries.delete(targetPath)
+  }
+}

@@ -1,0 +1,43 @@
+import { FaultError } from '../../src/core/errors.ts'
+import type { Identity, Json, SecretData, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
+
+/** A Vault of maps. `failWith` makes every read fail until it is cleared. */
+export class FakeSecretStore implements SecretStore {
+  readonly data = new Map<string, Record<string, Json>>()
+  readonly reads: string[] = []
+  readonly users = new Map<string, Set<string>>()
+  readonly revoked: string[] = []
+  failWith: FaultError | undefined
+  /** Awaited by every read: lets a test hold Vault's answers back. */
+  held: Promise<void> = Promise.resolve()
+
+  async read(
+    identity: Identity,
+    path: string,
+    tokens: readonly ServiceAccountToken[],
+    signal: AbortSignal,
+  ): Promise<SecretData> {
+    this.reads.push(path)
+    await this.held
+    signal.throwIfAborted()
+    if (tokens.length === 0) throw new FaultError('token_missing', { reason: 'no service-account token' })
+    if (this.failWith) throw this.failWith
+    const values = this.data.get(path)
+    if (values === undefined) throw new FaultError('path_not_found', { path, role: identity.role })
+    return { values: new Map(Object.entries(values)), version: undefined }
+  }
+
+  retain(identity: Identity, volumeId: string): void {
+    const users = this.users.get(identity.key) ?? new Set()
+    this.users.set(identity.key, users.add(volumeId))
+  }
+
+  async release(identityKey: string, volumeId: string): Promise<void> {
+    const users = this.users.get(identityKey)
+    if (!users?.delete(volumeId) || users.size > 0) return
+    this.users.delete(identityKey)
+    this.revoked.push(identityKey)
+  }
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,147 @@
+import type { Config } from '../../src/core/config.ts'
+import type { ImportSpec } from '../../src/core/import.ts'
+import type { PublishRequest, ServiceAccountToken } from '../../src/core/ports.ts'
+import { SecretText } from '../../src/core/secret.ts'
+import { createFlow, type Flow } from '../../src/flow/flow.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { FakeImports, importSpec } from '../fakes/imports.ts'
+import { FakeLog } from '../fakes/log.ts'
+import { FakeMeter } from '../fakes/meter.ts'
+import { FakeLedger, FakeNode } from '../fakes/node.ts'
+import { FakeNotifier } from '../fakes/notifier.ts'
+import { FakeSecretStore } from '../fakes/secret-store.ts'
+
+export const PATH = 'secret/data/database-for-python-app'
+export const MINUTE = 60_000
+
+/** The whole flow over fakes; `restart()` is a new process over the same node, ledger and Vault. */
+export class FlowBench {
+  readonly clock = new FakeClock()
+  readonly imports = new FakeImports()
+  readonly store = new FakeSecretStore()
+  readonly node = new FakeNode()
+  readonly ledger = new FakeLedger()
+  readonly log = new FakeLog()
+  readonly meter = new FakeMeter()
+  readonly notifier = new FakeNotifier()
+  readonly signal = new AbortController().signal
+  /** From 0 to under 1; the same every time unless a test says otherwise. */
+  random = () => 0.5
+  flow: Flow
+
+  constructor(spec: Partial<ImportSpec> = {}) {
+    this.imports.put(importSpec(spec))
+    this.setPassword('one')
+    this.flow = this.#create()
+  }
+
+  setPassword(password: string): void {
+    this.store.data.set(PATH, { password })
+  }
+
+  publish(over: Partial<PublishRequest> = {}): Promise<void> {
+    return this.flow.publish(this.request(over), this.signal)
+  }
+
+  unpublish(volumeId = 'volume-1', targetPath = `/pods/${volumeId}/mount`): Promise<void> {
+    return this.flow.unpublish({ volumeId, targetPath }, this.signal)
+  }
+
+  request(over: Partial<PublishRequest> = {}): PublishRequest {
+    const volumeId = over.volumeId ?? 'volume-1'
+    return {
+      volumeId,
+      targetPath: `/pods/${volumeId}/mount`,
+      readOnly: true,
+      fsGroup: undefined,
+      pod: {
+        name: 'backend',
+        namespace: 'my-namespace1',
+        uid: `uid-${volumeId}`,
+        serviceAccount: 'backend-sa',
+      },
+      importName: 'python-backend',
+      tokens: new Map([['', this.token()]]),
+      fingerprint: 'same',
+      ...over,
+    }
+  }
+
+  token(): ServiceAccountToken {
+    return { token: new SecretText('jwt'), expiresAt: this.clock.now() + 60 * MINUTE }
+  }
+
+  content(volumeId = 'volume-1', name = 'db-password'): string | undefined {
+    return this.node.mounts.get(`/pods/${volumeId}/mount`)?.get(name)
+  }
+
+  async restart(): Promise<void> {
+    await this.flow.stop()
+    this.flow = this.#create()
+    await this.flow.resume()
+  }
+
+  #create(): Flow {
+    const { clock, imports, store, node, ledger, log, meter, notifier } = this
+    return createFlow({
+      settings: settings(),
+      clock,
+      random: () => this.random(),
+      log,
+      meter,
+      notifier,
+      imports,
+      store,
+      mounter: node.mounter,
+      files: node.files,
+      ledger,
+      statsOf: () => ({
+        bytes: { total: 4, used: 1, available: 3 },
+        inodes: { total: 4, used: 1, available: 3 },
+      }),
+    })
+  }
+}
+
+export function settings(over: Partial<Config> = {}): Config {
+  return {
+    endpoint: 'unix:///csi/csi.sock',
+    nodeId: 'node1',
+    driverName: 'secrets-store.csi.deckhouse.io',
+    registrationSocket: undefined,
+    kubeletEndpoint: '/csi/csi.sock',
+    stateDir: '/run/vault-files-csi',
+    imports: { kind: 'dir', path: '/imports' },
+    vaultAddr: 'https://vault.example.org',
+    vaultAuthPath: 'kubernetes',
+    vaultNamespace: '',
+    vaultCaCert: undefined,
+    vaultSkipVerify: false,
+    rotationIntervalMs: 2 * MINUTE,
+    minRefreshIntervalMs: 10_000,
+    vaultQps: 50,
+    vaultConcurrency: 16,
+    httpAddr: undefined,
+    httpTlsCert: undefined,
+    httpTlsKey: undefined,
+    httpClientCa: undefined,
+    allowAddress: [],
+    allowHttp: false,
+    allowSkipVerify: false,
+    allowTokenExport: false,
+    allowSecretSync: false,
+    maxVolumeBytes: 4 << 20,
+    logLevel: 'info',
+    logFormat: 'json',
+    ...over,
+  }
+}
+
+/** A repeatable stream of numbers from 0 to under 1 (a linear congruential generator). */
+export function seededRandom(seed = 1): () => number {
+  let state = seed
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
+    return state / 2_147_483_648
+  }
+}
