@@ -23,8 +23,8 @@ export class SecretBytes {
     return this.#bytes.byteLength
   }
 
-  equals(other: Uint8Array): boolean {
-    return this.#bytes.equals(other)
+  equals(other: SecretBytes | Uint8Array): boolean {
+    return this.#bytes.equals(other instanceof SecretBytes ? other.#bytes : other)
   }
 
   reveal(): Buffer {

@@ -1,0 +1,28 @@
+import { FaultError } from '../core/errors.ts'
+import type { NewFile } from './file.ts'
+
+/** A symlink whose target is at least this long takes a page of its own on tmpfs. */
+const LONG_LINK_BYTES = 128
+
+/**
+ * Refuses a set of files that the volume could not hold, before anything is touched.
+ * @param copies how many whole sets the update mode keeps at its peak
+ * @param linkPrefix what stands before the name in the link of each file; undefined: no links
+ * @throws FaultError volume_full
+ */
+export function checkCapacity(
+  files: readonly NewFile[],
+  room: { sizeBytes: number; pageBytes: number; copies: 1 | 2; reason: string; linkPrefix?: string },
+): void {
+  const pages = (bytes: number) => Math.ceil(bytes / room.pageBytes) * room.pageBytes
+  const contents = files.reduce((sum, { content }) => sum + pages(content.byteLength), 0)
+  const links =
+    room.linkPrefix === undefined ? 0 : files.filter(({ name }) => isLong(room.linkPrefix + name)).length
+  const sizeBytes = contents * room.copies + links * room.pageBytes
+  if (sizeBytes <= room.sizeBytes) return
+  throw new FaultError('volume_full', { sizeBytes, limitBytes: room.sizeBytes, reason: room.reason })
+}
+
+function isLong(target: string): boolean {
+  return Buffer.byteLength(target) >= LONG_LINK_BYTES
+}

@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { FaultError } from '../core/errors.ts'
+import type { LedgerEntry, LedgerStore, Log } from '../core/ports.ts'
+
+/** Raised when an older plugin could misread what a newer one wrote. */
+const VERSION = 1
+
+const entrySchema = z.object({
+  version: z.literal(VERSION),
+  volumeId: z.string().min(1),
+  targetPath: z.string().startsWith('/'),
+  readOnly: z.boolean(),
+  // JSON has no undefined.
+  fsGroup: z
+    .int()
+    .nonnegative()
+    .nullable()
+    .transform((gid) => gid ?? undefined),
+  pod: z.object({ name: z.string(), namespace: z.string(), uid: z.string(), serviceAccount: z.string() }),
+  importName: z.string(),
+  fingerprint: z.string(),
+  updateMode: z.enum(['Live', 'InPlace', 'Atomic']),
+  sizeBytes: z.int().positive(),
+  phase: z.enum(['mounting', 'complete']),
+})
+
+/**
+ * One JSON file per mounted volume under `<stateDir>/volumes`, replaced whole. No secret, no token.
+ * @throws FaultError internal when the directory cannot be written
+ */
+export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Log }): LedgerStore {
+  const directory = join(stateDir, 'volumes')
+  const pathOf = (targetPath: string) => join(directory, fileName(targetPath))
+  return {
+    load() {
+      const names = readNames(directory)
+      for (const name of names.filter(isHalfWritten)) rmSync(join(directory, name), { force: true })
+      return names.filter((name) => name.endsWith('.json')).flatMap((name) => loadEntry(directory, name, log))
+    },
+
+    put(entry) {
+      const path = pathOf(entry.targetPath)
+      guarded(directory, () => {
+        mkdirSync(directory, { recursive: true, mode: 0o700 })
+        chmodSync(directory, 0o700)
+        writeFileSync(`${path}.tmp`, serialize(entry), { mode: 0o600 })
+        renameSync(`${path}.tmp`, path)
+      })
+    },
+
+    remove(targetPath) {
+      guarded(directory, () => rmSync(pathOf(targetPath), { force: true }))
+    },
+  }
+}
+
+/** A path may be longer than a file name; its hash never is. */
+function fileName(targetPath: string): string {
+  return `${createHash('sha256').update(targetPath).digest('hex')}.json`
+}
+
+function isHalfWritten(name: string): boolean {
+  return name.endsWith('.tmp')
+}
+
+function serialize(entry: LedgerEntry): string {
+  return `${JSON.stringify({ version: VERSION, ...entry, fsGroup: entry.fsGroup ?? null })}\n`
+}
+
+function loadEntry(directory: string, name: string, log: Log): LedgerEntry[] {
+  try {
+    const { version: _, ...entry } = entrySchema.parse(
+      JSON.parse(readFileSync(join(directory, name), 'utf8')),
+    )
+    if (fileName(entry.targetPath) !== name)
+      throw new Error('the file stands under the name of another target')
+    return [entry]
+  } catch (error) {
+    moveAside(directory, name, log, error)
+    return []
+  }
+}
+
+/** Kept for whoever looks into it, under a name that the next start does not read again. */
+function moveAside(directory: string, name: string, log: Log, error: unknown): void {
+  log.warn({ file: name, reason: reasonOf(error) }, 'ledger entry is unreadable and left out')
+  guarded(directory, () => renameSync(join(directory, name), join(directory, `${name}.unreadable`)))
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof z.ZodError) return z.prettifyError(error)
+  return error instanceof Error ? error.message : String(error)
+}
+
+function readNames(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw unusable(directory, error)
+  }
+}
+
+function guarded(directory: string, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    throw unusable(directory, error)
+  }
+}
+
+function unusable(directory: string, error: unknown): FaultError {
+  const code = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
+  return new FaultError('internal', { reason: `the ledger in ${directory} cannot be used${code}` }, error)
+}

@@ -1,0 +1,97 @@
+import { lstatSync, readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { FaultError } from '../core/errors.ts'
+import type { Mounter } from '../core/ports.ts'
+import { parseMountinfo } from './mountinfo.ts'
+import {
+  createSyscalls,
+  MNT_DETACH,
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  SyscallError,
+  type Syscalls,
+  UMOUNT_NOFOLLOW,
+} from './syscalls.ts'
+
+/** How our mounts show themselves in /proc/mounts. */
+const SOURCE = 'vault-files-csi'
+const FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC
+/** Thrice the files that etcd's size limit lets an import list, and far from what would trouble a node. */
+const INODES = 32768
+
+/** @param syscalls for tests */
+export function createMounter({ syscalls = createSyscalls() }: { syscalls?: Syscalls } = {}): Mounter {
+  // Kernels before 6.4, and user namespaces, refuse noswap. Learnt at the first mount.
+  let noswap: 'unknown' | 'accepted' | 'refused' = 'unknown'
+
+  function mountTmpfs(targetPath: string, options: string): void {
+    if (noswap === 'refused') {
+      syscalls.mount(SOURCE, targetPath, 'tmpfs', FLAGS, options)
+      return
+    }
+    try {
+      syscalls.mount(SOURCE, targetPath, 'tmpfs', FLAGS, `${options},noswap`)
+      noswap = 'accepted'
+    } catch (error) {
+      if (noswap === 'accepted' || !isCode(error, 'EINVAL')) throw error
+      syscalls.mount(SOURCE, targetPath, 'tmpfs', FLAGS, options)
+      noswap = 'refused'
+    }
+  }
+
+  return {
+    mount(targetPath, { sizeBytes, gid }) {
+      const group = gid === undefined ? '' : `,gid=${gid}`
+      try {
+        mountTmpfs(targetPath, `size=${sizeBytes},nr_inodes=${INODES},mode=0755${group}`)
+      } catch (error) {
+        throw failed(`tmpfs (size=${sizeBytes}${group}) on ${targetPath}`, error)
+      }
+    },
+
+    unmount(targetPath) {
+      while (unmountTop(syscalls, targetPath)) {}
+      // A mount that came from outside our user namespace answers EINVAL, as a path that is no mount does.
+      if (isMounted(targetPath)) throw failed(targetPath, 'it is mounted and locked')
+    },
+
+    list: listMounts,
+    isMounted,
+  }
+}
+
+/** Takes one mount off. False: nothing is mounted there any more. */
+function unmountTop(syscalls: Syscalls, targetPath: string): boolean {
+  for (const flags of [UMOUNT_NOFOLLOW, UMOUNT_NOFOLLOW, UMOUNT_NOFOLLOW | MNT_DETACH]) {
+    try {
+      syscalls.unmount(targetPath, flags)
+      return true
+    } catch (error) {
+      if (isCode(error, 'EINVAL', 'ENOENT')) return false
+      // Somebody still has a file open: once more, then detach, which goes through at the last close.
+      if (!isCode(error, 'EBUSY') || flags & MNT_DETACH) throw failed(targetPath, error)
+    }
+  }
+  return false
+}
+
+function listMounts(): Map<string, string> {
+  return parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'))
+}
+
+function isMounted(targetPath: string): boolean {
+  // Thousands of mounts make mountinfo long; another device than the parent's is answer enough.
+  const target = lstatSync(targetPath, { throwIfNoEntry: false })
+  if (!target) return false
+  return target.dev !== lstatSync(dirname(targetPath)).dev || listMounts().has(targetPath)
+}
+
+function isCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof SyscallError && codes.includes(error.code)
+}
+
+function failed(what: string, cause: unknown): FaultError {
+  const words = cause instanceof SyscallError ? cause.message : String(cause)
+  return new FaultError('mount_failed', { reason: `${what}: ${words}` }, cause)
+}

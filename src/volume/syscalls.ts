@@ -1,0 +1,62 @@
+import koffi from 'koffi'
+
+/** The system calls that Node does not offer. Each throws a SyscallError. 64-bit Linux only. */
+export type Syscalls = {
+  /** mount(2): `data` is the file system's own option string. */
+  mount(source: string, target: string, fileSystem: string, flags: number, data: string): void
+  /** umount2(2) */
+  unmount(target: string, flags: number): void
+  /** futimens(2) that sets the modification time alone, in nanoseconds since the Unix epoch. */
+  setMtime(fd: number, mtimeNs: bigint): void
+}
+
+/** mount(2) and umount2(2) flags, from the kernel's uapi headers. */
+export const MS_NOSUID = 2
+export const MS_NODEV = 4
+export const MS_NOEXEC = 8
+export const MNT_DETACH = 2
+export const UMOUNT_NOFOLLOW = 8
+
+const UTIME_OMIT = 0x3ffffffen
+const NS_PER_SECOND = 1_000_000_000n
+
+/** A system call that failed; `code` is errno's name, as in Node's own errors. */
+export class SyscallError extends Error {
+  override readonly name = 'SyscallError'
+  readonly syscall: string
+  readonly code: string
+
+  constructor(syscall: string, errno: number) {
+    const code = errnoName(errno)
+    super(`${code} at ${syscall}(2)`)
+    this.syscall = syscall
+    this.code = code
+  }
+}
+
+export function createSyscalls(): Syscalls {
+  // null is the process itself: whichever libc Node was linked with.
+  const libc = koffi.load(null)
+  const mount = libc.func('int mount(const char *, const char *, const char *, unsigned long, const char *)')
+  const umount2 = libc.func('int umount2(const char *, int)')
+  const futimens = libc.func('int futimens(int, const void *)')
+  return {
+    mount: (source, target, fileSystem, flags, data) =>
+      check('mount', mount(source, target, fileSystem, flags, data)),
+    unmount: (target, flags) => check('umount2', umount2(target, flags)),
+    setMtime(fd, mtimeNs) {
+      // struct timespec[2]: access time left as it is, then the modification time.
+      const times = BigInt64Array.of(0n, UTIME_OMIT, mtimeNs / NS_PER_SECOND, mtimeNs % NS_PER_SECOND)
+      check('futimens', futimens(fd, times))
+    },
+  }
+}
+
+function check(syscall: string, answer: number): void {
+  if (answer !== 0) throw new SyscallError(syscall, koffi.errno())
+}
+
+function errnoName(errno: number): string {
+  const found = Object.entries(koffi.os.errno).find(([, number]) => number === errno)
+  return found?.[0] ?? `errno ${errno}`
+}
