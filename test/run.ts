@@ -1,10 +1,12 @@
 // Runs the suites: `node test/run.ts [unit|integration] [FILE...]`. Both, with coverage enforced, when none is named.
 // Integration tests mount: root gets a mount namespace of its own, an ordinary user one in a user namespace,
 // so that nothing can be left mounted on the machine.
-import { spawnSync } from 'node:child_process'
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { globSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 
 const LINES_COVERED_PERCENT = 90
 
@@ -21,9 +23,8 @@ if (suite !== undefined && suite !== 'unit' && suite !== 'integration') {
 
 const wanted = suite === undefined ? [...suites.unit, ...suites.integration] : [...suites[suite]]
 const files = only.length > 0 ? only : globSync(wanted).sort()
-const reports = mkdtempSync(join(tmpdir(), 'vault-files-csi-test-'))
-const tapFile = join(reports, 'results.tap')
-const tap = ['tap', 'run', '--disable-coverage', '--jobs=2', '--timeout=300', `--output-file=${tapFile}`]
+const coverageFolder = mkdtempSync(join(tmpdir(), 'vault-files-csi-coverage-'))
+const tap = ['tap', 'run', '--disable-coverage', '--reporter=tap', '--jobs=2', '--timeout=300', ...files]
 const coverage = [
   'c8',
   '--all',
@@ -31,18 +32,20 @@ const coverage = [
   '--include=src/**/*.ts',
   '--extension=.ts',
   '--reporter=text',
-  `--temp-directory=${join(reports, 'coverage')}`,
+  `--temp-directory=${coverageFolder}`,
   '--check-coverage',
   `--lines=${LINES_COVERED_PERCENT}`,
   '--branches=0',
   '--functions=0',
   '--statements=0',
 ]
-const command = [...namespace(), ...(suite === undefined ? coverage : []), ...tap, ...files]
-const { status, error } = spawnSync(command[0] ?? '', command.slice(1), { stdio: 'inherit' })
-if (error) console.error(`could not run ${command[0]}: ${error.message}`)
-console.log(counted())
-rmSync(reports, { recursive: true, force: true })
+const [program = '', ...args] = [...namespace(), ...(suite === undefined ? coverage : []), ...tap]
+const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+const ended = once(child, 'close')
+const counts = await show(createInterface({ input: child.stdout }))
+const [status] = await ended
+rmSync(coverageFolder, { recursive: true, force: true })
+console.log(counts)
 process.exit(status ?? 1)
 
 function namespace(): string[] {
@@ -62,10 +65,27 @@ function namespace(): string[] {
   process.exit(2)
 }
 
-/** The sums that the runner itself wrote at the end of its report. */
-function counted(): string {
-  const text = readFileSync(tapFile, { encoding: 'utf8', flag: 'a+' })
-  const sums = [...text.matchAll(/^# \{([^}]*)\}/gm)].at(-1)?.[1] ?? ''
+/**
+ * Of the TAP stream a line for each file, everything about what failed or was skipped, and what is not TAP.
+ * @returns the runner's own sums, as one line
+ */
+async function show(lines: AsyncIterable<string>): Promise<string> {
+  let sums = ''
+  let isDiagnostic = false
+  let wasFailure = false
+  for await (const line of lines) {
+    const text = line.trim()
+    const isIndented = line.startsWith(' ')
+    if (text === '---') isDiagnostic = wasFailure
+    const isFailure = text.startsWith('not ok ')
+    const isSkipped = /^ok .* # (SKIP|TODO)/i.test(text)
+    const isFrame = text === '' || /^(TAP version|1\.\.\d|# (Subtest|time|No coverage))/.test(text)
+    if (isDiagnostic || isFailure || isSkipped || !(isIndented || isFrame || text === '...'))
+      console.log(line)
+    if (text === '...') isDiagnostic = false
+    if (/^(not )?ok /.test(text)) wasFailure = isFailure
+    sums = /^# \{(.*)\}/.exec(line)?.[1] ?? sums
+  }
   const of = (name: string) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(sums)?.[1] ?? 0)
   return `${of('pass')} passed, ${of('fail')} failed, ${of('skip') + of('todo')} skipped`
 }
