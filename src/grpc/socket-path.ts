@@ -11,9 +11,8 @@ const MAX_PATH_BYTES = 107
  * @throws Error that says what is wrong with the endpoint
  */
 export function socketPathOf(endpoint: string): string {
-  const path = endpoint.replace(/^unix:(\/\/(?=\/))?/, '')
-  if (!path.startsWith('/'))
-    throw new Error(`endpoint "${endpoint}" is not a unix socket: write unix:///path/csi.sock`)
+  const path = /^(?:unix:(?:\/\/)?)?(\/[^/].*)$/.exec(endpoint)?.[1]
+  if (!path) throw new Error(`endpoint "${endpoint}" is not a unix socket: write unix:///path/csi.sock`)
   const length = Buffer.byteLength(path)
   if (length > MAX_PATH_BYTES) {
     throw new Error(

@@ -1,0 +1,17 @@
+import t from 'tap'
+import { servePlugin } from '../support/grpc.ts'
+
+t.test('the plugin tells its name and version and has no plugin capabilities', async (t) => {
+  const { kubelet } = await servePlugin(t)
+  t.match(await kubelet.pluginInfo(), { name: 'secrets.example.org', vendor_version: '1.2.3' })
+  t.strictSame(await kubelet.raw('GetPluginCapabilities', {}), { capabilities: [] })
+})
+
+t.test('a probe tells whether the plugin is ready', async (t) => {
+  let ready = false
+  const { kubelet } = await servePlugin(t, { ready: () => ready })
+  t.equal(await kubelet.probe(), false)
+  t.match(await kubelet.raw('Probe', {}), { ready: { value: false } }, 'said, not left out')
+  ready = true
+  t.equal(await kubelet.probe(), true)
+})

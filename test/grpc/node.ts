@@ -1,0 +1,120 @@
+import t from 'tap'
+import { FaultError } from '../../src/core/errors.ts'
+import { publishRequest } from '../../src/demo/kubelet.ts'
+import { failureOf, publishArgs, servePlugin } from '../support/grpc.ts'
+
+const { volumeId, targetPath } = publishArgs
+const token = { token: 'canary-token', expirationTimestamp: '2030-01-01T00:00:00Z' }
+
+t.test('a publish reaches the flow with all that the pod asked for', async (t) => {
+  const { kubelet, flow } = await servePlugin(t)
+  for (const tokensInSecrets of [false, true]) {
+    await kubelet.nodePublish({ ...publishArgs, fsGroup: 2000, tokens: { vault: token }, tokensInSecrets })
+    const request = flow.published.pop()
+    t.match(request, {
+      volumeId,
+      targetPath,
+      readOnly: true,
+      fsGroup: 2000,
+      pod: publishArgs.pod,
+      importName: 'backend',
+    })
+    t.equal(request?.tokens.get('vault')?.token.reveal(), 'canary-token')
+  }
+})
+
+t.test('kubelet may switch to tokens in secrets while a pod lives', async (t) => {
+  const { kubelet, flow } = await servePlugin(t)
+  await kubelet.nodePublish({ ...publishArgs, tokens: { vault: token } })
+  await kubelet.nodePublish({ ...publishArgs, tokens: { vault: token }, tokensInSecrets: true })
+  const [before, after] = flow.published
+  t.equal(before?.fingerprint, after?.fingerprint)
+})
+
+t.test('a publish that lacks an argument is refused before the flow sees it', async (t) => {
+  const { kubelet, flow } = await servePlugin(t)
+  const full = publishRequest(publishArgs) as Record<string, unknown>
+  for (const [change, words] of [
+    [{ volume_id: '', target_path: '' }, 'volume_id is missing'],
+    [{ target_path: '' }, 'target_path is missing'],
+    [{ target_path: 'relative/path' }, 'not absolute'],
+    [{ volume_capability: null }, 'volume_capability is missing'],
+    [{ volume_capability: { mount: {} } }, 'access_mode is missing'],
+    [{ volume_capability: { access_mode: { mode: 1 } } }, 'mount is missing'],
+    [{ volume_capability: { block: {}, access_mode: { mode: 1 } } }, 'block volumes'],
+    [{ volume_context: {} }, 'secretsStoreImport is missing'],
+  ] as const) {
+    const failure = await failureOf(kubelet.raw('NodePublishVolume', { ...full, ...change }))
+    t.equal(failure.code, 'INVALID_ARGUMENT')
+    t.match(failure.details, words)
+  }
+  t.strictSame(flow.published, [])
+})
+
+t.test('an unpublish names the volume and its absolute path', async (t) => {
+  const { kubelet, flow } = await servePlugin(t)
+  await kubelet.nodeUnpublish({ volumeId, targetPath })
+  t.strictSame(flow.unpublished, [{ volumeId, targetPath }])
+  for (const [args, words] of [
+    [{ volumeId: '', targetPath: '' }, 'volume_id is missing'],
+    [{ volumeId, targetPath: '' }, 'target_path is missing'],
+    [{ volumeId, targetPath: 'some/path' }, 'not absolute'],
+    [{ volumeId, targetPath: '/' }, 'root directory'],
+  ] as const) {
+    const failure = await failureOf(kubelet.nodeUnpublish(args))
+    t.equal(failure.code, 'INVALID_ARGUMENT')
+    t.match(failure.details, words)
+  }
+  t.equal(flow.unpublished.length, 1)
+})
+
+t.test('stats come in bytes and inodes, also above 2^32', async (t) => {
+  const { kubelet } = await servePlugin(t)
+  await kubelet.nodePublish(publishArgs)
+  t.strictSame(
+    (await kubelet.stats({ volumeId, volumePath: targetPath })).map(({ unit, total, used }) => [
+      unit,
+      total,
+      used,
+    ]),
+    [
+      ['BYTES', 2 ** 42, 4096],
+      ['INODES', 64, 4],
+    ],
+  )
+})
+
+t.test('stats of what is not there are not found, also by a relative path', async (t) => {
+  const { kubelet } = await servePlugin(t)
+  t.match((await failureOf(kubelet.stats({ volumeId: '', volumePath: 'x' }))).details, 'volume_id is missing')
+  t.equal((await failureOf(kubelet.stats({ volumeId, volumePath: '' }))).code, 'INVALID_ARGUMENT')
+  for (const volumePath of ['/nowhere', 'some/path']) {
+    t.equal((await failureOf(kubelet.stats({ volumeId, volumePath }))).code, 'NOT_FOUND')
+  }
+})
+
+t.test('the node tells its id and two capabilities', async (t) => {
+  const { kubelet } = await servePlugin(t)
+  t.match(await kubelet.getInfo(), { node_id: 'node-7', max_volumes_per_node: 0 })
+  t.strictSame(await kubelet.capabilities(), ['VOLUME_MOUNT_GROUP', 'GET_VOLUME_STATS'])
+})
+
+t.test('a fault of the flow keeps its code and its words', async (t) => {
+  const { kubelet, flow } = await servePlugin(t)
+  flow.onPublish = async () => {
+    throw new FaultError('read_denied', { path: 'secret/data/app', role: 'backend' })
+  }
+  const failure = await failureOf(kubelet.nodePublish(publishArgs))
+  t.equal(failure.code, 'PERMISSION_DENIED')
+  t.match(failure.details, 'grant it in a policy of role "backend"')
+})
+
+t.test('many publishes at once are all answered', async (t) => {
+  const { kubelet, flow } = await servePlugin(t, { kubelet: { keepConnection: true } })
+  flow.onPublish = () => new Promise((resolve) => setImmediate(resolve))
+  const ids = Array.from({ length: 200 }, (_, index) => `csi-${index}`)
+  await Promise.all(
+    ids.map((id) => kubelet.nodePublish({ ...publishArgs, volumeId: id, targetPath: `/pods/${id}` })),
+  )
+  t.equal(flow.mounted.size, 200)
+})
