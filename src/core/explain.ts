@@ -49,19 +49,21 @@ const lines = {
   }),
   login_denied: (f) => ({
     what: `Vault refused the login${f.reason ? ` (${f.reason})` : ''}`,
-    next: `bind them: ${bindCommand(f)}`,
+    next: f.setting ? `check ${f.setting}` : `bind them: ${bindCommand(f)}`,
   }),
   login_reviewer: () => ({
-    what: 'Vault could not have the service-account token reviewed by Kubernetes',
-    next: "bind the reviewer's service account (token_reviewer_jwt of the auth mount, or Vault's own) to the ClusterRole system:auth-delegator",
+    what: 'Vault could not have the service-account token reviewed by Kubernetes (TokenReview)',
+    next: "bind the reviewer's service account (token_reviewer_jwt of the auth mount, or Vault's own) to the ClusterRole system:auth-delegator; if it is, see Vault's log: kubernetes_host of the mount must be reachable from Vault",
   }),
   login_audience: (f) => ({
-    what: `the audience of the service-account token does not fit: wanted ${f.wanted ?? 'the audience bound to the role'}, got ${quote(f.got ?? f.audience)}`,
+    what: `the audience of the service-account token does not fit: wanted ${f.wanted ?? `what role ${quote(f.role)} is bound to (\`bao read auth/${f.authMount}/role/${f.role}\`)`}, got ${quote(f.got ?? f.audience)}`,
     next: "make the role's audience, the import's spec.audience and the CSIDriver's tokenRequests agree",
   }),
   login_mount: (f) => ({
-    what: `no auth method answers at auth/${f.authMount}`,
-    next: `set spec.authPath of the import (or --vault-auth-path) to a mount that exists, see \`bao auth list\`${f.vaultNamespace ? '' : '; in a Vault namespace set spec.namespace too'}`,
+    what: f.reason ? `auth/${f.authMount} ${f.reason}` : `no auth method answers at auth/${f.authMount}`,
+    next: f.setting
+      ? `correct ${f.setting}`
+      : `set spec.authPath of the import (or --vault-auth-path) to a mount that exists, see \`bao auth list\`${f.vaultNamespace ? '' : '; in a Vault namespace set spec.namespace too'}`,
   }),
   read_denied: (f) => ({
     what: `Vault refused to read ${quote(f.path)}`,
@@ -84,8 +86,10 @@ const lines = {
     next: `correct source.key of file ${quote(f.file)}, or add the key in Vault`,
   }),
   tls: (f) => ({
-    what: `TLS to ${f.address} failed${f.reason ? ` (${f.reason})` : ''}, checked against ${f.caSource ?? 'the system CAs'}`,
-    next: 'set spec.caCert of the import or --vault-ca-cert to the CA that signed the certificate (spec.tlsServerName for another name)',
+    what: `TLS to ${f.address} failed${f.reason ? ` (${f.reason})` : ''}${f.caSource ? `, checked against ${f.caSource}` : ''}`,
+    next: f.setting
+      ? `set ${f.setting}`
+      : 'set spec.caCert of the import or --vault-ca-cert to the CA that signed the certificate',
   }),
   unreachable: (f) => ({
     what: `Vault at ${f.address} cannot be reached${f.reason ? ` (${f.reason})` : ''}`,

@@ -75,7 +75,10 @@ export type VaultEndpoint = {
 
 /** A JSON value whose numbers keep their literal text: see core/json.ts. */
 export type Json = null | boolean | string | JsonNumber | Json[] | { [key: string]: Json }
-export type JsonNumber = { readonly rawJSON: string }
+/** An interface, for a type alias would fit the index signature above and isJsonObject could not rule it out. */
+export interface JsonNumber {
+  readonly rawJSON: string
+}
 
 /** What one path held. `keys` stand in the order in which Vault sent them. */
 export type SecretData = {

@@ -1,0 +1,145 @@
+import { type Facts, FaultError, scrub } from '../core/errors.ts'
+import { isJsonObject } from '../core/json.ts'
+import { type Answer, TransportError, type TransportFailure } from './transport.ts'
+
+/** The pause after a 429 that names none, in milliseconds: OpenBao's quotas do not by default. */
+const DEFAULT_PAUSE_MS = 1_000
+/** A Retry-After beyond this is taken as this: a slip in a header must not silence a node for a day. */
+const LONGEST_PAUSE_MS = 5 * 60_000
+
+/** Vault's own words for an error, safe to show; '' when it gave none. */
+export function wordsOf(answer: Answer): string {
+  if (!isJsonObject(answer.body) || !Array.isArray(answer.body.errors)) return ''
+  const words = answer.body.errors.filter((entry) => typeof entry === 'string')
+  // Go's error lists come as "1 error occurred:\n\t* permission denied\n\n".
+  return scrub(words.join('; ').replace(/\d+ errors? occurred:\s*\*/g, ''))
+}
+
+/** Facts of the answer itself. */
+export function answerFacts(answer: Answer): Facts {
+  const words = wordsOf(answer)
+  return { httpStatus: answer.status, ...(words === '' ? {} : { words }) }
+}
+
+/** Milliseconds that Vault asks to be left alone; undefined when it does not. */
+export function retryAfterMs(answer: Answer, now: number): number | undefined {
+  const given = answer.retryAfter
+  if (given === undefined) return answer.status === 429 ? DEFAULT_PAUSE_MS : undefined
+  const wait = /^\d+$/.test(given) ? Number(given) * 1000 : Date.parse(given) - now
+  if (Number.isNaN(wait)) return DEFAULT_PAUSE_MS
+  return Math.min(Math.max(wait, 0), LONGEST_PAUSE_MS)
+}
+
+/** What is the same for logins and reads: states of the server, not of the request. Undefined for all else. */
+export function serverFault(answer: Answer, now: number, facts: Facts): FaultError | undefined {
+  const pause = retryAfterMs(answer, now)
+  const known = {
+    ...facts,
+    ...answerFacts(answer),
+    ...(pause === undefined ? {} : { retryAfterMs: pause }),
+  }
+  if (answer.status === 503) return new FaultError('sealed', known)
+  if (answer.status === 429)
+    return new FaultError(/standby/i.test(known.words ?? '') ? 'standby' : 'rate_limited', known)
+  if (answer.status === 472 || answer.status === 473) return new FaultError('standby', known)
+  if (answer.status >= 300 && answer.status < 400) {
+    return new FaultError('standby', { ...known, ...redirectReason(answer) })
+  }
+  return undefined
+}
+
+function redirectReason(answer: Answer): Facts {
+  const target = answer.location === undefined ? undefined : URL.parse(answer.location)
+  return { reason: target ? `it redirects to ${target.origin}` : 'it redirects' }
+}
+
+/** A failure below HTTP: TLS, the socket, or an answer that is none. */
+export function connectionFault(error: unknown, facts: Facts): FaultError {
+  if (error instanceof FaultError) return error
+  if (error instanceof TransportError) return transportFault(error.failure, facts)
+  const code = codeOf(error)
+  const tlsReason = tlsReasons[code] ?? (isOtherTls(code) ? code : undefined)
+  if (tlsReason !== undefined)
+    return new FaultError('tls', { ...facts, reason: tlsReason, ...tlsSetting(code) })
+  const reason = socketReasons[code] ?? (code === '' ? 'connection failed' : code)
+  // Not the error itself as the cause: an HTTP parser's holds the bytes that came.
+  return new FaultError('unreachable', { ...withoutCa(facts), reason })
+}
+
+function transportFault(failure: TransportFailure, facts: Facts): FaultError {
+  const known = withoutCa(facts)
+  if (failure === 'timeout') return new FaultError('unreachable', { ...known, reason: 'no answer in time' })
+  if (failure === 'cut-off') {
+    return new FaultError('unreachable', {
+      ...known,
+      reason: 'the connection broke in the middle of the answer',
+    })
+  }
+  if (failure === 'https-expected') {
+    return new FaultError('tls', { ...known, reason: 'the server speaks https', setting: HTTPS_SETTING })
+  }
+  const reason = failure === 'too-large' ? 'more than 8 MiB' : 'something that is not JSON: is it a Vault?'
+  return new FaultError('vault_error', { ...known, reason })
+}
+
+/** Which authority was used matters to TLS faults alone. */
+function withoutCa(facts: Facts): Facts {
+  const { caSource: _unused, ...rest } = facts
+  return rest
+}
+
+const HTTPS_SETTING = 'spec.address (or --vault-addr) to https://'
+const HTTP_SETTING = 'spec.address (or --vault-addr): the server speaks http there'
+const NAME_SETTING = 'spec.address to a name in the certificate, or spec.tlsServerName to the name it has'
+const RENEW_SETTING = 'a new certificate on the Vault server'
+
+function tlsSetting(code: string): Facts {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return { setting: NAME_SETTING }
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') return { setting: RENEW_SETTING }
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG') {
+    return { setting: HTTP_SETTING }
+  }
+  return {}
+}
+
+const unknownAuthority = 'x509: certificate signed by an unknown authority'
+
+const tlsReasons: Record<string, string> = {
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
+  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
+  DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
+  CERT_SIGNATURE_FAILURE: unknownAuthority,
+  CERT_UNTRUSTED: unknownAuthority,
+  ERR_TLS_CERT_ALTNAME_INVALID: 'x509: the certificate is for another name',
+  CERT_HAS_EXPIRED: 'x509: the certificate has expired',
+  CERT_NOT_YET_VALID: 'x509: the certificate is not valid yet',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'the server does not speak TLS',
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: 'the server does not speak TLS',
+}
+
+const socketReasons: Record<string, string> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EPIPE: 'connection reset',
+  ENOTFOUND: 'DNS: no such host',
+  EAI_AGAIN: 'DNS: the name server does not answer',
+  ETIMEDOUT: 'connection timed out',
+  EHOSTUNREACH: 'no route to host',
+  ENETUNREACH: 'network unreachable',
+}
+
+/** OpenSSL's and Node's names for what else can go wrong with certificates and handshakes. */
+function isOtherTls(code: string): boolean {
+  return /^(ERR_SSL_|ERR_TLS_|ERR_OSSL_|CERT_|UNABLE_TO_|CRL_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH)/.test(
+    code,
+  )
+}
+
+/** The system's name for the error; for a host of several addresses, that of the first one tried. */
+function codeOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0])
+  const code = (error as { code?: unknown } | undefined)?.code
+  return typeof code === 'string' ? code : ''
+}

@@ -1,0 +1,103 @@
+import { type Facts, FaultError } from '../core/errors.ts'
+import { answerFacts, serverFault } from './faults.ts'
+import type { Answer } from './transport.ts'
+
+type Rule = {
+  words: RegExp
+  fault: 'login_denied' | 'login_reviewer' | 'login_audience' | 'login_mount'
+  facts?: Facts
+}
+
+/**
+ * OpenBao's and HashiCorp Vault's words for a refused login, most telling first.
+ * "permission denied" alone is not among them: see login.ts.
+ */
+const rules: readonly Rule[] = [
+  { words: /audience/i, fault: 'login_audience' },
+  {
+    words: /lookup failed|tokenreview|token review/i,
+    fault: 'login_reviewer',
+  },
+  {
+    words: /service account name not authorized/i,
+    fault: 'login_denied',
+    facts: { reason: 'the service account is not bound to the role' },
+  },
+  {
+    words: /namespace not authorized/i,
+    fault: 'login_denied',
+    facts: { reason: "the pod's namespace is not bound to the role" },
+  },
+  {
+    words: /invalid subject|\(sub\) claim/i,
+    fault: 'login_denied',
+    facts: { reason: 'the service account is not the bound subject of the role' },
+  },
+  {
+    words: /bound claim|validating claims/i,
+    fault: 'login_denied',
+    facts: { reason: "the service-account token lacks a claim that the role's bound_claims ask for" },
+  },
+  {
+    words: /invalid role name|role .*could not be found|role .*not found|missing role/i,
+    fault: 'login_denied',
+    facts: { reason: 'the role does not exist at this auth mount' },
+  },
+  {
+    words: /\(exp\) claim|token is expired|token has expired/i,
+    fault: 'login_denied',
+    facts: {
+      reason: 'the service-account token has expired',
+      setting: 'the clocks of this node, the API server and Vault',
+    },
+  },
+  {
+    words: /signature|no known key|\(iss\) claim|issuer|error verifying token/i,
+    fault: 'login_denied',
+    facts: {
+      reason: "the auth mount does not trust this cluster's service-account tokens",
+      setting:
+        'keys and issuer in the config of the auth mount (jwt_validation_pubkeys, jwks_url or oidc_discovery_url, bound_issuer)',
+    },
+  },
+  {
+    words: /could not load (backend )?configuration|not configured/i,
+    fault: 'login_mount',
+    facts: { reason: 'is not configured' },
+  },
+  {
+    words: /namespace not found/i,
+    fault: 'login_mount',
+    facts: {
+      reason: 'cannot be asked, for the Vault namespace does not exist',
+      setting: 'spec.namespace of the import (or --vault-namespace)',
+    },
+  },
+  {
+    words:
+      /no handler for route|unsupported path|unsupported operation|missing client token|route entry not found/i,
+    fault: 'login_mount',
+  },
+]
+
+/** Why Vault refused a login. */
+export function loginFault(answer: Answer, now: number, facts: Facts): FaultError {
+  const known = { ...facts, ...answerFacts(answer) }
+  const rule = rules.find(({ words }) => words.test(known.words ?? ''))
+  // A broken TokenReview may come as a 500.
+  if (rule && answer.status !== 503 && answer.status !== 429) {
+    return new FaultError(rule.fault, { ...known, ...rule.facts })
+  }
+  const server = serverFault(answer, now, facts)
+  if (server) return server
+  if (answer.status === 404 || answer.status === 405) return new FaultError('login_mount', known)
+  if (answer.status === 400 || answer.status === 401 || answer.status === 403) {
+    return new FaultError('login_denied', known)
+  }
+  return new FaultError('vault_error', known)
+}
+
+/** Whether Vault gave nothing but the refusal that it gives for several causes. */
+export function isBareDenial({ fault, facts }: FaultError): boolean {
+  return fault === 'login_denied' && facts.httpStatus === 403 && facts.words === 'permission denied'
+}

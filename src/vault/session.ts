@@ -1,0 +1,60 @@
+import type { Identity, ServiceAccountToken } from '../core/ports.ts'
+import type { SecretText } from '../core/secret.ts'
+import type { VaultToken } from './login.ts'
+
+/** What we hold for one identity. */
+export type Session = {
+  readonly identity: Identity
+  /** Volumes whose files come through this session. */
+  readonly users: Set<string>
+  /** A volume has let go of it and none has come since: with its last use the token goes. */
+  isReleased: boolean
+  /** Reads and refreshes under way; the token is not revoked under them. */
+  active: number
+  current: VaultToken | undefined
+  refresh: Refresh | undefined
+}
+
+/** A renewal or login under way that every caller of the session waits for. */
+export type Refresh = {
+  result: Promise<VaultToken>
+  /** Service-account tokens that it has tried. */
+  tried: SecretText[]
+}
+
+/** A token that ends within this time is renewed even when a third of its life is left, in milliseconds. */
+const NEAR_END_MS = 5_000
+
+export function openSession(identity: Identity): Session {
+  return { identity, users: new Set(), isReleased: false, active: 0, current: undefined, refresh: undefined }
+}
+
+/** Milliseconds until Vault forgets the token; negative when it has. */
+export function remainingMs(token: VaultToken, now: number): number {
+  return token.leasedAt + token.leaseDurationMs - now
+}
+
+/**
+ * Whether the token has enough life left to be used as it is: a third, and some seconds, but never more than
+ * half, for a token of two seconds must be usable too.
+ */
+export function isFresh(token: VaultToken, now: number): boolean {
+  const life = token.leaseDurationMs
+  return remainingMs(token, now) > Math.min(Math.max(life / 3, NEAR_END_MS), life / 2)
+}
+
+/** A renewed token is the same one, with another lease. */
+export function isSameToken(one: VaultToken | undefined, other: VaultToken | undefined): boolean {
+  return one !== undefined && other !== undefined && one.token.equals(other.token)
+}
+
+/** The tokens that Kubernetes still vouches for, best first, without those in `refused`. */
+export function usable(
+  tokens: readonly ServiceAccountToken[],
+  refused: readonly SecretText[],
+  now: number,
+): ServiceAccountToken[] {
+  return tokens.filter(
+    ({ token, expiresAt }) => expiresAt > now && !refused.some((other) => other.equals(token)),
+  )
+}

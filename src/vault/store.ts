@@ -1,0 +1,117 @@
+import { FaultError } from '../core/errors.ts'
+import { isJsonObject, jsonToNumber } from '../core/json.ts'
+import type { Clock, Identity, Json, Log, Meter, SecretData, SecretStore } from '../core/ports.ts'
+import { createCollapse } from './collapse.ts'
+import { type Connections, createConnections, type DefaultCa } from './connections.ts'
+import { factsOf } from './facts.ts'
+import type { Limiter } from './limiter.ts'
+import { createLogin, type VaultToken } from './login.ts'
+import { isKv2Path, kv2PathFault, readFault, warningFacts } from './read-faults.ts'
+import { createTokenLease } from './token-lease.ts'
+import { createTokens } from './tokens.ts'
+import type { Answer } from './transport.ts'
+
+/**
+ * Vault or OpenBao over HTTP. Keeps Vault tokens; keeps no secret once its callers have their answer.
+ * @param deps.defaultCa authority for imports without a caCert, asked at each call
+ */
+export function createSecretStore(deps: {
+  clock: Clock
+  meter: Meter
+  log: Log
+  limiter: Limiter
+  defaultCa: DefaultCa
+  /** Milliseconds a call to Vault may take; default 15,000. */
+  callTimeoutMs?: number
+}): SecretStore {
+  const { clock } = deps
+  const connections = createConnections(deps)
+  const login = createLogin({ ...deps, connections })
+  const lease = createTokenLease({ ...deps, connections })
+  const tokens = createTokens({ clock, login, lease })
+  const reads = createCollapse<SecretData>()
+
+  const get = (identity: Identity, path: string, token: VaultToken, signal: AbortSignal) =>
+    // Without naming the token a caller with a fresh token would join the read that is being refused for the old one.
+    reads.share(
+      `${identity.key}\n${token.accessor} ${token.issuedAt}\n${path}`,
+      (shared) => readPath(connections, clock, identity, path, token, shared),
+      signal,
+    )
+
+  return {
+    read: (identity, path, candidates, signal) =>
+      tokens.use(identity, candidates, signal, async (access) => {
+        try {
+          return await get(identity, path, access.token, signal)
+        } catch (error) {
+          if (!(error instanceof FaultError) || error.fault !== 'read_denied') throw error
+          const other = await access.replace()
+          if (!other) throw error
+          return await get(identity, path, other, signal)
+        }
+      }),
+    retain: tokens.retain,
+    release: tokens.release,
+    close: async () => connections.close(),
+  }
+}
+
+async function readPath(
+  connections: Connections,
+  clock: Clock,
+  identity: Identity,
+  path: string,
+  token: VaultToken,
+  signal: AbortSignal,
+): Promise<SecretData> {
+  const facts = { ...factsOf(identity), path }
+  const call = {
+    operation: 'read',
+    endpoint: identity.endpoint,
+    method: 'GET',
+    token: token.token,
+    facts,
+  } as const
+  const judge = (answer: Answer): SecretData => {
+    if (isKv2Path(answer)) throw kv2PathFault(path, undefined, { ...facts, ...warningFacts(answer) })
+    if (answer.status >= 300) throw readFault(answer, path, clock.now(), facts)
+    return secretData(answer, facts)
+  }
+  try {
+    return await connections.call({ ...call, path, judge }, signal)
+  } catch (error) {
+    if (!(error instanceof FaultError) || error.fault !== 'kv2_path') throw error
+    // Only Vault knows how many segments the mount has; it tells those who may use something under it.
+    const mount = await connections
+      .call({ ...call, operation: 'probe', path: `sys/internal/ui/mounts/${path}`, judge: mountOf }, signal)
+      .catch(() => undefined)
+    throw mount === undefined ? error : kv2PathFault(path, mount, error.facts)
+  }
+}
+
+/** Where the engine is mounted, without the slash at the end. */
+function mountOf(answer: Answer): string | undefined {
+  const data = isJsonObject(answer.body) ? answer.body.data : undefined
+  const path = isJsonObject(data) ? data.path : undefined
+  return answer.status === 200 && typeof path === 'string' ? path.replace(/\/+$/, '') : undefined
+}
+
+/** @throws FaultError path_not_found */
+function secretData(answer: Answer, facts: ReturnType<typeof factsOf>): SecretData {
+  const data = isJsonObject(answer.body) ? answer.body.data : undefined
+  if (!isJsonObject(data)) throw new FaultError('path_not_found', { ...facts, httpStatus: answer.status })
+  if (!isVersioned(data)) return { values: valuesOf(data), version: undefined }
+  return { values: valuesOf(data.data), version: jsonToNumber(data.metadata.version) }
+}
+
+type JsonObject = { [key: string]: Json }
+
+/** KV v2 wraps what was stored; a KV v1 secret with keys of these names and others beside them is not meant. */
+function isVersioned(data: JsonObject): data is { data: JsonObject; metadata: JsonObject } {
+  return isJsonObject(data.data) && isJsonObject(data.metadata) && Object.keys(data).length === 2
+}
+
+function valuesOf(object: JsonObject): ReadonlyMap<string, Json> {
+  return new Map(Object.entries(object))
+}

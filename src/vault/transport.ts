@@ -1,0 +1,200 @@
+import http from 'node:http'
+import https from 'node:https'
+import { parseJson } from '../core/json.ts'
+import type { Clock, Json } from '../core/ports.ts'
+
+/** One answer of Vault, whatever its status. */
+export type Answer = {
+  status: number
+  /** Parsed JSON with number literals kept; undefined when there was none. */
+  body: Json | undefined
+  /** As sent: seconds or an HTTP date. */
+  retryAfter: string | undefined
+  /** Where a redirect points; it is never followed, for the token would travel along. */
+  location: string | undefined
+}
+
+/** Options as node-vault passes them on; the fields are ours except `uri`. */
+export type TransportOptions = {
+  uri: string
+  method: string
+  headers?: Record<string, string>
+  /** The request's body. */
+  json?: object
+  signal?: AbortSignal
+}
+
+/** How the endpoint is reached. */
+export type TransportSettings = {
+  address: string
+  /** PEM; undefined: the system's authorities. */
+  ca: string | undefined
+  skipVerify: boolean
+  serverName: string | undefined
+  /** Milliseconds for the whole call: connecting, sending, receiving. */
+  timeoutMs: number
+  /** Bytes. */
+  maxBodyBytes: number
+  clock: Pick<Clock, 'after'>
+}
+
+export type Transport = {
+  /** @throws the socket's or TLS's own error, TransportError, or the signal's reason */
+  send(options: TransportOptions): Promise<Answer>
+  /** Closes all connections. */
+  close(): void
+}
+
+export type TransportFailure = 'timeout' | 'too-large' | 'not-json' | 'cut-off' | 'https-expected'
+
+/** What can go wrong beyond the socket itself. Holds nothing of the answer. */
+export class TransportError extends Error {
+  override readonly name = 'TransportError'
+  readonly failure: TransportFailure
+
+  constructor(failure: TransportFailure) {
+    super(failure)
+    this.failure = failure
+  }
+}
+
+/** How long an idle connection is kept, in milliseconds: below the 90 s and more of common load balancers. */
+const IDLE_MS = 45_000
+/** What Go's server says, in plain text, to http on its https port. */
+const HTTPS_EXPECTED = 'HTTP request to an HTTPS server'
+
+/** HTTP to one endpoint over connections that are kept open. */
+export function createTransport(settings: TransportSettings): Transport {
+  const secure = settings.address.startsWith('https:')
+  const agent = secure ? new https.Agent(tlsOptions(settings)) : new http.Agent(agentOptions)
+  const request = secure ? https.request : http.request
+
+  const attempt = (options: TransportOptions) =>
+    new Promise<Answer>((resolve, reject) => {
+      const { signal } = options
+      if (signal?.aborted) return reject(signal.reason)
+      const body = options.json === undefined ? undefined : JSON.stringify(options.json)
+      let isAnswered = false
+      const sent = request({
+        ...target(options.uri),
+        agent,
+        method: options.method,
+        headers: headersOf(options, body),
+      })
+      const fail = (error: unknown) => {
+        finish()
+        reject(!isAnswered && sent.reusedSocket && isReset(error) ? new StaleConnection() : error)
+        sent.destroy()
+      }
+      const onAbort = () => fail(signal?.reason)
+      const cancelTimer = settings.clock.after(settings.timeoutMs, () => fail(new TransportError('timeout')))
+      const finish = () => {
+        cancelTimer()
+        signal?.removeEventListener('abort', onAbort)
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      sent.on('error', fail)
+      sent.on('response', (response) => {
+        isAnswered = true
+        receive(response, settings.maxBodyBytes).then((answer) => {
+          finish()
+          resolve(answer)
+        }, fail)
+      })
+      sent.end(body)
+    })
+
+  return {
+    send: async (options) => {
+      try {
+        return await attempt(options)
+      } catch (error) {
+        if (!(error instanceof StaleConnection)) throw error
+        return await attempt(options)
+      }
+    },
+    close: () => agent.destroy(),
+  }
+}
+
+/** The server had closed an idle connection just when we used it again: nothing was received, so try once more. */
+class StaleConnection extends Error {}
+
+function isReset(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code
+  return code === 'ECONNRESET' || code === 'EPIPE'
+}
+
+const agentOptions = { keepAlive: true, timeout: IDLE_MS, maxFreeSockets: 8 }
+
+function tlsOptions(settings: TransportSettings): https.AgentOptions {
+  return {
+    ...agentOptions,
+    rejectUnauthorized: !settings.skipVerify,
+    ...(settings.ca === undefined ? {} : { ca: settings.ca }),
+    ...(settings.serverName === undefined ? {} : { servername: settings.serverName }),
+  }
+}
+
+/** The path goes out as it stands: URL would resolve `..` and so ask for another path than the policy names. */
+function target(uri: string): { host: string; port: string; path: string } {
+  const { hostname, port } = new URL(uri)
+  const host = hostname.replace(/^\[|\]$/g, '')
+  const path = uri.slice(uri.indexOf('/', uri.indexOf('://') + 3))
+  return { host, port, path }
+}
+
+function headersOf(options: TransportOptions, body: string | undefined): http.OutgoingHttpHeaders {
+  return {
+    ...options.headers,
+    // Vault's and OpenBao's agents refuse requests without it: a browser cannot be tricked into sending it.
+    'X-Vault-Request': 'true',
+    'User-Agent': 'vault-files-csi',
+    Accept: 'application/json',
+    ...(body === undefined
+      ? {}
+      : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }),
+  }
+}
+
+function receive(response: http.IncomingMessage, maxBytes: number): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    response.on('data', (chunk: Buffer) => {
+      size += chunk.byteLength
+      if (size > maxBytes) reject(new TransportError('too-large'))
+      else chunks.push(chunk)
+    })
+    response.on('error', () => reject(new TransportError('cut-off')))
+    response.on('end', () => {
+      try {
+        resolve(parseAnswer(response, Buffer.concat(chunks).toString('utf8')))
+      } catch (error) {
+        reject(error)
+      }
+    })
+  })
+}
+
+function parseAnswer(response: http.IncomingMessage, text: string): Answer {
+  const status = response.statusCode ?? 0
+  return {
+    status,
+    body: parseBody(status, text),
+    retryAfter: response.headers['retry-after'],
+    location: response.headers.location,
+  }
+}
+
+function parseBody(status: number, text: string): Json | undefined {
+  if (text.trim() === '') return undefined
+  try {
+    return parseJson(text)
+  } catch {
+    // The SyntaxError quotes the text, which may be a secret: it goes no further.
+    if (status === 400 && text.includes(HTTPS_EXPECTED)) throw new TransportError('https-expected')
+    if (status < 300) throw new TransportError('not-json')
+    return undefined
+  }
+}
