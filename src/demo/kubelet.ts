@@ -117,8 +117,10 @@ export function connectKubelet(endpoint: string, options: KubeletOptions = {}): 
   }
 }
 
+type PublishMessage = { volume_context: Record<string, string> } & Record<string, unknown>
+
 /** The message that kubelet sends for a pod's inline volume when the CSIDriver says podInfoOnMount. */
-export function publishRequest(args: PublishArgs): object {
+export function publishRequest(args: PublishArgs): PublishMessage {
   const tokens = args.tokens ? { [TOKENS_KEY]: JSON.stringify(args.tokens) } : {}
   const prefix = 'csi.storage.k8s.io'
   return {
