@@ -53,7 +53,7 @@ export function compare(held: Slot, wanted: readonly NewFile[]): Change {
     else if (!sameContent(old, file) || !sameAttributes(old, file)) change.changed.push(file.name)
   }
   const names = new Set(wanted.map(({ name }) => name))
-  change.removed = [...held.files.keys()].filter((name) => !names.has(name))
+  change.removed = [...held.files.keys()].filter((name) => !names.has(name)).sort()
   return change
 }
 

@@ -1,0 +1,58 @@
+"""Reads the files of a volume over and over, as applications do, and counts what it should never see.
+
+usage: soak-reader.py ROOT READS GRACE_SECONDS NAME...
+Each file describes itself: its generation in 8 digits, its length in 8 digits, then the generation repeated.
+Half of the rounds open each file by its path; the other half resolve ..data once and read the set beneath.
+Prints one JSON line: reads, torn (a file not whole), backwards (an older generation after a newer one, by path),
+mixed (a set of several generations, read within the grace), late (the same, by a reader slower than the grace),
+generations (different ones seen).
+"""
+import json
+import os
+import sys
+import time
+
+CHUNK = 4096
+
+
+def read(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        data = os.read(fd, CHUNK)
+        while more := os.read(fd, CHUNK):
+            data += more
+        return data
+    finally:
+        os.close(fd)
+
+
+def is_whole(data):
+    body = len(data) - 16
+    return body >= 0 and int(data[8:16]) == len(data) and data[16:] == (data[:8] * (body // 8 + 1))[:body]
+
+
+def main():
+    root, wanted, grace, names = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]
+    paths = [os.path.join(root, name) for name in names]
+    seen = {"reads": 0, "torn": 0, "backwards": 0, "mixed": 0, "late": 0}
+    generations = set()
+    newest = [b""] * len(paths)
+    while seen["reads"] < wanted:
+        for index, path in enumerate(paths):
+            data = read(path)
+            seen["torn"] += not is_whole(data)
+            seen["backwards"] += data[:8] < newest[index]
+            newest[index] = data[:8]
+        generations.add(newest[0])
+        began = time.monotonic()
+        slot = os.path.join(root, os.readlink(os.path.join(root, "..data")))
+        together = [read(os.path.join(slot, name)) for name in names]
+        took = time.monotonic() - began
+        seen["torn"] += sum(not is_whole(data) for data in together)
+        if len({data[:8] for data in together}) > 1:
+            seen["mixed" if took < grace else "late"] += 1
+        seen["reads"] += 2 * len(paths)
+    print(json.dumps({**seen, "generations": len(generations)}))
+
+
+main()
