@@ -1,0 +1,133 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { FaultError } from '../core/errors.ts'
+import type { ImportSpec } from '../core/import.ts'
+import type { Clock, ImportSource, Log } from '../core/ports.ts'
+import {
+  changedImports,
+  type Duplicate,
+  type ImportEntry,
+  type ImportFile,
+  importKey,
+  indexImports,
+  readImportFile,
+} from './import-files.ts'
+import { watchDirectory } from './watch.ts'
+
+type Listener = (namespace: string, name: string) => void
+
+/**
+ * SecretsStoreImports from the .yaml, .yml and .json files of one directory, followed as they change.
+ * A faulty manifest is logged and leaves the last good one of the same file in force.
+ * Files are read synchronously: they are few and small, and a scan that cannot be overtaken needs no order.
+ */
+export function createDirImports(deps: { path: string; log: Log; clock: Clock }): ImportSource {
+  const { path, log, clock } = deps
+  const listeners: Listener[] = []
+  let files: ReadonlyMap<string, ImportFile> = new Map()
+  let entries: ReadonlyMap<string, ImportEntry> = new Map()
+  let told: readonly Duplicate[] = []
+  let watched: { close(): Promise<void> } | undefined
+
+  /** @throws the file system's error when the directory cannot be listed */
+  function scan(): void {
+    const before = entries
+    files = new Map(listManifests(path).flatMap((name) => readOne(name)))
+    const index = indexImports(files)
+    entries = index.entries
+    tellDuplicates(index.duplicates)
+    for (const { namespace, name } of changedImports(before, entries)) {
+      log.info({ namespace, importName: name }, 'import changed')
+      for (const listener of listeners) listener(namespace, name)
+    }
+  }
+
+  function readOne(name: string): [string, ImportFile][] {
+    const before = files.get(name)
+    try {
+      const text = readFileSync(join(path, name), 'utf8')
+      if (before?.text === text) return [[name, before]]
+      const file = readImportFile(text, before)
+      if (file.faults.length > 0) log.error({ file: name, faults: file.faults }, 'faulty import manifest')
+      return [[name, file]]
+    } catch (error) {
+      const code = codeOf(error)
+      // Gone since it was listed, or a link that leads nowhere, or a directory of that name.
+      if (code === 'ENOENT' || code === 'EISDIR') return []
+      log.error({ file: name, error }, 'import manifest cannot be read')
+      return before === undefined ? [] : [[name, before]]
+    }
+  }
+
+  function tellDuplicates(duplicates: readonly Duplicate[]): void {
+    for (const duplicate of duplicates) {
+      const { namespace, name: importName, file, winner } = duplicate
+      const isTold = told.some(
+        (old) =>
+          old.file === file &&
+          old.winner === winner &&
+          old.name === importName &&
+          old.namespace === namespace,
+      )
+      if (!isTold) log.error({ namespace, importName, file, winner }, 'import named twice, the first stays')
+    }
+    told = duplicates
+  }
+
+  function rescan(): void {
+    try {
+      scan()
+    } catch (error) {
+      log.error({ path, error }, 'imports directory cannot be listed, known imports stay')
+    }
+  }
+
+  return {
+    get: (namespace, name) => pick(entries, namespace, name),
+    onChange: (listener) => listeners.push(listener),
+    async start(signal) {
+      listFirst(path)
+      watched = await watchDirectory({ path, clock, log, onSettled: rescan, signal })
+      rescan()
+    },
+    async close() {
+      await watched?.close()
+    },
+  }
+}
+
+function pick(entries: ReadonlyMap<string, ImportEntry>, namespace: string, name: string): ImportSpec {
+  const entry = entries.get(importKey(namespace, name))
+  const where = { importName: name, podNamespace: namespace }
+  if (entry === undefined) {
+    const known = [...entries.values()]
+      .filter((other) => other.namespace === namespace)
+      .map((other) => other.name)
+    throw new FaultError('import_not_found', { ...where, known: known.sort() })
+  }
+  if (entry.state === 'bad')
+    throw new FaultError('import_invalid', { ...where, reason: entry.faults.join('; ') })
+  return entry.spec
+}
+
+/** A directory that is not there at start is a mistyped setting; one that goes later is a deployment under way. */
+function listFirst(path: string): void {
+  try {
+    listManifests(path)
+  } catch (error) {
+    throw new FaultError(
+      'imports_unavailable',
+      { reason: `${path}: ${codeOf(error)}`, setting: '--imports' },
+      error,
+    )
+  }
+}
+
+/** Hidden names are editors' drafts and kubelet's own `..data`. */
+function listManifests(path: string): string[] {
+  return readdirSync(path).filter((name) => /^[^.].*\.(ya?ml|json)$/.test(name))
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+}

@@ -1,0 +1,62 @@
+import { watch } from 'chokidar'
+import { FaultError } from '../core/errors.ts'
+import type { Clock, Log } from '../core/ports.ts'
+
+/** Quiet time after which what was being written is taken for whole. */
+const QUIET_MS = 50
+/** A directory that never comes to rest is looked at all the same. */
+const LONGEST_UNREST_MS = 1_000
+
+/**
+ * Follows a directory: its files, renames over them, and the `..data` link that kubelet swaps in ConfigMap volumes.
+ * `onSettled` is called 50 ms after the last of a burst of changes, and says nothing about what changed.
+ * @throws FaultError imports_unavailable when the first listing fails; the signal's reason when it aborts before
+ */
+export async function watchDirectory(options: {
+  path: string
+  clock: Clock
+  log: Log
+  onSettled: () => void
+  signal?: AbortSignal
+}): Promise<{ close(): Promise<void> }> {
+  const { path, clock, log, onSettled, signal } = options
+  signal?.throwIfAborted()
+  const watcher = watch(path, { ignoreInitial: true, depth: 0 })
+  let cancel = () => {}
+  let unrestSince: number | undefined
+
+  function settle(): void {
+    cancel()
+    unrestSince ??= clock.now()
+    const left = unrestSince + LONGEST_UNREST_MS - clock.now()
+    cancel = clock.after(Math.max(0, Math.min(QUIET_MS, left)), () => {
+      unrestSince = undefined
+      onSettled()
+    })
+  }
+
+  async function close(): Promise<void> {
+    cancel()
+    await watcher.close()
+  }
+
+  // `raw` too: a link swapped in one rename is one event of the directory and none of any file.
+  watcher.on('all', settle)
+  watcher.on('raw', settle)
+  try {
+    await ready(watcher, signal)
+  } catch (error) {
+    await close()
+    throw signal?.aborted ? signal.reason : error
+  }
+  watcher.on('error', (error) => log.warn({ path, error }, 'watching a directory failed'))
+  return { close }
+}
+
+function ready(watcher: ReturnType<typeof watch>, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    watcher.once('ready', () => resolve())
+    watcher.once('error', (error) => reject(new FaultError('imports_unavailable', {}, error)))
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}

@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs'
+import { LineCounter, parseAllDocuments, type ScalarTag, type Tags } from 'yaml'
+
+/** One document of a stream, or where and why it cannot be read. The words never quote the text: it may be a Secret. */
+export type YamlDocument = { value: unknown } | { fault: string }
+
+/**
+ * Reads YAML or JSON as kubectl does (sigs.k8s.io/yaml): 0644 and 0o644 are octal, yes, no, on, off, y and n are booleans,
+ * while 1:30 and 2001-12-14 stay text. Documents without content are left out. A key given twice is a fault.
+ */
+export function parseYaml(text: string): YamlDocument[] {
+  const lines = new LineCounter()
+  const documents = parseAllDocuments(text, {
+    version: '1.1',
+    customTags: likeKubectl,
+    lineCounter: lines,
+    prettyErrors: false,
+    logLevel: 'silent',
+  })
+  return documents.flatMap((document): YamlDocument[] => {
+    const [error] = document.errors
+    if (error) {
+      const { line, col } = lines.linePos(error.pos[0])
+      return [{ fault: `line ${line}, column ${col}: ${error.code.toLowerCase().replaceAll('_', ' ')}` }]
+    }
+    return document.contents === null ? [] : toValue(document)
+  })
+}
+
+/**
+ * The single document of a settings file; undefined when it is empty.
+ * @throws Error in words for the operator
+ */
+export function readYamlFile(path: string): unknown {
+  const [first, ...others] = parseYaml(readFileSync(path, 'utf8'))
+  if (first === undefined) return undefined
+  if ('fault' in first) throw new Error(first.fault)
+  if (others.length > 0) throw new Error('holds more than one document')
+  return first.value
+}
+
+function toValue(document: { toJS(): unknown }): YamlDocument[] {
+  try {
+    const value = document.toJS()
+    return value === null ? [] : [{ value }]
+  } catch {
+    // Aliases that would grow without bound are found only here.
+    return [{ fault: 'too many aliases, or an alias without its anchor' }]
+  }
+}
+
+/** YAML 1.1 of the yaml package, less sexagesimal numbers and timestamps, which Go's reader leaves as text. */
+function likeKubectl(tags: Tags): Tags {
+  const kept = tags.filter((tag) => !isTime(tag))
+  return [octalWithLetter, ...kept]
+}
+
+function isTime(tag: Tags[number]): boolean {
+  return typeof tag !== 'string' && (tag.format === 'TIME' || tag.tag === 'tag:yaml.org,2002:timestamp')
+}
+
+const octalWithLetter: ScalarTag = {
+  default: true,
+  tag: 'tag:yaml.org,2002:int',
+  format: 'OCT_LETTER',
+  test: /^[-+]?0[oO][0-7_]+$/,
+  resolve: (text) => Number.parseInt(text.replaceAll(/[_oO]/g, ''), 8),
+}

@@ -1,0 +1,304 @@
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { FaultError } from '../../src/core/errors.ts'
+import { createDirImports } from '../../src/files/imports-dir.ts'
+import { createClock } from '../../src/ops/clock.ts'
+import { FakeLog } from '../fakes/log.ts'
+
+function manifest(name: string, { role = 'web', namespace = 'shop', extra = '' } = {}): string {
+  return `apiVersion: deckhouse.io/v1alpha1
+kind: SecretsStoreImport
+metadata: { name: ${name}, namespace: ${namespace} }
+spec:
+  role: ${role}
+  ${extra}
+  files:
+  - { name: password, mode: 0400, source: { path: secret/data/app, key: password } }
+`
+}
+
+/** A followed directory holding these files; `changes` tells every onChange so far. */
+async function follow(t: Test, files: Record<string, string>) {
+  const path = mkdtempSync(join(tmpdir(), 'imports-'))
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text)
+  const log = new FakeLog()
+  const imports = createDirImports({ path, log, clock: createClock() })
+  const changes: string[] = []
+  imports.onChange((namespace, name) => changes.push(`${namespace}/${name}`))
+  await imports.start(new AbortController().signal)
+  t.teardown(async () => {
+    await imports.close()
+    rmSync(path, { recursive: true, force: true })
+  })
+  const faultOf = (namespace: string, name: string): FaultError | undefined => {
+    try {
+      imports.get(namespace, name)
+      return undefined
+    } catch (error) {
+      if (error instanceof FaultError) return error
+      throw error
+    }
+  }
+  return { path, log, imports, changes, faultOf }
+}
+
+/** Waits for what the file system tells in its own time. */
+async function until(isSo: () => boolean): Promise<void> {
+  for (const end = Date.now() + 5_000; !isSo(); ) {
+    if (Date.now() > end) throw new Error('it never came to be')
+    await sleep(5)
+  }
+}
+
+/** Long enough for an event, the quiet time and a scan. */
+const settled = () => sleep(250)
+
+t.test('imports of all files and documents are there after start', async (t) => {
+  const { imports, changes } = await follow(t, {
+    'a.yaml': `${manifest('one')}---\n${manifest('two', { role: 'other' })}`,
+    'b.yml': manifest('three', { namespace: 'bank' }),
+    'c.json': JSON.stringify({
+      apiVersion: 'deckhouse.io/v1alpha1',
+      kind: 'SecretsStoreImport',
+      metadata: { name: 'four', namespace: 'shop' },
+      spec: { role: 'web', files: [{ name: 'a', source: { path: 'kv/a', key: 'b' } }] },
+    }),
+    'ignored.txt': 'nothing',
+    '.hidden.yaml': manifest('five'),
+  })
+  t.equal(imports.get('shop', 'one').role, 'web')
+  t.equal(imports.get('shop', 'two').role, 'other')
+  t.equal(imports.get('bank', 'three').files[0]?.mode, 0o400, '0400 in YAML is octal, as for kubectl users')
+  t.equal(imports.get('shop', 'four').files[0]?.path, 'kv/a')
+  t.same(changes.sort(), ['bank/three', 'shop/four', 'shop/one', 'shop/two'])
+})
+
+t.test('the List that kubectl get writes is read', async (t) => {
+  const item = (name: string) => ({
+    apiVersion: 'deckhouse.io/v1alpha1',
+    kind: 'SecretsStoreImport',
+    metadata: { name, namespace: 'shop' },
+    spec: { role: 'web', files: [{ name: 'a', source: { path: 'kv/a', key: 'b' } }] },
+  })
+  const list = {
+    apiVersion: 'v1',
+    kind: 'List',
+    items: [item('one'), item('two')],
+    metadata: { resourceVersion: '' },
+  }
+  const { imports } = await follow(t, { 'list.json': JSON.stringify(list) })
+  t.equal(imports.get('shop', 'two').name, 'two')
+})
+
+t.test('an unknown import is answered with those that exist in its namespace', async (t) => {
+  const { faultOf } = await follow(t, {
+    'a.yaml': `${manifest('two')}---\n${manifest('one')}---\n${manifest('far', { namespace: 'bank' })}`,
+  })
+  t.match(faultOf('shop', 'none'), { fault: 'import_not_found', facts: { known: ['one', 'two'] } })
+  t.match(faultOf('void', 'none'), { fault: 'import_not_found', facts: { known: [] } })
+})
+
+t.test(
+  'an import that was never valid says what is wrong with it, and is named among those that exist',
+  async (t) => {
+    const { faultOf, log } = await follow(t, {
+      'a.yaml': `${manifest('one')}---\n${manifest('bad', { role: 'a/b' })}`,
+    })
+    const error = faultOf('shop', 'bad')
+    t.equal(error?.fault, 'import_invalid')
+    t.match(error?.message, 'spec.role: must match')
+    t.match(faultOf('shop', 'none'), { facts: { known: ['bad', 'one'] } })
+    t.match(log.lines, [
+      {
+        level: 'error',
+        message: 'faulty import manifest',
+        fields: { file: 'a.yaml', faults: [/^document 2: spec\.role: must match/] },
+      },
+    ])
+  },
+)
+
+t.test('a manifest without a namespace is a fault of its file', async (t) => {
+  const text = manifest('one').replace(', namespace: shop', '')
+  const { log } = await follow(t, { 'a.yaml': text })
+  t.match(log.lines, [{ fields: { faults: ['document 1: metadata.namespace: required'] } }])
+})
+
+t.test('an edited import changes; a rewritten one that says the same does not', async (t) => {
+  const { path, imports, changes } = await follow(t, {
+    'a.yaml': `${manifest('one')}---\n${manifest('two')}`,
+  })
+  changes.length = 0
+  writeFileSync(
+    join(path, 'a.yaml'),
+    `# a comment\n${manifest('one', { role: 'new' })}---\n${manifest('two')}`,
+  )
+  await until(() => changes.length > 0)
+  t.equal(imports.get('shop', 'one').role, 'new')
+  await settled()
+  t.same(changes, ['shop/one'])
+})
+
+t.test('a new file adds, a deleted one takes away', async (t) => {
+  const { path, imports, changes, faultOf } = await follow(t, {})
+  writeFileSync(join(path, 'a.yaml'), manifest('one'))
+  await until(() => changes.length === 1)
+  t.equal(imports.get('shop', 'one').role, 'web')
+  rmSync(join(path, 'a.yaml'))
+  await until(() => changes.length === 2)
+  t.same(changes, ['shop/one', 'shop/one'])
+  t.equal(faultOf('shop', 'one')?.fault, 'import_not_found')
+})
+
+t.test(
+  'a manifest that becomes faulty leaves the last good one in force, whichever way it is faulty',
+  async (t) => {
+    const { path, log, imports, changes } = await follow(t, {
+      'a.yaml': `${manifest('one')}---\n${manifest('two')}`,
+    })
+    changes.length = 0
+    for (const text of [
+      `${manifest('one', { role: 'a/b' })}---\n${manifest('two')}`,
+      `spec: [\n---\n${manifest('two')}`,
+      `${manifest('one').replace('name: one, ', '')}---\n${manifest('two')}`,
+      '{',
+    ]) {
+      const lines = log.lines.length
+      writeFileSync(join(path, 'a.yaml'), text)
+      await until(() => log.lines.length > lines)
+      t.equal(imports.get('shop', 'one').role, 'web')
+      t.equal(imports.get('shop', 'two').role, 'web')
+    }
+    t.same(changes, [])
+    writeFileSync(join(path, 'a.yaml'), manifest('two', { role: 'new' }))
+    await until(() => changes.length === 2)
+    t.same(changes.sort(), ['shop/one', 'shop/two'], 'what a good file no longer names is gone')
+  },
+)
+
+t.test('of two files that name one import the first by name wins, and it is told once', async (t) => {
+  const { path, log, imports, changes } = await follow(t, {
+    'b.yaml': manifest('one', { role: 'second' }),
+    'a.yaml': manifest('one', { role: 'first' }),
+  })
+  t.equal(imports.get('shop', 'one').role, 'first')
+  t.match(
+    log.lines.filter((line) => line.level === 'error'),
+    [
+      {
+        message: 'import named twice, the first stays',
+        fields: { importName: 'one', file: 'b.yaml', winner: 'a.yaml' },
+      },
+    ],
+  )
+  changes.length = 0
+  writeFileSync(join(path, 'c.yaml'), manifest('other'))
+  await until(() => changes.length > 0)
+  t.equal(log.messages('error').length, 1)
+  rmSync(join(path, 'a.yaml'))
+  await until(() => changes.length > 1)
+  t.equal(imports.get('shop', 'one').role, 'second')
+})
+
+t.test("an editor's save by rename is followed, again and again", async (t) => {
+  const { path, imports, changes } = await follow(t, { 'a.yaml': manifest('one') })
+  for (const role of ['r1', 'r2', 'r3']) {
+    writeFileSync(join(path, '.a.yaml.swp'), manifest('one', { role }))
+    renameSync(join(path, '.a.yaml.swp'), join(path, 'a.yaml'))
+    await until(() => imports.get('shop', 'one').role === role)
+  }
+  t.same(changes, Array(4).fill('shop/one'))
+})
+
+t.test('a file written in two steps is read when it is whole', async (t) => {
+  const { path, log, imports, changes } = await follow(t, { 'a.yaml': manifest('one') })
+  changes.length = 0
+  const text = manifest('one', { role: 'new' })
+  truncateSync(join(path, 'a.yaml'))
+  await sleep(15)
+  writeFileSync(join(path, 'a.yaml'), text.slice(0, 60))
+  await sleep(15)
+  writeFileSync(join(path, 'a.yaml'), text)
+  await until(() => changes.length > 0)
+  await settled()
+  t.same(changes, ['shop/one'])
+  t.equal(imports.get('shop', 'one').role, 'new')
+  t.same(log.messages('error'), [])
+})
+
+t.test("a ConfigMap's directory is followed through the swap of its ..data link", async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'imports-'))
+  const swapIn = (generation: string, role: string) => {
+    mkdirSync(join(path, `..${generation}`))
+    writeFileSync(join(path, `..${generation}`, 'a.yaml'), manifest('one', { role }))
+    symlinkSync(`..${generation}`, join(path, '..data_tmp'))
+    renameSync(join(path, '..data_tmp'), join(path, '..data'))
+  }
+  swapIn('g0', 'r0')
+  symlinkSync('..data/a.yaml', join(path, 'a.yaml'))
+  const log = new FakeLog()
+  const imports = createDirImports({ path, log, clock: createClock() })
+  t.teardown(async () => {
+    await imports.close()
+    rmSync(path, { recursive: true })
+  })
+  await imports.start(new AbortController().signal)
+  t.equal(imports.get('shop', 'one').role, 'r0')
+  for (const [old, now] of [
+    ['g0', 'g1'],
+    ['g1', 'g2'],
+    ['g2', 'g3'],
+  ] as const) {
+    swapIn(now, `r-${now}`)
+    await until(() => imports.get('shop', 'one').role === `r-${now}`)
+    rmSync(join(path, `..${old}`), { recursive: true })
+  }
+  await settled()
+  t.equal(imports.get('shop', 'one').role, 'r-g3')
+  t.same(log.messages('error'), [])
+})
+
+t.test('a directory that is missing at start is told by name', async (t) => {
+  const path = join(tmpdir(), 'imports-that-do-not-exist')
+  const imports = createDirImports({ path, log: new FakeLog(), clock: createClock() })
+  await t.rejects(imports.start(new AbortController().signal), {
+    fault: 'imports_unavailable',
+    message: new RegExp(`${path}: ENOENT`),
+  })
+  await imports.close()
+})
+
+t.test(
+  'a directory that goes later leaves its imports in force, and is followed when it is back',
+  async (t) => {
+    const { path, log, imports } = await follow(t, { 'a.yaml': manifest('one') })
+    renameSync(path, `${path}-away`)
+    t.teardown(() => rmSync(`${path}-away`, { recursive: true, force: true }))
+    await until(() => log.messages('error').length > 0)
+    t.equal(imports.get('shop', 'one').role, 'web')
+    mkdirSync(path)
+    writeFileSync(join(path, 'a.yaml'), manifest('one', { role: 'back' }))
+    await until(() => imports.get('shop', 'one').role === 'back')
+  },
+)
+
+t.test('a start that is called off ends with the reason given', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'imports-'))
+  t.teardown(() => rmSync(path, { recursive: true }))
+  const imports = createDirImports({ path, log: new FakeLog(), clock: createClock() })
+  const stop = new AbortController()
+  stop.abort(new Error('enough'))
+  await t.rejects(imports.start(stop.signal), { message: 'enough' })
+  await imports.close()
+})
+
+t.test('a Secret that lies there by mistake is refused without a word of its content', async (t) => {
+  const secret =
+    'apiVersion: v1\nkind: Secret\nmetadata: { name: a, namespace: shop }\nstringData: { password: canary }\n'
+  const { log } = await follow(t, { 'a.yaml': secret, 'b.yaml': `${secret}broken: [canary\n` })
+  t.equal(log.messages('error').length, 2)
+  t.notMatch(log.text, 'canary')
+})
