@@ -40,9 +40,7 @@ export async function watchDirectory(options: {
     await watcher.close()
   }
 
-  // `raw` too: a link swapped in one rename is one event of the directory and none of any file.
   watcher.on('all', settle)
-  watcher.on('raw', settle)
   try {
     await ready(watcher, signal)
   } catch (error) {
