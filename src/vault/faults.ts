@@ -89,7 +89,7 @@ function withoutCa(facts: Facts): Facts {
 }
 
 const HTTPS_SETTING = 'spec.address (or --vault-addr) to https://'
-const HTTP_SETTING = 'spec.address (or --vault-addr): the server speaks http there'
+const HTTP_SETTING = 'spec.address (or --vault-addr) to http://, for no TLS is spoken there'
 const NAME_SETTING = 'spec.address to a name in the certificate, or spec.tlsServerName to the name it has'
 const RENEW_SETTING = 'a new certificate on the Vault server'
 

@@ -58,6 +58,7 @@ export function createLimiter(options: {
 
   const turn = (signal: AbortSignal) =>
     new Promise<void>((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason)
       const leave = () => {
         queue.splice(queue.indexOf(waiter), 1)
         reject(signal.reason)

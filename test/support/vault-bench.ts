@@ -1,0 +1,62 @@
+import type { Clock, Identity, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
+import { SecretText } from '../../src/core/secret.ts'
+import type { DefaultCa } from '../../src/vault/connections.ts'
+import { createLimiter } from '../../src/vault/limiter.ts'
+import { createSecretStore } from '../../src/vault/store.ts'
+import { FakeLog } from '../fakes/log.ts'
+import { FakeMeter } from '../fakes/meter.ts'
+
+/** A signal for calls that nobody gives up. */
+export const patient: AbortSignal = new AbortController().signal
+
+export type VaultBench = { store: SecretStore; log: FakeLog; meter: FakeMeter }
+
+/** The real store with a fake log and meter. */
+export function createVaultBench(
+  clock: Clock,
+  options: { defaultCa?: DefaultCa; callTimeoutMs?: number; callsPerSecond?: number } = {},
+): VaultBench {
+  const { defaultCa, callTimeoutMs, callsPerSecond = 1000 } = options
+  const log = new FakeLog()
+  const meter = new FakeMeter()
+  const limiter = createLimiter({ clock, callsPerSecond, concurrency: 16 })
+  const store = createSecretStore({
+    clock,
+    log,
+    meter,
+    limiter,
+    defaultCa: defaultCa ?? (() => ({ pem: undefined, source: 'the system CAs' })),
+    ...(callTimeoutMs === undefined ? {} : { callTimeoutMs }),
+  })
+  return { store, log, meter }
+}
+
+/** A pod's identity as tests need it; `more` may change anything. */
+export function testIdentity(address: string, more: Partial<Identity> = {}): Identity {
+  const identity = {
+    endpoint: { address, namespace: '', caCert: undefined, skipTLSVerify: false, tlsServerName: undefined },
+    method: 'jwt' as const,
+    authMount: 'jwt',
+    role: 'app',
+    audience: 'vault',
+    podNamespace: 'shop',
+    serviceAccount: 'backend',
+    ...more,
+  }
+  const { endpoint, method, authMount, role, podNamespace, serviceAccount, audience } = identity
+  const key = [
+    endpoint.address,
+    endpoint.namespace,
+    method,
+    authMount,
+    role,
+    podNamespace,
+    serviceAccount,
+    audience,
+  ].join('|')
+  return { key, ...identity }
+}
+
+export function testToken(text: string, expiresAt = Date.UTC(2040, 0, 1)): ServiceAccountToken {
+  return { token: new SecretText(text), expiresAt }
+}

@@ -1,0 +1,103 @@
+import t from 'tap'
+import { createLimiter } from '../../src/vault/limiter.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { faulty } from '../support/faulty.ts'
+import { patient } from '../support/vault-bench.ts'
+
+const A = 'http://a.test'
+const B = 'http://b.test'
+
+function bench(options: { callsPerSecond?: number; concurrency?: number } = {}) {
+  const clock = new FakeClock()
+  const limiter = createLimiter({ clock, callsPerSecond: 10, concurrency: 4, ...options })
+  const started: string[] = []
+  const call = (name: string, address = A, signal = patient) =>
+    limiter.run(address, async () => void started.push(name), signal)
+  return { clock, limiter, started, call }
+}
+
+t.test('a second sees no more calls than allowed, then those that waited, in order', async (t) => {
+  const { clock, started, call } = bench({ callsPerSecond: 2 })
+  const calls = ['1', '2', '3', '4', '5'].map((name) => call(name))
+  await clock.advance(0)
+  t.same(started, ['1', '2'])
+  await clock.advance(500)
+  t.same(started, ['1', '2', '3'])
+  await clock.advance(1_000)
+  await Promise.all(calls)
+  t.same(started, ['1', '2', '3', '4', '5'])
+})
+
+t.test('no more calls are under way at once than allowed', async (t) => {
+  const { clock, limiter } = bench({ concurrency: 2 })
+  const ends: (() => void)[] = []
+  const hang = () => limiter.run(A, () => new Promise<void>((resolve) => ends.push(resolve)), patient)
+  const calls = [hang(), hang(), hang()]
+  await clock.advance(1_000)
+  t.equal(ends.length, 2)
+  ends[0]!()
+  await clock.advance(0)
+  t.equal(ends.length, 3)
+  for (const end of ends) end()
+  await Promise.all(calls)
+})
+
+t.test('a call that fails makes room like any other', async (t) => {
+  const { clock, limiter, call, started } = bench({ concurrency: 1 })
+  await t.rejects(
+    limiter.run(A, () => Promise.reject(new Error('no')), patient),
+    { message: 'no' },
+  )
+  await call('next')
+  t.same(started, ['next'])
+  t.equal(clock.waiting, 0)
+})
+
+t.test('a short pause is waited out, and by calls to that address alone', async (t) => {
+  const { clock, limiter, started, call } = bench()
+  limiter.pause(A, clock.now() + 2_000)
+  const paused = call('a')
+  await call('b', B)
+  t.same(started, ['b'])
+  await clock.advance(2_000)
+  await paused
+  t.same(started, ['b', 'a'])
+})
+
+t.test('a long pause fails at once and says how long it takes', async (t) => {
+  const { clock, limiter, started, call } = bench()
+  limiter.pause(A, clock.now() + 60_000)
+  await t.rejects(call('a'), { ...faulty('rate_limited', /60 s/), facts: { retryAfterMs: 60_000 } } as Error)
+  await clock.advance(60_000)
+  await call('later')
+  t.same(started, ['later'])
+})
+
+t.test('a call that stands in the queue when the pause comes keeps to it', async (t) => {
+  const { clock, limiter, started, call } = bench({ concurrency: 1 })
+  let end = () => {}
+  const first = limiter.run(A, () => new Promise<void>((resolve) => (end = resolve)), patient)
+  await clock.advance(0)
+  const second = call('second')
+  limiter.pause(A, clock.now() + 1_000)
+  end()
+  await first
+  await clock.advance(999)
+  t.same(started, [])
+  await clock.advance(1_001)
+  await second
+  t.same(started, ['second'])
+})
+
+t.test('whoever gives up leaves the queue and takes nothing', async (t) => {
+  const { clock, started, call } = bench({ callsPerSecond: 1 })
+  await call('1')
+  const abort = new AbortController()
+  const given = call('2', A, abort.signal)
+  const third = call('3')
+  abort.abort(new Error('gone'))
+  await t.rejects(given, { message: 'gone' })
+  await clock.advance(1_000)
+  await third
+  t.same(started, ['1', '3'])
+})

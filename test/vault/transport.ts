@@ -1,0 +1,136 @@
+import t, { type Test } from 'tap'
+import { stringifyJson } from '../../src/core/json.ts'
+import { createTransport, type TransportSettings } from '../../src/vault/transport.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { RESET, startFakeVault } from '../support/fake-vault.ts'
+
+async function bench(t: Test, more: Partial<TransportSettings> = {}) {
+  const vault = await startFakeVault()
+  const clock = new FakeClock()
+  const transport = createTransport({
+    address: vault.address,
+    ca: undefined,
+    skipVerify: false,
+    serverName: undefined,
+    timeoutMs: 15_000,
+    maxBodyBytes: 1_000,
+    clock,
+    ...more,
+  })
+  t.teardown(() => {
+    transport.close()
+    return vault.close()
+  })
+  const get = (path: string, signal?: AbortSignal) =>
+    transport.send({ uri: `${vault.address}/v1/${path}`, method: 'GET', ...(signal ? { signal } : {}) })
+  return { vault, clock, transport, get }
+}
+
+t.test('numbers keep the text in which Vault sent them', async (t) => {
+  const { vault, get } = await bench(t)
+  vault.answer(() => ({ body: '{"data":{"big":9007199254740993,"price":1.10}}' }))
+  const { body } = await get('kv1/app')
+  t.equal(stringifyJson(body ?? null), '{"data":{"big":9007199254740993,"price":1.10}}')
+})
+
+t.test('a redirect is not followed, so no token goes to where it points', async (t) => {
+  const { vault, transport } = await bench(t)
+  const other = await startFakeVault()
+  t.teardown(other.close)
+  vault.answer(() => ({ status: 307, headers: { Location: `${other.address}/v1/kv1/app` } }))
+  const answer = await transport.send({
+    uri: `${vault.address}/v1/kv1/app`,
+    method: 'GET',
+    headers: { 'X-Vault-Token': 's.canary' },
+  })
+  t.match(answer, { status: 307, location: /kv1/ })
+  t.equal(other.requests.length, 0)
+})
+
+t.test('a path goes out as it is written, with its dots', async (t) => {
+  const { vault, get } = await bench(t)
+  await get('secret/data/../x')
+  t.equal(vault.requests[0]!.path, 'secret/data/../x')
+})
+
+t.test('an abort ends the call with the reason of the signal', async (t) => {
+  const { vault, get, clock } = await bench(t)
+  const abort = new AbortController()
+  vault.answer(() => {
+    abort.abort(new Error('the pod is gone'))
+    return undefined
+  })
+  await t.rejects(get('kv1/app', abort.signal), { message: 'the pod is gone' })
+  await t.rejects(get('kv1/app', abort.signal), { message: 'the pod is gone' })
+  t.equal(vault.requests.length, 1, 'an aborted signal sends nothing')
+  t.equal(clock.waiting, 0, 'no timer is left behind')
+})
+
+t.test('an abort between head and body of the answer ends the call too', async (t) => {
+  const { vault, get } = await bench(t)
+  const abort = new AbortController()
+  // Promises more bytes than it sends.
+  vault.answer(() => ({ headers: { 'Content-Length': '900' }, body: '{"data":' }))
+  const call = get('kv1/app', abort.signal)
+  setTimeout(() => abort.abort(new Error('enough')), 30)
+  await t.rejects(call, { message: 'enough' })
+})
+
+t.test('a call that takes too long is given up', async (t) => {
+  const { vault, get, clock } = await bench(t)
+  vault.answer(() => {
+    // The request is in: only the answer is missing.
+    setImmediate(() => clock.advance(15_000))
+    return undefined
+  })
+  await t.rejects(get('kv1/app'), { message: 'timeout' })
+})
+
+t.test('a larger answer than allowed is not taken in', async (t) => {
+  const { vault, get } = await bench(t)
+  vault.answer(() => ({ body: { data: { x: 'x'.repeat(2_000) } } }))
+  await t.rejects(get('kv1/app'), { message: 'too-large' })
+})
+
+t.test('an answer that is not JSON is told without a word of it', async (t) => {
+  const { vault, get } = await bench(t)
+  vault.answer(() => ({ body: '{"data":{"password":canary-value}}' }))
+  const error = await get('kv1/app').catch((error) => error)
+  t.match(error, { failure: 'not-json' })
+  t.notMatch(`${error.message} ${error.stack} ${JSON.stringify(error)} ${error.cause}`, /canary/)
+})
+
+t.test('an error page of a proxy is an answer with a status and no body', async (t) => {
+  const { vault, get } = await bench(t)
+  vault.answer(() => ({ status: 502, body: '<html>bad gateway</html>' }))
+  t.match(await get('kv1/app'), { status: 502, body: undefined })
+})
+
+t.test('calls one after the other share a connection', async (t) => {
+  const { vault, get } = await bench(t)
+  await get('a')
+  await get('b')
+  t.equal(new Set(vault.requests.map(({ port }) => port)).size, 1)
+})
+
+t.test('a connection that the server closed while idle costs no error', async (t) => {
+  const first = await bench(t)
+  await first.get('a')
+  let isFirst = true
+  // Closes the kept connection just when the next request arrives on it, as a server does whose idle time is over.
+  first.vault.answer(({ path }) => {
+    if (path === 'b' && isFirst) {
+      isFirst = false
+      return { status: RESET }
+    }
+    return { status: 204 }
+  })
+  t.match(await first.get('b'), { status: 204 })
+  t.equal(first.vault.count('b'), 2)
+})
+
+t.test('requests carry the header that Vault agents ask for', async (t) => {
+  const { vault, get } = await bench(t)
+  await get('a')
+  t.match(vault.requests[0]!.headers, { 'x-vault-request': 'true' })
+})
