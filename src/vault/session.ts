@@ -40,6 +40,7 @@ export function remainingMs(token: VaultToken, now: number): number {
  */
 export function isFresh(token: VaultToken, now: number): boolean {
   const life = token.leaseDurationMs
+  if (life === Number.POSITIVE_INFINITY) return true
   return remainingMs(token, now) > Math.min(Math.max(life / 3, NEAR_END_MS), life / 2)
 }
 
