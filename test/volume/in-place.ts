@@ -1,0 +1,110 @@
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { createVolumeFiles } from '../../src/volume/volume-files.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { createFailingDisk } from '../support/failing-disk.ts'
+import { faulty } from '../support/faulty.ts'
+import { inode, mtimeNs, owner, readByPath, rendered, temporaryDirectory } from '../support/volume.ts'
+
+const shape = { updateMode: 'InPlace', gid: undefined, sizeBytes: 64 << 10 } as const
+
+function setUp(t: Test) {
+  const root = temporaryDirectory(t)
+  const volume = createVolumeFiles({ clock: new FakeClock(0), graceMs: 50, owner })
+  const apply = (files: Parameters<typeof rendered>[0], mode?: number) =>
+    volume.apply(root, shape, rendered(files, mode))
+  return { root, volume, apply }
+}
+
+t.test('files are real, at the top level, on one inode for ever', async (t) => {
+  const { root, apply } = setUp(t)
+  t.strictSame((await apply({ password: 'one', user: 'app' })).added, ['password', 'user'])
+  const first = inode(join(root, 'password'))
+  for (const password of ['two', 'a much longer third', '4', '', 'five']) {
+    t.strictSame(await apply({ password, user: 'app' }), { changed: ['password'], added: [], removed: [] })
+    t.strictSame(readByPath(root), { password, user: 'app' })
+    t.equal(inode(join(root, 'password')), first)
+  }
+  t.ok(lstatSync(join(root, 'password')).isFile())
+  t.strictSame(readdirSync(root).sort(), ['password', 'user'])
+})
+
+t.test('mtime moves forward where content changed, and nowhere else', async (t) => {
+  const { root, apply } = setUp(t)
+  await apply({ password: '0', user: 'app' })
+  const user = mtimeNs(join(root, 'user'))
+  // Faster than the kernel's clock ticks.
+  for (let count = 1, last = mtimeNs(join(root, 'password')); count < 20; count++) {
+    await apply({ password: String(count), user: 'app' })
+    const present = mtimeNs(join(root, 'password'))
+    t.ok(present > last)
+    last = present
+  }
+  t.equal(mtimeNs(join(root, 'user')), user)
+  const password = mtimeNs(join(root, 'password'))
+  t.strictSame((await apply({ password: '19', user: 'app' }, 0o600)).changed, ['password', 'user'])
+  t.equal(mtimeNs(join(root, 'password')), password, 'a new mode leaves it')
+  t.equal(statSync(join(root, 'password')).mode & 0o777, 0o600)
+})
+
+t.test('files come and go', async (t) => {
+  const { root, apply } = setUp(t)
+  await apply({ password: 'one', old: 'gone soon' })
+  const change = await apply({ password: 'one', fresh: 'new' })
+  t.strictSame(change, { changed: [], added: ['fresh'], removed: ['old'] })
+  t.strictSame(readByPath(root), { password: 'one', fresh: 'new' })
+})
+
+t.test('one copy has to fit, and a set that does not leaves all as it was', async (t) => {
+  const { root, apply } = setUp(t)
+  await t.resolves(apply({ large: 'x'.repeat(shape.sizeBytes) }))
+  const refused = apply({ large: 'y'.repeat(shape.sizeBytes), more: 'z' })
+  await t.rejects(refused, faulty('volume_full', /need 69632 bytes.*holds 65536/))
+  t.strictSame(readByPath(root), { large: 'x'.repeat(shape.sizeBytes) })
+})
+
+t.test('killed at any step: new files are whole or absent, and the next apply is right', async (t) => {
+  const root = join(temporaryDirectory(t), 'target')
+  const volumeOn = (disk: ReturnType<typeof createFailingDisk>) =>
+    createVolumeFiles({ clock: new FakeClock(), graceMs: 50, disk, owner })
+  let dieAt = 0
+  for (; ; dieAt++) {
+    rmSync(root, { recursive: true, force: true })
+    mkdirSync(root)
+    await volumeOn(createFailingDisk({})).apply(root, shape, rendered({ password: 'one', old: 'o' }))
+    const update = rendered({ password: 'longer', fresh: 'new file' })
+    const killed = await volumeOn(createFailingDisk({ dieAt, tear: true }))
+      .apply(root, shape, update)
+      .then(
+        () => false,
+        () => true,
+      )
+    if (!killed) break
+    const seen = readByPath(root)
+    if ('fresh' in seen) t.equal(seen.fresh, 'new file')
+    const next = volumeOn(createFailingDisk({}))
+    t.equal(await next.repair(root, shape), true)
+    await next.apply(root, shape, update)
+    t.strictSame(readByPath(root), { password: 'longer', fresh: 'new file' })
+    t.strictSame(readdirSync(root).sort(), ['fresh', 'password'])
+  }
+  t.ok(dieAt > 5)
+})
+
+t.test('a volume that was Live becomes real files, and back', async (t) => {
+  const { root, volume, apply } = setUp(t)
+  const live = { ...shape, updateMode: 'Live' } as const
+  const clockless = createVolumeFiles({
+    clock: Object.assign(new FakeClock(), { sleep: async () => {} }),
+    graceMs: 50,
+    owner,
+  })
+  await volume.apply(root, live, rendered({ password: 'one' }))
+  await apply({ password: 'two' })
+  t.strictSame(readdirSync(root), ['password'])
+  t.ok(lstatSync(join(root, 'password')).isFile())
+  await clockless.apply(root, live, rendered({ password: 'three' }))
+  t.ok(lstatSync(join(root, 'password')).isSymbolicLink())
+  t.equal(readFileSync(join(root, 'password'), 'utf8'), 'three')
+})

@@ -1,0 +1,116 @@
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { LedgerEntry } from '../../src/core/ports.ts'
+import { createLedgerStore } from '../../src/volume/ledger-store.ts'
+import { FakeLog } from '../fakes/log.ts'
+import { faulty } from '../support/faulty.ts'
+import { temporaryDirectory } from '../support/volume.ts'
+
+const entry: LedgerEntry = {
+  volumeId: 'csi-1',
+  targetPath: '/var/lib/kubelet/pods/1/volumes/csi/secrets/mount',
+  readOnly: true,
+  fsGroup: undefined,
+  pod: { name: 'app-0', namespace: 'my-namespace1', uid: '1', serviceAccount: 'app' },
+  importName: 'python-backend',
+  fingerprint: 'f',
+  updateMode: 'Live',
+  sizeBytes: 4 << 20,
+  phase: 'mounting',
+}
+const other: LedgerEntry = {
+  ...entry,
+  volumeId: 'csi-2',
+  targetPath: '/other',
+  fsGroup: 2000,
+  phase: 'complete',
+}
+
+function setUp(t: Test) {
+  const stateDir = join(temporaryDirectory(t), 'state')
+  const directory = join(stateDir, 'volumes')
+  const log = new FakeLog()
+  const open = () => createLedgerStore({ stateDir, log })
+  return { stateDir, directory, log, open, store: open() }
+}
+
+function byId(entries: LedgerEntry[]): LedgerEntry[] {
+  return entries.toSorted((a, b) => (a.volumeId < b.volumeId ? -1 : 1))
+}
+
+t.test('a ledger that never was is empty, and looking makes nothing', async (t) => {
+  const { stateDir, store, log } = setUp(t)
+  t.strictSame(store.load(), [])
+  t.throws(() => statSync(stateDir))
+  t.strictSame(log.lines, [])
+})
+
+t.test('entries survive as they were put', async (t) => {
+  const { open, store } = setUp(t)
+  store.put(entry)
+  store.put(other)
+  t.strictSame(byId(open().load()), [entry, other])
+  store.put({ ...entry, phase: 'complete' })
+  t.strictSame(byId(open().load()), [{ ...entry, phase: 'complete' }, other])
+  store.remove(entry.targetPath)
+  store.remove('/never/there')
+  t.strictSame(open().load(), [other])
+})
+
+t.test('only root may look in', async (t) => {
+  const { directory, store } = setUp(t)
+  mkdirSync(directory, { recursive: true })
+  chmodSync(directory, 0o755)
+  store.put(entry)
+  t.equal(statSync(directory).mode & 0o777, 0o700)
+  for (const name of readdirSync(directory)) t.equal(statSync(join(directory, name)).mode & 0o777, 0o600)
+})
+
+t.test('a path as long as paths may be has its entry', async (t) => {
+  const { open, store } = setUp(t)
+  const long = { ...entry, targetPath: `/${'d/'.repeat(1900)}mount` }
+  store.put(long)
+  t.strictSame(open().load(), [long])
+})
+
+t.test('unreadable entries are told once, kept aside, and the others are read', async (t) => {
+  const { directory, log, open, store } = setUp(t)
+  store.put(entry)
+  store.put(other)
+  const [name = ''] = readdirSync(directory)
+  const good = readFileSync(join(directory, name), 'utf8')
+  writeFileSync(join(directory, 'a'.repeat(64).concat('.json')), good)
+  const broken = {
+    'truncated.json': '{"version":1,',
+    'future.json': good.replace('"version":1', '"version":2'),
+    'mode.json': good.replace('"Live"', '"Dead"'),
+    'missing.json': '{"version":1}',
+  }
+  for (const [file, text] of Object.entries(broken)) writeFileSync(join(directory, file), text)
+  t.strictSame(byId(store.load()), [entry, other])
+  t.equal(log.lines.length, 5)
+  t.match(log.lines[0], { level: 'warn', message: 'ledger entry is unreadable and left out' })
+  t.match(log.text, /updateMode/)
+  t.equal(readdirSync(directory).filter((file) => file.endsWith('.unreadable')).length, 5)
+  t.strictSame(byId(open().load()), [entry, other])
+  t.equal(log.lines.length, 5, 'the next start does not tell again')
+})
+
+t.test('a put killed half way leaves the entry before it', async (t) => {
+  const { directory, log, open, store } = setUp(t)
+  store.put(entry)
+  const [name = ''] = readdirSync(directory)
+  writeFileSync(join(directory, `${name}.tmp`), '{"version":1,"vol')
+  t.strictSame(open().load(), [entry])
+  t.strictSame(readdirSync(directory), [name])
+  t.strictSame(log.lines, [])
+})
+
+t.test('a state directory that cannot be is a fault', async (t) => {
+  const { stateDir, store } = setUp(t)
+  writeFileSync(stateDir, 'a file')
+  t.throws(() => store.put(entry), faulty('internal'))
+  renameSync(stateDir, `${stateDir}-away`)
+  t.doesNotThrow(() => store.put(entry))
+})

@@ -1,0 +1,118 @@
+import t from 'tap'
+import { createMounter } from '../../src/volume/mount.ts'
+import { MNT_DETACH, SyscallError, type Syscalls } from '../../src/volume/syscalls.ts'
+import { faulty } from '../support/faulty.ts'
+
+const EPERM = 1
+const EBUSY = 16
+const EINVAL = 22
+
+/** A kernel with a number of mounts on one target, that refuses what it is told to. */
+function fakeKernel(refuse: { options?: RegExp; busyTimes?: number } = {}) {
+  const kernel = { mounted: 0, options: [] as string[], unmountFlags: [] as number[] }
+  let busyTimes = refuse.busyTimes ?? 0
+  const syscalls: Syscalls = {
+    mount(_source, _target, _fileSystem, _flags, options) {
+      kernel.options.push(options)
+      if (refuse.options?.test(options)) throw new SyscallError('mount', EINVAL)
+      kernel.mounted++
+    },
+    unmount(_target, flags) {
+      kernel.unmountFlags.push(flags)
+      if (kernel.mounted === 0) throw new SyscallError('umount2', EINVAL)
+      if (busyTimes-- > 0 && !(flags & MNT_DETACH)) throw new SyscallError('umount2', EBUSY)
+      kernel.mounted--
+    },
+    setMtime() {},
+  }
+  return { kernel, mounter: createMounter({ syscalls }) }
+}
+
+const target = '/nowhere/volume'
+
+t.test('a kernel that takes noswap is asked for it each time', async (t) => {
+  const { kernel, mounter } = fakeKernel()
+  mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  mounter.mount(target, { sizeBytes: 8192, gid: 2000 })
+  t.strictSame(kernel.options, [
+    'size=4096,nr_inodes=32768,mode=0755,noswap',
+    'size=8192,nr_inodes=32768,mode=0755,gid=2000,noswap',
+  ])
+})
+
+t.test('a kernel that refuses noswap is asked once', async (t) => {
+  const { kernel, mounter } = fakeKernel({ options: /noswap/ })
+  mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  t.strictSame(
+    kernel.options.map((options) => options.includes('noswap')),
+    [true, false, false],
+  )
+})
+
+t.test('a group that is refused is named and says nothing about noswap', async (t) => {
+  const { kernel, mounter } = fakeKernel({ options: /gid=/ })
+  t.throws(
+    () => mounter.mount(target, { sizeBytes: 4096, gid: 2000 }),
+    faulty('mount_failed', /gid=2000.*\/nowhere\/volume.*EINVAL at mount\(2\)/),
+  )
+  kernel.options.length = 0
+  mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  t.strictSame(kernel.options, ['size=4096,nr_inodes=32768,mode=0755,noswap'])
+})
+
+t.test('unmount takes off all that is stacked, and nothing is success', async (t) => {
+  const { kernel, mounter } = fakeKernel()
+  mounter.unmount(target)
+  for (let times = 0; times < 3; times++) mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  mounter.unmount(target)
+  t.equal(kernel.mounted, 0)
+})
+
+t.test('a busy mount is tried once more', async (t) => {
+  const { kernel, mounter } = fakeKernel({ busyTimes: 1 })
+  mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  mounter.unmount(target)
+  t.equal(kernel.mounted, 0)
+  t.notOk(kernel.unmountFlags.some((flags) => flags & MNT_DETACH))
+})
+
+t.test('a mount that stays busy is detached', async (t) => {
+  const { kernel, mounter } = fakeKernel({ busyTimes: 99 })
+  mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  mounter.unmount(target)
+  t.equal(kernel.mounted, 0)
+  t.strictSame(
+    kernel.unmountFlags.map((flags) => Boolean(flags & MNT_DETACH)),
+    [false, false, true, false],
+  )
+})
+
+t.test('what cannot be unmounted is told', async (t) => {
+  const refused: Syscalls = {
+    mount() {},
+    unmount() {
+      throw new SyscallError('umount2', EPERM)
+    },
+    setMtime() {},
+  }
+  t.throws(
+    () => createMounter({ syscalls: refused }).unmount(target),
+    faulty('mount_failed', /\/nowhere\/volume: EPERM at umount2\(2\)/),
+  )
+  const locked: Syscalls = {
+    ...refused,
+    unmount() {
+      throw new SyscallError('umount2', EINVAL)
+    },
+  }
+  t.throws(() => createMounter({ syscalls: locked }).unmount('/proc'), faulty('mount_failed', /locked/))
+})
+
+t.test('the mounts of this process are known', async (t) => {
+  const mounter = createMounter()
+  t.equal(mounter.list().get('/proc'), 'proc')
+  t.ok(mounter.isMounted('/proc'))
+  t.notOk(mounter.isMounted('/proc/self'))
+  t.notOk(mounter.isMounted('/nowhere'))
+})

@@ -1,0 +1,16 @@
+import t from 'tap'
+import { volumeStats } from '../../src/volume/stats.ts'
+import { faulty } from '../support/faulty.ts'
+import { temporaryDirectory } from '../support/volume.ts'
+
+t.test('bytes and inodes are told with their totals', async (t) => {
+  const { bytes, inodes } = volumeStats(temporaryDirectory(t))
+  t.ok(bytes.total > 0)
+  t.ok(bytes.used >= 0 && bytes.used <= bytes.total)
+  t.ok(bytes.available <= bytes.total)
+  t.equal(inodes.used + inodes.available, inodes.total)
+})
+
+t.test('a path that is gone has no volume', async (t) => {
+  t.throws(() => volumeStats('/nowhere/volume'), faulty('volume_not_found', /\/nowhere\/volume/))
+})
