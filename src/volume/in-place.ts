@@ -15,6 +15,8 @@ import type { Layout } from './layout.ts'
 import { createPace } from './pace.ts'
 import { compare, isNothing, readSlot, removeSurplus, shrinkingFirst, stamp } from './slot.ts'
 
+const FRESH = '..new-'
+
 /**
  * Real files at the top level, no links, one inode per file for ever: for applications that refuse symlinks.
  * Files change one by one. A reader may meet a file in the middle of its one write; a new file appears whole.
@@ -31,7 +33,7 @@ export function createInPlace({ disk, clock }: { disk: Disk; clock: Clock }): La
       const pace = createPace()
       const held = await readSlot(disk, root, pace)
       const wanted = stamp(held, files, clock.now())
-      removeOwn(disk, root)
+      removeOwn(disk, root, '..')
       removeSurplus(disk, root, held, wanted)
       const change = compare(held, wanted)
       if (isNothing(change)) return change
@@ -46,7 +48,7 @@ export function createInPlace({ disk, clock }: { disk: Disk; clock: Clock }): La
 
     // Nothing tells a whole file from a half-written one here: the next apply compares and rewrites.
     async repair(root) {
-      removeOwn(disk, root)
+      removeOwn(disk, root, FRESH)
       return true
     },
   }
@@ -64,14 +66,14 @@ function overwrite(disk: Disk, path: string, old: HeldFile, file: HeldFile): voi
 }
 
 function addWhole(disk: Disk, root: string, file: HeldFile): void {
-  const fresh = `${root}/..new-${file.name}`
+  const fresh = `${root}/${FRESH}${file.name}`
   writeFile(disk, fresh, undefined, file)
   disk.rename(fresh, `${root}/${file.name}`)
 }
 
-/** Half-made new files, and what another update mode kept. */
-function removeOwn(disk: Disk, root: string): void {
+/** Half-made new files; with the prefix `..` also what another update mode kept. */
+function removeOwn(disk: Disk, root: string, prefix: string): void {
   for (const { name, kind } of disk.list(root)) {
-    if (name.startsWith('..')) removeTree(disk, `${root}/${name}`, kind)
+    if (name.startsWith(prefix)) removeTree(disk, `${root}/${name}`, kind)
   }
 }
