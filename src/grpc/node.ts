@@ -64,8 +64,7 @@ export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service 
 }
 
 function publishSubject(raw: RawPublishRequest): Subject {
-  const { namespace, name } = podOf(raw.volume_context ?? {})
-  return { ...volumeSubject(raw), podNamespace: namespace, podName: name }
+  return { ...volumeSubject(raw), pod: podOf(raw.volume_context ?? {}) }
 }
 
 function volumeSubject(raw: RawVolumeRequest): Subject {

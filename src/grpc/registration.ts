@@ -13,7 +13,7 @@ export type RegistrationOptions = {
   log: Log
   clock: Clock
   /** kubelet would not take us: the process should end, so that it is started afresh and tries again. */
-  onRefused(error: string): void
+  onRefused(reason: string): void
 }
 
 type RawStatus = { plugin_registered?: boolean; error?: string }
@@ -59,8 +59,8 @@ function noteStatus(
     log.info({ driverName, kubeletEndpoint }, 'registered with kubelet')
     return {}
   }
-  const error = scrub(status.error ?? '') || 'kubelet gave no reason'
-  log.error({ driverName, kubeletEndpoint, error }, 'kubelet refused the registration')
-  onRefused(error)
+  const reason = scrub(status.error ?? '') || 'kubelet gave no reason'
+  log.error({ driverName, kubeletEndpoint, reason }, 'kubelet refused the registration')
+  onRefused(reason)
   return {}
 }

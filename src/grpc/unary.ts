@@ -1,6 +1,6 @@
 import { type handleUnaryCall, type ServerUnaryCall, status } from '@grpc/grpc-js'
 import type { FaultError } from '../core/errors.ts'
-import type { Clock, Log } from '../core/ports.ts'
+import type { Clock, Log, Pod } from '../core/ports.ts'
 import { limitCall } from './call-limit.ts'
 
 export type Handler<Request, Response> = (
@@ -9,7 +9,7 @@ export type Handler<Request, Response> = (
 ) => Response | Promise<Response>
 
 /** Names in a request that a log line may hold. */
-export type Subject = { volumeId?: string; podNamespace?: string; podName?: string }
+export type Subject = { volumeId?: string; pod?: Pod }
 
 export type UnaryOptions<Request> = {
   /** As it reads after "while": "publishing the volume". */
@@ -60,18 +60,9 @@ async function serve<Request, Response>(
   }
 }
 
-function logFailure(log: Log, fields: object, fault: FaultError): void {
-  const said = { ...fields, code: fault.status, fault: fault.fault, error: fault.message }
-  // The message of a foreign error may quote what it choked on; its name, code and place cannot.
-  if (fault.status === 'INTERNAL') log.error({ ...said, cause: placeOf(fault.cause) }, 'call failed')
-  else log.warn(said, 'call failed')
-}
-
-function placeOf(cause: unknown): object | undefined {
-  if (!(cause instanceof Error)) return undefined
-  const frames = cause.stack?.split('\n').filter((line) => /^\s+at /.test(line)) ?? []
-  const { code } = cause as NodeJS.ErrnoException
-  return { name: cause.name, code, at: frames.slice(0, 8).map((line) => line.trim()) }
+function logFailure(log: Log, fields: object, error: FaultError): void {
+  const level = error.status === 'INTERNAL' ? 'error' : 'warn'
+  log[level]({ ...fields, code: error.status, error }, 'call failed')
 }
 
 /** grpc-js percent-encodes details with encodeURI, which throws on half a surrogate pair. */

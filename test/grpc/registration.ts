@@ -66,7 +66,7 @@ t.test('a refused registration is told with the words of kubelet', async (t) => 
   await call('NotifyRegistrationStatus', { plugin_registered: false, error: 'driver name\nalready in use' })
   await call('NotifyRegistrationStatus', { plugin_registered: false })
   t.strictSame(refusals, ['driver name already in use', 'kubelet gave no reason'])
-  t.match(log.lines.at(-2), { level: 'error', fields: { error: 'driver name already in use' } })
+  t.match(log.lines.at(-2), { level: 'error', fields: { reason: 'driver name already in use' } })
 })
 
 t.test('closing removes the socket, which takes the driver off the node', async (t) => {
