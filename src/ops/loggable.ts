@@ -1,0 +1,88 @@
+import { FaultError, scrub } from '../core/errors.ts'
+
+/** Deeper than any field of ours; ends circles too. */
+const DEEPEST = 6
+const LONGEST_CAUSE = 4
+const MOST_FRAMES = 8
+
+type Loggable = string | number | boolean | null | undefined | Loggable[] | { [name: string]: Loggable }
+
+/**
+ * A log field's value as it may be printed. Secrets stay masked, bytes are counted, errors become names and places:
+ * the message of a foreign error, and whatever else hangs on it (a request with its headers), may hold content.
+ */
+export function toLoggable(value: unknown, depth = 0): Loggable {
+  if (typeof value === 'string') return printable(value)
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
+    return value
+  if (typeof value !== 'object') return String(value)
+  if (value instanceof Error) return errorFields(value)
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.byteLength} bytes]`
+  if (depth >= DEEPEST) return '[…]'
+  if (Array.isArray(value)) return value.map((item) => toLoggable(item, depth + 1))
+  if (isPlain(value)) {
+    return Object.fromEntries(
+      Object.entries(value).map(([name, member]) => [name, toLoggable(member, depth + 1)]),
+    )
+  }
+  // Secrets say [secret], dates and URLs their text; of anything else the name of its class must do.
+  return 'toJSON' in value && typeof value.toJSON === 'function'
+    ? toLoggable(value.toJSON(), depth + 1)
+    : `[${value.constructor.name}]`
+}
+
+/** An error of ours has a message that is safe by design; any other has its class, code and place in our source. */
+function errorFields(error: Error): { [name: string]: Loggable } {
+  if (!(error instanceof FaultError)) return foreignFields(error, 0)
+  const { fault, message, cause } = error
+  return {
+    fault,
+    message: printable(message),
+    ...(cause instanceof Error && { cause: foreignFields(cause, 1) }),
+  }
+}
+
+function foreignFields(error: Error, depth: number): { [name: string]: Loggable } {
+  if (error instanceof FaultError) return { name: error.name, fault: error.fault }
+  const code = 'code' in error && isIdentifier(error.code) ? error.code : undefined
+  const at = framesOf(error)
+  return {
+    name: isIdentifier(error.name) ? error.name : 'Error',
+    ...(code !== undefined && { code }),
+    ...(at.length > 0 && { at }),
+    ...(error.cause instanceof Error &&
+      depth < LONGEST_CAUSE && { cause: foreignFields(error.cause, depth + 1) }),
+  }
+}
+
+/** Stack frames alone. Where they cannot be told from the message for certain, none. */
+function framesOf({ name, message, stack = '' }: Error): string[] {
+  const head = [`${name}: ${message}`, name].find((text) => stack.startsWith(`${text}\n    at `))
+  if (head === undefined) return []
+  return stack
+    .slice(head.length + 1)
+    .split('\n')
+    .slice(0, MOST_FRAMES)
+    .map((line) => line.trim().replace(/^at /, ''))
+}
+
+/** Foreign words may hold what looks like a token, or what would steer a terminal. */
+function printable(text: string): string {
+  const clean = /eyJ|\b(hv)?[sbr]\./.test(text) ? scrubLong(text) : text
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go
+  return clean.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, ' ')
+}
+
+/** scrub() cuts to a line, which a list of names may exceed: only the words that hold a token are handed to it. */
+function scrubLong(text: string): string {
+  return text.replaceAll(/\S+/g, (word) => scrub(word))
+}
+
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+function isIdentifier(value: unknown): value is string {
+  return typeof value === 'string' && /^\w{1,64}$/.test(value)
+}
