@@ -1,18 +1,17 @@
 import { closeSync, readSync } from 'node:fs'
 import koffi from 'koffi'
 
-/** From <sys/inotify.h>; the kernel reports the names in this order. */
+/** From <sys/inotify.h>, without IN_. */
 const masks = {
-  IN_MODIFY: 0x2,
-  IN_ATTRIB: 0x4,
-  IN_CLOSE_WRITE: 0x8,
-  IN_MOVED_FROM: 0x40,
-  IN_MOVED_TO: 0x80,
-  IN_CREATE: 0x100,
-  IN_DELETE: 0x200,
-  IN_DELETE_SELF: 0x400,
-  IN_MOVE_SELF: 0x800,
-  IN_IGNORED: 0x8000,
+  MODIFY: 0x2,
+  ATTRIB: 0x4,
+  CLOSE_WRITE: 0x8,
+  MOVED_FROM: 0x40,
+  MOVED_TO: 0x80,
+  CREATE: 0x100,
+  DELETE: 0x200,
+  DELETE_SELF: 0x400,
+  MOVE_SELF: 0x800,
 } as const
 
 export type InotifyMask = keyof typeof masks
@@ -20,44 +19,48 @@ export type InotifyMask = keyof typeof masks
 export type InotifyEvent = {
   /** The watched path, as it was given. */
   path: string
-  masks: InotifyMask[]
+  mask: string[]
   /** Name inside a watched directory, '' for a watched file. */
   name: string
   /** performance.now() when it was read, at most POLL_MS after it happened. */
   at: number
 }
 
-export type Inotify = {
-  /** Everything seen so far, oldest first. */
-  readonly events: readonly InotifyEvent[]
-  /** Resolves with the first event from `events[from]` on that `wanted` accepts. @throws Error after `timeoutMs` */
-  waitFor(wanted: (event: InotifyEvent) => boolean, timeoutMs: number, from?: number): Promise<InotifyEvent>
+export type InotifyWatch = {
+  /** All events since the beginning or the last clear(), oldest first. */
+  events(): readonly InotifyEvent[]
+  /** The first of them, past or to come, that fits. @throws Error when none came in time, with what came instead */
+  waitFor(fits: (event: InotifyEvent) => boolean, timeoutMs?: number): Promise<InotifyEvent>
+  clear(): void
   close(): void
 }
 
 const IN_NONBLOCK = 0x800
-const WATCHED = Object.values(masks).reduce((sum, mask) => sum | mask, 0) & ~masks.IN_IGNORED
+/** The watch itself went, because its inode went or because it was removed. */
+const IN_IGNORED = 0x8000
 const POLL_MS = 2
 const HEADER_BYTES = 16
+const PATIENCE_MS = 5_000
 
 /**
  * Real inotify watches, set once on what each path leads to now. Node's own fs.watch hides which event it was.
+ * @param paths each `PATH`, or `PATH:MODIFY,ATTRIB` for these events alone
  * @throws Error when a path cannot be watched
  */
-export function watchInotify(paths: readonly string[]): Inotify {
+export function watchInotify(paths: readonly string[]): InotifyWatch {
   const libc = koffi.load(null)
-  const init = libc.func('int inotify_init1(int)')
   const add = libc.func('int inotify_add_watch(int, const char *, uint32_t)')
-  const fd: number = init(IN_NONBLOCK)
+  const fd: number = libc.func('int inotify_init1(int)')(IN_NONBLOCK)
   if (fd < 0) throw new Error(`inotify_init1 failed with errno ${koffi.errno()}`)
   const watched = new Map<number, string>()
-  for (const path of paths) {
-    const descriptor: number = add(fd, path, WATCHED)
+  for (const wanted of paths) {
+    const [path = '', names] = wanted.split(':')
+    const descriptor: number = add(fd, path, maskOf(names))
     if (descriptor < 0) throw new Error(`${path} cannot be watched: errno ${koffi.errno()}`)
     watched.set(descriptor, path)
   }
 
-  const events: InotifyEvent[] = []
+  let events: InotifyEvent[] = []
   const buffer = Buffer.alloc(64 * 1024)
   const timer = setInterval(read, POLL_MS)
 
@@ -73,32 +76,42 @@ export function watchInotify(paths: readonly string[]): Inotify {
   function decode(bytes: Buffer): void {
     for (let offset = 0; offset < bytes.length; ) {
       const path = watched.get(bytes.readInt32LE(offset)) ?? ''
-      const mask = bytes.readUInt32LE(offset + 4)
-      const nameBytes = bytes.readUInt32LE(offset + 12)
-      const end = offset + HEADER_BYTES + nameBytes
+      const bits = bytes.readUInt32LE(offset + 4)
+      const end = offset + HEADER_BYTES + bytes.readUInt32LE(offset + 12)
       const name = bytes.toString('utf8', offset + HEADER_BYTES, end).replace(/\0+$/, '')
-      const names = (Object.keys(masks) as InotifyMask[]).filter((key) => (mask & masks[key]) !== 0)
-      events.push({ path, masks: names, name, at: performance.now() })
+      if ((bits & IN_IGNORED) === 0) events.push({ path, mask: namesOf(bits), name, at: performance.now() })
       offset = end
     }
   }
 
   return {
-    events,
-    async waitFor(wanted, timeoutMs, from = 0) {
+    events: () => events,
+    async waitFor(fits, timeoutMs = PATIENCE_MS) {
       const until = performance.now() + timeoutMs
-      for (let next = from; ; ) {
-        for (; next < events.length; next++) {
-          const event = events[next]
-          if (event !== undefined && wanted(event)) return event
+      for (;;) {
+        const found = events.find(fits)
+        if (found !== undefined) return found
+        if (performance.now() > until) {
+          throw new Error(`no such event in ${timeoutMs} ms; came: ${JSON.stringify(events)}`)
         }
-        if (performance.now() > until) throw new Error(`no such event within ${timeoutMs} ms`)
         await new Promise((resolve) => setTimeout(resolve, POLL_MS))
       }
+    },
+    clear() {
+      events = []
     },
     close() {
       clearInterval(timer)
       closeSync(fd)
     },
   }
+}
+
+function maskOf(names: string | undefined): number {
+  const wanted = (names?.split(',') ?? Object.keys(masks)) as InotifyMask[]
+  return wanted.reduce((sum, name) => sum | masks[name], 0)
+}
+
+function namesOf(bits: number): InotifyMask[] {
+  return (Object.keys(masks) as InotifyMask[]).filter((name) => (bits & masks[name]) !== 0)
 }

@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, readlinkSync } from 'node:fs'
+import { constants, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** `ls -lA` in a few words: mode, owner, group, size, name, and where a link leads. */
@@ -15,9 +15,13 @@ export function listFiles(folder: string): string {
     .join('\n')
 }
 
-const types: Readonly<Record<number, string>> = { 9: 'l', 4: 'd', 7: '-' }
-
 function modeText(mode: number): string {
   const bits = [...'rwxrwxrwx'].map((letter, index) => (mode & (0o400 >> index) ? letter : '-'))
-  return `${types[mode >> 12] ?? '?'}${bits.join('')}`
+  return `${typeLetter(mode)}${bits.join('')}`
+}
+
+function typeLetter(mode: number): string {
+  const type = mode & constants.S_IFMT
+  if (type === constants.S_IFLNK) return 'l'
+  return type === constants.S_IFDIR ? 'd' : '-'
 }

@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { FaultError } from '../core/errors.ts'
 import type { Mounter } from '../core/ports.ts'
@@ -44,6 +44,7 @@ export function createMounter({ syscalls = createSyscalls() }: { syscalls?: Sysc
     mount(targetPath, { sizeBytes, gid }) {
       const group = gid === undefined ? '' : `,gid=${gid}`
       try {
+        makeDirectory(targetPath)
         mountTmpfs(targetPath, `size=${sizeBytes},nr_inodes=${INODES},mode=0755${group}`)
       } catch (error) {
         throw failed(`tmpfs (size=${sizeBytes}${group}) on ${targetPath}`, error)
@@ -54,6 +55,7 @@ export function createMounter({ syscalls = createSyscalls() }: { syscalls?: Sysc
       while (unmountTop(syscalls, targetPath)) {}
       // A mount that came from outside our user namespace answers EINVAL, as a path that is no mount does.
       if (isMounted(targetPath)) throw failed(targetPath, 'it is mounted and locked')
+      removeDirectory(targetPath)
     },
 
     list: listMounts,
@@ -76,6 +78,23 @@ function unmountTop(syscalls: Syscalls, targetPath: string): boolean {
   return false
 }
 
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o750 })
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error
+  }
+}
+
+/** Never more than the empty directory: files in it would not be ours. */
+function removeDirectory(path: string): void {
+  try {
+    rmdirSync(path)
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw failed(path, error)
+  }
+}
+
 function listMounts(): Map<string, string> {
   return parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'))
 }
@@ -91,7 +110,11 @@ function isCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof SyscallError && codes.includes(error.code)
 }
 
+function errorCode(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code
+}
+
 function failed(what: string, cause: unknown): FaultError {
-  const words = cause instanceof SyscallError ? cause.message : String(cause)
+  const words = cause instanceof Error ? cause.message : String(cause)
   return new FaultError('mount_failed', { reason: `${what}: ${words}` }, cause)
 }

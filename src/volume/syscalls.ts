@@ -8,6 +8,8 @@ export type Syscalls = {
   unmount(target: string, flags: number): void
   /** futimens(2) that sets the modification time alone, in nanoseconds since the Unix epoch. */
   setMtime(fd: number, mtimeNs: bigint): void
+  /** prctl(2) PR_SET_DUMPABLE 0: no core file of this process, and no debugger of another one. */
+  forbidCoreDumps(): void
 }
 
 /** mount(2) and umount2(2) flags, from the kernel's uapi headers. */
@@ -17,6 +19,7 @@ export const MS_NOEXEC = 8
 export const MNT_DETACH = 2
 export const UMOUNT_NOFOLLOW = 8
 
+const PR_SET_DUMPABLE = 4
 const UTIME_OMIT = 0x3ffffffen
 const NS_PER_SECOND = 1_000_000_000n
 
@@ -40,6 +43,7 @@ export function createSyscalls(): Syscalls {
   const mount = libc.func('int mount(const char *, const char *, const char *, unsigned long, const char *)')
   const umount2 = libc.func('int umount2(const char *, int)')
   const futimens = libc.func('int futimens(int, const void *)')
+  const prctl = libc.func('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)')
   return {
     mount: (source, target, fileSystem, flags, data) =>
       check('mount', mount(source, target, fileSystem, flags, data)),
@@ -49,6 +53,7 @@ export function createSyscalls(): Syscalls {
       const times = BigInt64Array.of(0n, UTIME_OMIT, mtimeNs / NS_PER_SECOND, mtimeNs % NS_PER_SECOND)
       check('futimens', futimens(fd, times))
     },
+    forbidCoreDumps: () => check('prctl', prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)),
   }
 }
 

@@ -2,9 +2,9 @@ import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { type InotifyEvent, watchInotify } from '../../src/demo/inotify.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
-import { type InotifyEvent, watchInotify } from '../support/inotify.ts'
 import { bindFile, mayMount, mountedVolume } from '../support/tmpfs.ts'
 import { describeDirectory, groupExists, mtimeNs, readByPath, rendered } from '../support/volume.ts'
 

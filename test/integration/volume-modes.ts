@@ -1,24 +1,15 @@
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  rmdirSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, realpathSync, statSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { UpdateMode } from '../../src/core/import.ts'
+import { watchInotify } from '../../src/demo/inotify.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { createMounter } from '../../src/volume/mount.ts'
 import { volumeStats } from '../../src/volume/stats.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { faulty } from '../support/faulty.ts'
-import { watchInotify } from '../support/inotify.ts'
 import { bindFile, mayMount, mountedVolume } from '../support/tmpfs.ts'
 import { groupExists, inode, mtimeNs, readByPath, rendered } from '../support/volume.ts'
 
@@ -137,7 +128,6 @@ t.test('mounts', { skip }, async (t) => {
   t.test('stacked and busy mounts go', async (t) => {
     const mounter = createMounter()
     const root = mkdtempSync(join(tmpdir(), 'vault-files-stack '))
-    t.teardown(() => rmdirSync(root))
     for (let times = 0; times < 3; times++) mounter.mount(root, { sizeBytes: 64 * KIB, gid: undefined })
     t.ok(mounter.isMounted(root))
     const busy = openSync(root, 'r')
@@ -151,7 +141,7 @@ t.test('mounts', { skip }, async (t) => {
   t.test('a place that is not there is told', async (t) => {
     t.throws(
       () => createMounter().mount('/nowhere/volume', { sizeBytes: 4096, gid: undefined }),
-      faulty('mount_failed', /\/nowhere\/volume: ENOENT at mount\(2\)/),
+      faulty('mount_failed', /\/nowhere\/volume: ENOENT/),
     )
   })
 

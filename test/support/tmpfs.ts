@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMounter } from '../../src/volume/mount.ts'
@@ -16,7 +16,7 @@ export function mayMount(): boolean {
   } catch {
     return false
   } finally {
-    rmSync(path, { recursive: true })
+    rmSync(path, { recursive: true, force: true })
   }
 }
 
@@ -26,7 +26,6 @@ type Owner = { teardown(after: () => void): void }
 export function mountedVolume(t: Owner, options: { sizeBytes?: number; gid?: number } = {}): string {
   const parent = mkdtempSync(join(tmpdir(), 'vault-files-tmpfs-'))
   const target = join(parent, 'mount')
-  mkdirSync(target)
   MOUNTER.mount(target, { sizeBytes: options.sizeBytes ?? 4 << 20, gid: options.gid })
   t.teardown(() => {
     MOUNTER.unmount(target)
@@ -42,7 +41,7 @@ export function bindFile(t: Owner, file: string): string {
   writeFileSync(bound, '')
   execFileSync('mount', ['--bind', file, bound])
   t.teardown(() => {
-    MOUNTER.unmount(bound)
+    execFileSync('umount', [bound])
     rmSync(parent, { recursive: true, force: true })
   })
   return bound

@@ -1,3 +1,6 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t from 'tap'
 import { createMounter } from '../../src/volume/mount.ts'
 import { MNT_DETACH, SyscallError, type Syscalls } from '../../src/volume/syscalls.ts'
@@ -24,11 +27,15 @@ function fakeKernel(refuse: { options?: RegExp; busyTimes?: number } = {}) {
       kernel.mounted--
     },
     setMtime() {},
+    forbidCoreDumps() {},
   }
   return { kernel, mounter: createMounter({ syscalls }) }
 }
 
-const target = '/nowhere/volume'
+// A parent that exists, as kubelet makes it; the mounter makes and removes the target.
+const parent = mkdtempSync(join(tmpdir(), 'vault-files-mounter-'))
+const target = join(parent, 'volume')
+t.teardown(() => rmSync(parent, { recursive: true }))
 
 t.test('a kernel that takes noswap is asked for it each time', async (t) => {
   const { kernel, mounter } = fakeKernel()
@@ -54,7 +61,7 @@ t.test('a group that is refused is named and says nothing about noswap', async (
   const { kernel, mounter } = fakeKernel({ options: /gid=/ })
   t.throws(
     () => mounter.mount(target, { sizeBytes: 4096, gid: 2000 }),
-    faulty('mount_failed', /gid=2000.*\/nowhere\/volume.*EINVAL at mount\(2\)/),
+    faulty('mount_failed', /gid=2000.*\/volume.*EINVAL at mount\(2\)/),
   )
   kernel.options.length = 0
   mounter.mount(target, { sizeBytes: 4096, gid: undefined })
@@ -95,10 +102,11 @@ t.test('what cannot be unmounted is told', async (t) => {
       throw new SyscallError('umount2', EPERM)
     },
     setMtime() {},
+    forbidCoreDumps() {},
   }
   t.throws(
     () => createMounter({ syscalls: refused }).unmount(target),
-    faulty('mount_failed', /\/nowhere\/volume: EPERM at umount2\(2\)/),
+    faulty('mount_failed', /\/volume: EPERM at umount2\(2\)/),
   )
   const locked: Syscalls = {
     ...refused,
@@ -115,4 +123,21 @@ t.test('the mounts of this process are known', async (t) => {
   t.ok(mounter.isMounted('/proc'))
   t.notOk(mounter.isMounted('/proc/self'))
   t.notOk(mounter.isMounted('/nowhere'))
+})
+
+t.test('mounting makes the directory, unmounting removes it', async (t) => {
+  const { mounter } = fakeKernel()
+  mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  t.ok(existsSync(target))
+  mounter.unmount(target)
+  t.notOk(existsSync(target))
+  mounter.unmount(target)
+})
+
+t.test('a directory that holds something is not removed', async (t) => {
+  const { mounter } = fakeKernel()
+  mkdirSync(target)
+  writeFileSync(join(target, 'foreign'), '')
+  t.throws(() => mounter.unmount(target), faulty('mount_failed', /ENOTEMPTY/))
+  t.ok(existsSync(join(target, 'foreign')))
 })

@@ -1,0 +1,180 @@
+import { version } from './arguments.ts'
+import type { Config } from './core/config.ts'
+import type { Clock, ImportSource, Log } from './core/ports.ts'
+import { createDirImports } from './files/imports-dir.ts'
+import { watchFile } from './files/reload.ts'
+import { createFlow } from './flow/flow.ts'
+import { identityService } from './grpc/identity.ts'
+import { nodeService } from './grpc/node.ts'
+import { startRegistration } from './grpc/registration.ts'
+import { startGrpcServer } from './grpc/server.ts'
+import { createClock } from './ops/clock.ts'
+import { startHttp } from './ops/http.ts'
+import { createMetrics } from './ops/metrics.ts'
+import { createLogNotifier } from './ops/notifier.ts'
+import { createLimiter } from './vault/limiter.ts'
+import { createSecretStore } from './vault/store.ts'
+import { createLedgerStore } from './volume/ledger-store.ts'
+import { createMounter } from './volume/mount.ts'
+import { volumeStats } from './volume/stats.ts'
+import { createSyscalls } from './volume/syscalls.ts'
+import { createVolumeFiles } from './volume/volume-files.ts'
+
+/** How long a live change leaves the retired files alone; a soak of a million reads showed none torn. */
+const GRACE_MS = 50
+/** Calls under way at SIGTERM get this long to finish. */
+const DRAIN_MS = 10_000
+
+export type App = {
+  /** Takes no new work, lets what is under way finish, closes everything. Unmounts and revokes nothing. */
+  stop(): Promise<void>
+  /** Reads the files that settings name once more. */
+  reload(): Promise<void>
+}
+
+/**
+ * Puts the program together and starts it in order: what answers health checks first, what kubelet calls last.
+ * @throws Error in words for the operator; what was started until then is closed again
+ */
+export async function startApp(
+  config: Config,
+  { log, onFatal }: { log: Log; onFatal: (error: unknown) => void },
+): Promise<App> {
+  const clock = createClock()
+  // Secrets are in our memory: no core file of it, on no disk.
+  createSyscalls().forbidCoreDumps()
+  const closers: (() => Promise<unknown> | unknown)[] = []
+  const reloads: (() => Promise<void>)[] = []
+  let phase: 'starting' | 'ready' | 'stopping' = 'starting'
+
+  async function stop(): Promise<void> {
+    phase = 'stopping'
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+
+  async function start(): Promise<void> {
+    const metrics = createMetrics({ version: version() })
+    if (config.httpAddr !== undefined) {
+      const http = await startHttp({
+        addr: config.httpAddr,
+        tls: httpTls(config),
+        handlers: {
+          metrics: metrics.render,
+          healthy: () => undefined,
+          ready: () => (phase === 'ready' ? undefined : phase),
+        },
+      })
+      reloads.push(() => http.reload())
+      closers.push(() => http.close())
+    }
+
+    const ca = await defaultCa(config, { log, clock })
+    closers.push(() => ca.close())
+    const limiter = createLimiter({
+      clock,
+      callsPerSecond: config.vaultQps,
+      concurrency: config.vaultConcurrency,
+    })
+    const store = createSecretStore({ clock, meter: metrics.meter, log, limiter, defaultCa: ca.current })
+    closers.push(() => store.close())
+
+    const imports = importSource(config, { log, clock })
+    closers.push(() => imports.close())
+    await imports.start(AbortSignal.timeout(60_000))
+
+    const flow = createFlow({
+      settings: config,
+      clock,
+      random: Math.random,
+      log,
+      meter: metrics.meter,
+      notifier: createLogNotifier(log),
+      imports,
+      store,
+      mounter: createMounter(),
+      files: createVolumeFiles({ clock, graceMs: GRACE_MS }),
+      ledger: createLedgerStore({ stateDir: config.stateDir, log }),
+      statsOf: volumeStats,
+    })
+    closers.push(() => flow.stop())
+    metrics.setVolumes(() => ({
+      byState: flow.volumes.countByState(),
+      oldestInStepSeconds: flow.volumes.oldestStepSeconds(clock.now()),
+    }))
+    await flow.resume()
+
+    const { driverName, nodeId, endpoint, registrationSocket, kubeletEndpoint } = config
+    const ready = () => phase === 'ready'
+    const server = await startGrpcServer({
+      endpoint,
+      log,
+      clock,
+      services: [
+        identityService({ driverName, version: version(), ready, log, clock }),
+        nodeService({ nodeId, flow, log, clock }),
+      ],
+    })
+    closers.push(() => server.close(DRAIN_MS))
+    phase = 'ready'
+    if (registrationSocket !== undefined) {
+      const onRefused = (error: string) => onFatal(new Error(error))
+      const socketPath = registrationSocket
+      const registration = await startRegistration({
+        socketPath,
+        driverName,
+        kubeletEndpoint,
+        log,
+        clock,
+        onRefused,
+      })
+      closers.push(() => registration.close(DRAIN_MS))
+    }
+    log.info(
+      { driverName, nodeId, endpoint, version: version(), startMs: Math.round(performance.now()) },
+      'ready',
+    )
+  }
+
+  try {
+    await start()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return {
+    stop,
+    async reload() {
+      for (const reload of reloads) {
+        await reload().catch((error: unknown) =>
+          log.error({ error }, 'reload failed, what was read before stays'),
+        )
+      }
+      log.info({}, 'settings files reloaded')
+    },
+  }
+}
+
+function importSource(config: Config, deps: { log: Log; clock: Clock }): ImportSource {
+  if (config.imports.kind === 'dir') return createDirImports({ path: config.imports.path, ...deps })
+  throw new Error('--imports=kube is not in this version: use --imports=dir:PATH')
+}
+
+function httpTls({ httpTlsCert, httpTlsKey, httpClientCa }: Config) {
+  if (httpTlsCert === undefined || httpTlsKey === undefined) return undefined
+  return { certPath: httpTlsCert, keyPath: httpTlsKey, clientCaPath: httpClientCa }
+}
+
+/** --vault-ca-cert, followed as it changes; without it what Node trusts. */
+async function defaultCa({ vaultCaCert }: Config, deps: { log: Log; clock: Clock }) {
+  if (vaultCaCert === undefined) {
+    const source = "Node's own CAs (no --vault-ca-cert)"
+    return { current: () => ({ pem: undefined, source }), close: () => undefined }
+  }
+  let pem: string | undefined
+  const follow = (content: string) => {
+    pem = content
+  }
+  const watched = await watchFile(vaultCaCert, follow, deps)
+  const source = `--vault-ca-cert ${vaultCaCert}`
+  return { current: () => ({ pem, source }), close: watched.close }
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+import { type App, startApp } from './app.ts'
+import { parseArguments } from './arguments.ts'
+import { createLog } from './ops/log.ts'
+
+/** An orderly end takes at most this long after SIGTERM; kubelet gives a pod 30 s. */
+const STOP_TIMEOUT_MS = 20_000
+
+const config = parseArguments()
+const log = await createLog({ level: config.logLevel, format: config.logFormat })
+
+process.on('uncaughtException', (error) => end(1, error, 'unforeseen error, exiting'))
+process.on('unhandledRejection', (error) => end(1, error, 'unforeseen error, exiting'))
+
+let app: App | undefined
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
+process.on('SIGHUP', () => void app?.reload())
+
+try {
+  app = await startApp(config, {
+    log,
+    onFatal: (error) => end(1, error, 'kubelet refused the plugin, exiting'),
+  })
+} catch (error) {
+  end(1, error, 'start failed')
+}
+
+/** Unmounts nothing: the pods go on with their files, and the next process takes the volumes up. */
+async function stop(signal: string): Promise<void> {
+  log.info({ signal }, 'stopping')
+  setTimeout(
+    () => end(1, new Error('not stopped in time'), 'stop took too long, exiting'),
+    STOP_TIMEOUT_MS,
+  ).unref()
+  await app?.stop()
+  log.info({}, 'stopped')
+  process.exit(0)
+}
+
+function end(code: number, error: unknown, message: string): never {
+  log.error({ error }, message)
+  process.exit(code)
+}

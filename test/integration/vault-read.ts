@@ -1,0 +1,86 @@
+import t from 'tap'
+import { stringifyJson } from '../../src/core/json.ts'
+import { setUpKv, startOpenBaoBench } from '../support/openbao-bench.ts'
+
+const bench = await startOpenBaoBench(t)
+const { admin, bao, read, faultOf, meter } = bench
+await setUpKv(admin)
+
+/** As text, for JSON.stringify would round the numbers. */
+async function store(path: string, json: string) {
+  const headers = { 'X-Vault-Token': bao.rootToken }
+  const response = await fetch(`${bao.address}/v1/${path}`, { method: 'POST', headers, body: json })
+  if (!response.ok) throw new Error(`${path}: ${response.status}`)
+}
+
+const text = (values: ReadonlyMap<string, unknown>) => stringifyJson(Object.fromEntries(values) as never)
+
+t.test('KV v2 gives the latest version and its number', async (t) => {
+  await store('secret/data/app', '{"data":{"password":"old"}}')
+  await store('secret/data/app', '{"data":{"password":"new","port":5432}}')
+  const { values, version } = await read('secret/data/app')
+  t.equal(text(values), '{"password":"new","port":5432}')
+  t.equal(version, 2)
+})
+
+t.test('large and precise numbers come as they were stored in KV v1', async (t) => {
+  await store('kv1/app', '{"id":9007199254740993,"price":1.10,"nested":{"list":[1,"a",null,true]}}')
+  const { values, version } = await read('kv1/app')
+  t.match(text(values), '"id":9007199254740993')
+  t.match(text(values), '"price":1.10')
+  t.match(text(values), '"nested":{"list":[1,"a",null,true]}')
+  t.equal(version, undefined)
+})
+
+t.test('any other path that answers GET with data can be read', async (t) => {
+  const { values } = await read('auth/token/lookup-self')
+  t.ok(values.has('policies'))
+})
+
+t.test('a denied path names the policy line that grants it', async (t) => {
+  const error = await faultOf(t, 'secret/data/forbidden')
+  t.equal(error.fault, 'read_denied')
+  t.match(error.message, 'path "secret/data/forbidden" { capabilities = ["read"] }')
+  t.match(error.message, bao.address)
+  t.match(error.message, 'role "app"')
+  t.match(error.message, 'shop/backend')
+})
+
+t.test('a path of KV v2 without data/ is corrected, also below a mount of several segments', async (t) => {
+  const short = await faultOf(t, 'secret/app')
+  t.equal(short.fault, 'kv2_path')
+  t.match(short.message, 'use path "secret/data/app"')
+  t.match(short.message, /versioned K\/V/, "Vault's own warning")
+  const long = await faultOf(t, 'team/a/kv/app')
+  t.match(long.message, 'use path "team/a/kv/data/app"')
+})
+
+t.test('where nothing is stored, or no engine is mounted, the path is not there', async (t) => {
+  for (const path of ['secret/data/none', 'kv1/none', 'nomount/x']) {
+    const error = await faultOf(t, path)
+    t.equal(error.fault, 'path_not_found')
+    t.match(error.message, `nothing is stored at "${path}"`)
+  }
+})
+
+t.test('a deleted version says which and when', async (t) => {
+  await store('secret/data/deleted', '{"data":{"a":"1"}}')
+  await store('secret/data/deleted', '{"data":{"a":"2"}}')
+  await admin.delete('secret/data/deleted')
+  const error = await faultOf(t, 'secret/data/deleted')
+  t.equal(error.fault, 'version_deleted')
+  t.match(error.message, /version 2 of "secret\/data\/deleted" was deleted at 20\d\d-/)
+})
+
+t.test('a destroyed version says so', async (t) => {
+  await store('secret/data/destroyed', '{"data":{"a":"1"}}')
+  await admin.write('secret/destroy/destroyed', { versions: [1] })
+  const error = await faultOf(t, 'secret/data/destroyed')
+  t.equal(error.fault, 'version_deleted')
+  t.match(error.message, /version 1 of .* was destroyed/)
+})
+
+t.test('all of this took one login', (t) => {
+  t.equal(meter.count('login jwt ok'), 1)
+  t.end()
+})
