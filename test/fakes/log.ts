@@ -1,4 +1,5 @@
 import type { Log } from '../../src/core/ports.ts'
+import { toLoggable } from '../../src/ops/loggable.ts'
 
 export type LogLine = { level: keyof Log; fields: Record<string, unknown>; message: string }
 
@@ -24,11 +25,13 @@ export class FakeLog implements Log {
 
   /** All lines as they would be printed. */
   get text(): string {
-    return this.lines.map((line) => JSON.stringify(line)).join('\n')
+    return this.lines.map((line) => JSON.stringify(toLoggable(line))).join('\n')
   }
 
   messages(level?: keyof Log): string[] {
-    return this.lines.filter((line) => level === undefined || line.level === level).map((line) => line.message)
+    return this.lines
+      .filter((line) => level === undefined || line.level === level)
+      .map((line) => line.message)
   }
 
   #keep(level: keyof Log, fields: object, message: string): void {
