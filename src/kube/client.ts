@@ -1,0 +1,110 @@
+import type { IncomingMessage } from 'node:http'
+import type { Clock } from '../core/ports.ts'
+import type { Connection } from './connection.ts'
+import { type Call, createExchange } from './exchange.ts'
+import { readJson, readLines } from './stream.ts'
+
+/** For a whole call, or for the head of a watch's answer. */
+const CALL_MS = 30_000
+
+export type Answer = {
+  status: number
+  /** Parsed JSON; undefined when there was none. */
+  body: unknown
+  retryAfterMs: number | undefined
+}
+
+/** The API server, as this folder sees it. */
+export type KubeClient = {
+  /** Its address, for messages. */
+  server: string
+  /**
+   * One call; a 401 leads to credentials read again and one more try.
+   * @returns the answer, whatever its status
+   * @throws Error of the socket or TLS, or that no answer came in time; the signal's reason
+   */
+  call(call: Call, signal: AbortSignal): Promise<Answer>
+  /**
+   * Opens a stream of JSON lines, which ends when the server ends it.
+   * @param silenceMs the stream fails when nothing at all comes for so long
+   * @returns the stream, or the answer when there is none
+   */
+  stream(
+    call: Call,
+    silenceMs: number,
+    signal: AbortSignal,
+  ): Promise<Answer | { status: 200; lines: AsyncIterable<unknown> }>
+  close(): void
+}
+
+/**
+ * A client of just what this plugin asks the API server. The generated one of @kubernetes/client-node would
+ * take some 80 MB of memory on every node of the cluster, so from that package come the types and exec logins only.
+ */
+export function createKubeClient(deps: { connection: Connection; clock: Pick<Clock, 'after'> }): KubeClient {
+  const { connection, clock } = deps
+  const exchange = createExchange(connection)
+
+  async function open(call: Call, signal: AbortSignal): Promise<IncomingMessage> {
+    const first = await exchange.send(call, await connection.credentials.current(), signal)
+    if (first.statusCode !== 401) return first
+    first.resume()
+    connection.credentials.expire()
+    return exchange.send(call, await connection.credentials.current(), signal)
+  }
+
+  return {
+    server: connection.server,
+    call: (call, signal) =>
+      within(CALL_MS, clock, signal, async (limited) => answerOf(await open(call, limited))),
+    stream: async (call, silenceMs, signal) => {
+      // The limit is on the head alone, but its signal lives on in the request: it must follow the caller's for good.
+      const stop = new AbortController()
+      const onAbort = () => stop.abort(signal.reason)
+      signal.throwIfAborted()
+      signal.addEventListener('abort', onAbort, { once: true })
+      const done = () => signal.removeEventListener('abort', onAbort)
+      const cancel = clock.after(CALL_MS, () => stop.abort(tooSlow()))
+      try {
+        const message = await open(call, stop.signal).finally(cancel)
+        if (message.statusCode !== 200) return await answerOf(message).finally(done)
+        return { status: 200, lines: readLines(message, { silenceMs, clock, done }) }
+      } catch (error) {
+        done()
+        throw stop.signal.aborted ? stop.signal.reason : error
+      }
+    },
+    close: () => exchange.close(),
+  }
+}
+
+async function answerOf(message: IncomingMessage): Promise<Answer> {
+  const seconds = Number(message.headers['retry-after'] ?? Number.NaN)
+  return {
+    status: message.statusCode ?? 0,
+    body: await readJson(message),
+    retryAfterMs: Number.isNaN(seconds) ? undefined : seconds * 1000,
+  }
+}
+
+async function within<T>(
+  limitMs: number,
+  clock: Pick<Clock, 'after'>,
+  signal: AbortSignal,
+  task: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController()
+  const cancel = clock.after(limitMs, () => late.abort(tooSlow()))
+  const both = AbortSignal.any([signal, late.signal])
+  try {
+    return await task(both)
+  } catch (error) {
+    throw both.aborted ? both.reason : error
+  } finally {
+    cancel()
+  }
+}
+
+function tooSlow(): Error {
+  return new Error(`no answer within ${CALL_MS / 1000} s`)
+}
