@@ -86,8 +86,12 @@ export function createDirImports(deps: { path: string; log: Log; clock: Clock })
     get: (namespace, name) => pick(entries, namespace, name),
     onChange: (listener) => listeners.push(listener),
     async start(signal) {
-      listFirst(path)
-      watched = await watchDirectory({ path, clock, log, onSettled: rescan, signal })
+      try {
+        listManifests(path)
+        watched = await watchDirectory({ path, clock, log, onSettled: rescan, signal })
+      } catch (error) {
+        throw signal.aborted ? signal.reason : unavailable(path, error)
+      }
       rescan()
     },
     async close() {
@@ -111,16 +115,12 @@ function pick(entries: ReadonlyMap<string, ImportEntry>, namespace: string, name
 }
 
 /** A directory that is not there at start is a mistyped setting; one that goes later is a deployment under way. */
-function listFirst(path: string): void {
-  try {
-    listManifests(path)
-  } catch (error) {
-    throw new FaultError(
-      'imports_unavailable',
-      { reason: `${path}: ${codeOf(error)}`, setting: '--imports' },
-      error,
-    )
-  }
+function unavailable(path: string, error: unknown): FaultError {
+  return new FaultError(
+    'imports_unavailable',
+    { reason: `${path}: ${codeOf(error)}`, setting: '--imports' },
+    error,
+  )
 }
 
 /** Hidden names are editors' drafts and kubelet's own `..data`. */

@@ -1,5 +1,4 @@
 import { watch } from 'chokidar'
-import { FaultError } from '../core/errors.ts'
 import type { Clock, Log } from '../core/ports.ts'
 
 /** Quiet time after which what was being written is taken for whole. */
@@ -10,7 +9,7 @@ const LONGEST_UNREST_MS = 1_000
 /**
  * Follows a directory: its files, renames over them, and the `..data` link that kubelet swaps in ConfigMap volumes.
  * `onSettled` is called 50 ms after the last of a burst of changes, and says nothing about what changed.
- * @throws FaultError imports_unavailable when the first listing fails; the signal's reason when it aborts before
+ * @throws the file system's error when watching cannot begin; the signal's reason when it aborts before
  */
 export async function watchDirectory(options: {
   path: string
@@ -54,7 +53,7 @@ export async function watchDirectory(options: {
 function ready(watcher: ReturnType<typeof watch>, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     watcher.once('ready', () => resolve())
-    watcher.once('error', (error) => reject(new FaultError('imports_unavailable', {}, error)))
+    watcher.once('error', reject)
     signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
   })
 }
