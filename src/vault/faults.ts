@@ -61,9 +61,17 @@ export function connectionFault(error: unknown, facts: Facts): FaultError {
   const tlsReason = tlsReasons[code] ?? (isOtherTls(code) ? code : undefined)
   if (tlsReason !== undefined)
     return new FaultError('tls', { ...facts, reason: tlsReason, ...tlsSetting(code) })
-  const reason = socketReasons[code] ?? (code === '' ? 'connection failed' : code)
+  const reason = resetReason(code, facts) ?? socketReasons[code] ?? (code === '' ? 'connection failed' : code)
   // Not the error itself as the cause: an HTTP parser's holds the bytes that came.
   return new FaultError('unreachable', { ...withoutCa(facts), reason })
+}
+
+/** Go's server answers http on its https port in plain words, but a longer request often meets a reset instead. */
+function resetReason(code: string, { address }: Facts): string | undefined {
+  const isReset = code === 'ECONNRESET' || code === 'EPIPE'
+  return isReset && address?.startsWith('http:')
+    ? 'connection reset; does the server speak https?'
+    : undefined
 }
 
 function transportFault(failure: TransportFailure, facts: Facts): FaultError {
@@ -140,6 +148,13 @@ function isOtherTls(code: string): boolean {
 /** The system's name for the error; for a host of several addresses, that of the first one tried. */
 function codeOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0])
-  const code = (error as { code?: unknown } | undefined)?.code
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
+  if (code === 'EPROTO' && typeof message === 'string') return handshakeCode(message)
   return typeof code === 'string' ? code : ''
+}
+
+/** EPROTO is any failed handshake; OpenSSL's reason stands in the message, as in "SSL routines::wrong version number:". */
+function handshakeCode(message: string): string {
+  const reason = /SSL routines:[^:]*:([^:]+)/.exec(message)?.[1] ?? 'handshake failed'
+  return `ERR_SSL_${reason.trim().toUpperCase().replace(/\W+/g, '_')}`
 }

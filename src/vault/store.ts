@@ -1,7 +1,7 @@
+import { createCollapse } from '../core/collapse.ts'
 import { FaultError } from '../core/errors.ts'
 import { isJsonObject, jsonToNumber } from '../core/json.ts'
 import type { Clock, Identity, Json, Log, Meter, SecretData, SecretStore } from '../core/ports.ts'
-import { createCollapse } from './collapse.ts'
 import { type Connections, createConnections, type DefaultCa } from './connections.ts'
 import { factsOf } from './facts.ts'
 import type { Limiter } from './limiter.ts'

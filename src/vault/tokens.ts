@@ -1,7 +1,7 @@
+import { waitFor } from '../core/collapse.ts'
 import { type Fault, FaultError } from '../core/errors.ts'
 import type { Clock, Identity, ServiceAccountToken } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
-import { waitFor } from './collapse.ts'
 import { factsOf } from './facts.ts'
 import type { Login, VaultToken } from './login.ts'
 import { isFresh, isSameToken, openSession, remainingMs, type Session, usable } from './session.ts'

@@ -240,6 +240,29 @@ for (const [code, fault, says] of below) {
   })
 }
 
+t.test('a handshake that fails as EPROTO is told by its reason', (t) => {
+  const say = (message: string) =>
+    connectionFault(Object.assign(new Error(message), { code: 'EPROTO' }), facts)
+  const wrongVersion =
+    'write EPROTO 40BD:error:0A00010B:SSL routines:tls_validate:wrong version number:../x.c:77:'
+  t.match(say(wrongVersion), { fault: 'tls', message: /does not speak TLS/ })
+  t.match(say('write EPROTO 1:error:1:SSL routines:f:tlsv1 alert internal error:../x.c:7:'), {
+    fault: 'tls',
+    message: /ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR/,
+  })
+  t.match(say('write EPROTO'), { fault: 'tls', message: /ERR_SSL_HANDSHAKE_FAILED/ })
+  t.end()
+})
+
+t.test('a plain connection that is reset asks whether the server speaks https', (t) => {
+  const reset = Object.assign(new Error('x'), { code: 'ECONNRESET' })
+  t.match(
+    connectionFault(reset, { address: 'http://vault.test:8200' }).message,
+    /does the server speak https\?/,
+  )
+  t.end()
+})
+
 t.test('a host of several addresses fails for the reason of the first', (t) => {
   const refused = Object.assign(new Error('x'), { code: 'ECONNREFUSED' })
   t.match(connectionFault(new AggregateError([refused, refused]), facts).message, /connection refused/)
