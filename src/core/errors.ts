@@ -12,6 +12,7 @@ export type Fault =
   | 'imports_unavailable'
   | 'policy_refused'
   | 'token_missing'
+  | 'token_unavailable'
   | 'login_denied'
   | 'login_reviewer'
   | 'login_audience'
@@ -63,6 +64,7 @@ const table = {
   imports_unavailable: { status: 'UNAVAILABLE', retry: 'soon' },
   policy_refused: { status: 'FAILED_PRECONDITION', retry: 'slow' },
   token_missing: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  token_unavailable: { status: 'UNAVAILABLE', retry: 'soon' },
   login_denied: { status: 'PERMISSION_DENIED', retry: 'slow' },
   login_reviewer: { status: 'PERMISSION_DENIED', retry: 'slow' },
   login_audience: { status: 'PERMISSION_DENIED', retry: 'slow' },

@@ -45,7 +45,11 @@ const lines = {
   }),
   token_missing: (f) => ({
     what: f.reason ?? 'kubelet passed no service-account token',
-    next: `set spec.tokenRequests (${f.audience ? `audience ${quote(f.audience)}` : 'with the audience that Vault expects'}) and requiresRepublish: true on the CSIDriver object`,
+    next: `${f.setting ? `grant the plugin ${f.setting}, or ` : ''}set spec.tokenRequests (${f.audience ? `audience ${quote(f.audience)}` : 'with the audience that Vault expects'}) and requiresRepublish: true on the CSIDriver object`,
+  }),
+  token_unavailable: (f) => ({
+    what: `no service-account token could be requested${f.reason ? `: ${f.reason}` : ''}`,
+    next: `see that the API server can be reached from this node; ${again(f)}, and mounted volumes keep their files`,
   }),
   login_denied: (f) => ({
     what: `Vault refused the login${f.reason ? ` (${f.reason})` : ''}`,

@@ -1,0 +1,147 @@
+import { FaultError } from '../core/errors.ts'
+import type { Clock, Log, Notifier } from '../core/ports.ts'
+import type { KubeClient } from './client.ts'
+import { type EventRef, type Notice, noticeKey, toEvent } from './event.ts'
+import { createEventBudget } from './event-budget.ts'
+import { createEventWriter } from './event-writer.ts'
+
+/** The same words about the same pod are written at most once in this time. */
+const REPEAT_MS = 10 * 60_000
+/** The API server forgets events after an hour by default: so do we. */
+const FORGET_MS = 60 * 60_000
+/** Held in memory; beyond it the oldest are forgotten. */
+const MOST_SERIES = 2000
+/** As client-go has it, a little tighter. */
+const RATES = { pod: { burst: 10, refillMs: 5 * 60_000 }, node: { burst: 50, refillMs: 1000 } }
+/** File names that a note lists; the rest is a number. */
+const NAMED_FILES = 20
+
+/** What was told of one kind to one pod's owner. */
+type Series = {
+  count: number
+  seenAt: number
+  writtenAt: number
+  /** Undefined until the API server has it. */
+  event: EventRef | undefined
+  /** It came again since it was written: a timer will tell so. */
+  isDue: boolean
+}
+
+export type KubeNotifier = Notifier & {
+  /** Writes what waits, for as long as `signal` allows. Never throws. */
+  close(signal: AbortSignal): Promise<void>
+}
+
+/**
+ * Events on pods. Best effort: never throws, never makes its caller wait, never a flood,
+ * and no call to the API server unless there is news.
+ */
+export function createKubeNotifier(deps: {
+  client: KubeClient
+  log: Log
+  clock: Clock
+  driverName: string
+  nodeId: string
+}): KubeNotifier {
+  const { client, log, clock, driverName, nodeId } = deps
+  const told = new Map<string, Series>()
+  const budget = createEventBudget(clock, RATES)
+  const writer = createEventWriter({ client, log, clock })
+  let isClosed = false
+
+  function tell(notice: Notice): void {
+    const now = clock.now()
+    forgetOld(now)
+    const key = noticeKey(notice)
+    const series = told.get(key) ?? {
+      count: 0,
+      seenAt: now,
+      writtenAt: -Infinity,
+      event: undefined,
+      isDue: false,
+    }
+    told.set(key, series)
+    series.count += 1
+    series.seenAt = now
+    const waitMs = series.writtenAt + REPEAT_MS - now
+    if (waitMs <= 0) write(notice, series)
+    else if (!series.isDue) {
+      series.isDue = true
+      clock.after(waitMs, () => write(notice, series))
+    }
+  }
+
+  function write(notice: Notice, series: Series): void {
+    series.isDue = false
+    if (isClosed || !budget.take(notice.pod.uid)) return
+    series.writtenAt = clock.now()
+    if (series.event === undefined) create(notice, series)
+    else repeat(notice, series, series.event)
+  }
+
+  function create(notice: Notice, series: Series): void {
+    const { body, ...event } = toEvent(notice, { driverName, nodeId }, series.seenAt)
+    writer.create(event, body, (outcome) => {
+      if (outcome === 'written') series.event = event
+    })
+  }
+
+  function repeat(notice: Notice, series: Series, event: EventRef): void {
+    writer.repeat(event, series.count, series.seenAt, (outcome) => {
+      // Expired or deleted meanwhile: it begins anew.
+      if (outcome !== 'gone') return
+      series.event = undefined
+      series.count = 1
+      create(notice, series)
+    })
+  }
+
+  function forgetOld(now: number): void {
+    for (const [key, { seenAt }] of told) {
+      if (now - seenAt >= FORGET_MS || told.size > MOST_SERIES) told.delete(key)
+    }
+  }
+
+  return {
+    failed: (pod, importName, error) =>
+      tell({
+        pod,
+        type: 'Warning',
+        reason: 'SecretsStoreImportFailed',
+        action: 'Refresh',
+        note: `${importName}: ${steadyMessage(error)}`,
+      }),
+    recovered: (pod, importName) =>
+      tell({
+        pod,
+        type: 'Normal',
+        reason: 'SecretsStoreImportRecovered',
+        action: 'Refresh',
+        note: `${importName}: secrets are read again, the files are up to date`,
+      }),
+    rotated: (pod, importName, files) =>
+      tell({
+        pod,
+        type: 'Normal',
+        reason: 'SecretsStoreImportRotated',
+        action: 'Rotate',
+        note: `${importName}: updated ${listed(files)}`,
+      }),
+    async close(signal) {
+      isClosed = true
+      await writer.close(signal)
+    },
+  }
+}
+
+/** The message without its countdown, which would make each one another event. */
+function steadyMessage(error: FaultError): string {
+  const { retryAfterMs: _, ...facts } = error.facts
+  return new FaultError(error.fault, facts).message
+}
+
+function listed(files: readonly string[]): string {
+  const shown = files.slice(0, NAMED_FILES).join(', ')
+  const more = files.length - NAMED_FILES
+  return more > 0 ? `${shown} and ${more} more` : shown
+}
