@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -49,15 +50,26 @@ type Ports = { client: number; admin: number; cluster: number }
  */
 export async function startOpenBao(options: OpenBaoOptions): Promise<OpenBao> {
   const folder = await mkdtemp(join(tmpdir(), 'vault-files-csi-openbao-'))
-  try {
-    return await bringUp(options, folder)
-  } catch (error) {
+  const removeAtExit = () => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', removeAtExit)
+  const remove = async () => {
+    process.removeListener('exit', removeAtExit)
     await rm(folder, { recursive: true, force: true })
+  }
+  try {
+    const server = await bringUp(options, folder)
+    const close = async () => {
+      await server.stop()
+      await remove()
+    }
+    return { ...server, close }
+  } catch (error) {
+    await remove()
     throw error
   }
 }
 
-async function bringUp(options: OpenBaoOptions, folder: string): Promise<OpenBao> {
+async function bringUp(options: OpenBaoOptions, folder: string): Promise<Omit<OpenBao, 'close'>> {
   const client = options.port ?? (await freePort())
   const ports = { client, admin: options.tls ? await freePort() : client, cluster: await freePort() }
   const config = await writeConfig(options, folder, ports)
@@ -88,10 +100,6 @@ async function bringUp(options: OpenBaoOptions, folder: string): Promise<OpenBao
         await call(adminAddress, 'PUT', 'sys/seal', undefined, keys.rootToken)
       },
       unseal,
-      close: async () => {
-        await stop()
-        await rm(folder, { recursive: true, force: true })
-      },
       ...(options.tls ? { caPem: options.tls.ca } : {}),
     }
   } catch (error) {
