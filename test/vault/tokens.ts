@@ -327,3 +327,25 @@ t.test(
     )
   },
 )
+
+t.test('a refused token is not taken back from a renewal that was under way', async (t) => {
+  const { clock, read, rules, tokensSeen } = await bench(t, { seconds: 60 })
+  const answer = deferred<FakeAnswer>()
+  const renewal = deferred<FakeAnswer>()
+  rules[RENEW] = () => renewal.promise
+  rules['kv1/a'] = ({ headers }) =>
+    headers['x-vault-token'] === 't1' ? answer.promise : { body: { data: { key: 'new' } } }
+  await read('kv1/b')
+  await clock.advance(35_000)
+  const refused = read('kv1/a')
+  await moment()
+  await clock.advance(6_000)
+  const renewing = read('kv1/b')
+  await moment()
+  answer.resolve({ status: 403, body: { errors: ['permission denied'] } })
+  await moment()
+  renewal.resolve(authAnswer('t1'))
+  t.equal((await refused).values.get('key'), 'new')
+  await renewing
+  t.equal(tokensSeen().filter((token) => token === 't2').length, 1)
+})
