@@ -7,7 +7,11 @@ for (const [name, secret] of [
   ['SecretText', new SecretText('canary')],
 ] as const) {
   t.test(`${name} cannot be printed`, async (t) => {
-    for (const shown of [String(secret), JSON.stringify({ secret }), inspect({ secret }, { depth: 9, showHidden: true })]) {
+    for (const shown of [
+      String(secret),
+      JSON.stringify({ secret }),
+      inspect({ secret }, { depth: 9, showHidden: true }),
+    ]) {
       t.notMatch(shown, /canary|99, ?97/)
       t.match(shown, '[secret]')
     }
