@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline'
 const LINES_COVERED_PERCENT = 90
 
 const suites = {
-  unit: ['test/architecture.ts', 'test/{core,flow,vault,files,volume,grpc,ops,demo}/*.ts'],
+  unit: ['test/architecture.ts', 'test/{core,flow,vault,kube,files,volume,grpc,ops,demo,deploy}/*.ts'],
   integration: ['test/integration/*.ts'],
 } as const
 
@@ -77,10 +77,11 @@ async function show(lines: AsyncIterable<string>): Promise<string> {
     const text = line.trim()
     const isIndented = line.startsWith(' ')
     if (text === '---') isDiagnostic = wasFailure
+    const isCoverage = / \|\s*[\d.]+ \|/.test(line)
     const isFailure = text.startsWith('not ok ')
     const isSkipped = /^ok .* # (SKIP|TODO)/i.test(text)
     const isFrame = text === '' || /^(TAP version|1\.\.\d|# (Subtest|time|No coverage))/.test(text)
-    if (isDiagnostic || isFailure || isSkipped || !(isIndented || isFrame || text === '...'))
+    if (isDiagnostic || isFailure || isSkipped || isCoverage || !(isIndented || isFrame || text === '...'))
       console.log(line)
     if (text === '...') isDiagnostic = false
     if (/^(not )?ok /.test(text)) wasFailure = isFailure
