@@ -104,7 +104,7 @@ const lines = {
     next: `unseal it; ${again(f)}`,
   }),
   standby: (f) => ({
-    what: `Vault at ${f.address} is a standby that does not forward requests`,
+    what: `Vault at ${f.address} is a standby that does not forward requests${f.reason ? ` (${f.reason})` : ''}`,
     next: `use the address of the active node or of a load balancer; ${again(f)}`,
   }),
   rate_limited: (f) => ({
