@@ -229,7 +229,10 @@ export async function startRealNode(
       await attempt(() => vault.close())
       rmSync(folder, { recursive: true, force: true })
       if (faults.length > 0)
-        throw new AggregateError(faults, `not closed cleanly: ${faults.map(String).join('; ')}\n${output()}`)
+        throw new AggregateError(
+          faults,
+          `not closed cleanly: ${faults.map(String).join('; ')}\n${output().slice(-4_000)}`,
+        )
     },
   }
   t.teardown(() => node.close())
