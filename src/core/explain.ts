@@ -37,7 +37,9 @@ const lines = {
   }),
   imports_unavailable: (f) => ({
     what: `SecretsStoreImports cannot be read${f.reason ? `: ${f.reason}` : ''}`,
-    next: 'wait; it is tried again by itself, and mounted volumes keep their files',
+    next: f.setting
+      ? `correct ${f.setting}`
+      : 'wait; it is tried again by itself, and mounted volumes keep their files',
   }),
   policy_refused: (f) => ({
     what: `this node's settings refuse the import: ${f.reason ?? 'not allowed'}`,

@@ -13,6 +13,9 @@ export type Call = {
   contentType?: string
 }
 
+/** More than the connections that are kept. */
+const MOST_STALE = 5
+
 export type Exchange = {
   /** Sends the call as the one who holds `credential`; resolves with the answer's head. @throws the socket's own error */
   send(call: Call, credential: Credential, signal: AbortSignal): Promise<http.IncomingMessage>
@@ -25,30 +28,50 @@ export function createExchange(
   connection: Pick<Connection, 'server' | 'tlsServerName' | 'skipTLSVerify'>,
 ): Exchange {
   const secure = connection.server.startsWith('https:')
-  const agent = secure ? new https.Agent({ keepAlive: true }) : new http.Agent({ keepAlive: true })
+  const agentOptions = { keepAlive: true, maxFreeSockets: MOST_STALE - 1 }
+  const agent = secure ? new https.Agent(agentOptions) : new http.Agent(agentOptions)
   const request = secure ? https.request : http.request
   const tls: https.RequestOptions = {
     rejectUnauthorized: !connection.skipTLSVerify,
     ...(connection.tlsServerName ? { servername: connection.tlsServerName } : {}),
   }
 
+  const attempt = (call: Call, credential: Credential, signal: AbortSignal) =>
+    new Promise<http.IncomingMessage>((resolve, reject) => {
+      const body = call.body === undefined ? undefined : JSON.stringify(call.body)
+      const sent = request(urlOf(connection.server, call), {
+        agent,
+        signal,
+        method: call.method,
+        headers: headersOf(call, credential, body),
+        ...(secure ? { ...tls, ...identityOf(credential) } : {}),
+      })
+      sent.on('error', (error) => reject(sent.reusedSocket && isReset(error) ? new StaleConnection() : error))
+      sent.on('response', resolve)
+      sent.end(body)
+    })
+
   return {
-    send: (call, credential, signal) =>
-      new Promise((resolve, reject) => {
-        const body = call.body === undefined ? undefined : JSON.stringify(call.body)
-        const sent = request(urlOf(connection.server, call), {
-          agent,
-          signal,
-          method: call.method,
-          headers: headersOf(call, credential, body),
-          ...(secure ? { ...tls, ...identityOf(credential) } : {}),
-        })
-        sent.on('error', reject)
-        sent.on('response', resolve)
-        sent.end(body)
-      }),
+    async send(call, credential, signal) {
+      // All idle connections went with the process at their other end: each is found out by itself.
+      for (let tries = 0; tries < MOST_STALE; tries += 1) {
+        try {
+          return await attempt(call, credential, signal)
+        } catch (error) {
+          if (!(error instanceof StaleConnection)) throw error
+        }
+      }
+      throw new Error('the connection was cut off')
+    },
     close: () => agent.destroy(),
   }
+}
+
+/** The server closed an idle connection just when it was used again: nothing was answered. */
+class StaleConnection extends Error {}
+
+function isReset(error: Error): boolean {
+  return 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
 }
 
 function urlOf(server: string, call: Call): string {

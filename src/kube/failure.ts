@@ -4,6 +4,8 @@ import type { Answer } from './client.ts'
 /** Why a call brought no answer, in one line: `connect ECONNREFUSED 10.0.0.1:443`. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error'
+  // Node's whole message for an answer that ends before its end.
+  if (error.message === 'aborted') return 'the connection was cut off'
   // Node tries every address of a name; then the words are in the parts.
   const [first] = error instanceof AggregateError ? error.errors : []
   const words = error.message || (first instanceof Error ? first.message : '')

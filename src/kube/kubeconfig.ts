@@ -32,7 +32,7 @@ const userSchema = z.object({
   'client-key': text,
   'client-key-data': text,
   exec: execSchema.nullish(),
-  'auth-provider': z.unknown(),
+  'auth-provider': z.unknown().optional(),
   username: text,
   as: text,
 })
@@ -87,7 +87,7 @@ function readFile(path: string): Kubeconfig {
 function parseFile(path: string): unknown {
   const content = readFileSync(path, 'utf8')
   try {
-    return parse(content, { prettyErrors: false, logLevel: 'silent' })
+    return parse(content, { prettyErrors: false, logLevel: 'error' })
   } catch {
     // The parser's words quote the text, which holds tokens and keys.
     throw new Error(`${path} is not YAML`)
