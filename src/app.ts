@@ -1,7 +1,7 @@
 import { version } from './arguments.ts'
+import { connectCluster } from './cluster.ts'
 import type { Config } from './core/config.ts'
-import type { Clock, ImportSource, Log } from './core/ports.ts'
-import { createDirImports } from './files/imports-dir.ts'
+import type { Clock, Log } from './core/ports.ts'
 import { watchFile } from './files/reload.ts'
 import { createFlow } from './flow/flow.ts'
 import { identityService } from './grpc/identity.ts'
@@ -11,7 +11,6 @@ import { startGrpcServer } from './grpc/server.ts'
 import { createClock } from './ops/clock.ts'
 import { startHttp } from './ops/http.ts'
 import { createMetrics } from './ops/metrics.ts'
-import { createLogNotifier } from './ops/notifier.ts'
 import { createLimiter } from './vault/limiter.ts'
 import { createSecretStore } from './vault/store.ts'
 import { createLedgerStore } from './volume/ledger-store.ts'
@@ -22,6 +21,8 @@ import { createVolumeFiles } from './volume/volume-files.ts'
 
 /** How long a live change leaves the retired files alone; a soak of a million reads showed none torn. */
 const GRACE_MS = 50
+/** For the first reading of a directory; an API server that is away is not waited for so long. */
+const IMPORTS_TIMEOUT_MS = 60_000
 /** Calls under way at SIGTERM get this long to finish. */
 const DRAIN_MS = 10_000
 
@@ -45,6 +46,7 @@ export async function startApp(
   createSyscalls().forbidCoreDumps()
   const closers: (() => Promise<unknown> | unknown)[] = []
   const reloads: (() => Promise<void>)[] = []
+  let waitsFor: () => string | undefined = () => undefined
   let phase: 'starting' | 'ready' | 'stopping' = 'starting'
 
   async function stop(): Promise<void> {
@@ -61,7 +63,7 @@ export async function startApp(
         handlers: {
           metrics: metrics.render,
           healthy: () => undefined,
-          ready: () => (phase === 'ready' ? undefined : phase),
+          ready: () => (phase === 'ready' ? waitsFor() : phase),
         },
       })
       reloads.push(() => http.reload())
@@ -78,9 +80,11 @@ export async function startApp(
     const store = createSecretStore({ clock, meter: metrics.meter, log, limiter, defaultCa: ca.current })
     closers.push(() => store.close())
 
-    const imports = importSource(config, { log, clock })
-    closers.push(() => imports.close())
-    await imports.start(AbortSignal.timeout(60_000))
+    const cluster = await connectCluster({ config, log, clock })
+    closers.push(() => cluster.close())
+    waitsFor = cluster.waitsFor
+    const { imports, notifier, tokenSource } = cluster
+    await imports.start(AbortSignal.timeout(IMPORTS_TIMEOUT_MS))
 
     const flow = createFlow({
       settings: config,
@@ -88,8 +92,9 @@ export async function startApp(
       random: Math.random,
       log,
       meter: metrics.meter,
-      notifier: createLogNotifier(log),
+      notifier,
       imports,
+      tokenSource,
       store,
       mounter: createMounter(),
       files: createVolumeFiles({ clock, graceMs: GRACE_MS }),
@@ -152,11 +157,6 @@ export async function startApp(
       log.info({}, 'settings files reloaded')
     },
   }
-}
-
-function importSource(config: Config, deps: { log: Log; clock: Clock }): ImportSource {
-  if (config.imports.kind === 'dir') return createDirImports({ path: config.imports.path, ...deps })
-  throw new Error('--imports=kube is not in this version: use --imports=dir:PATH')
 }
 
 function httpTls({ httpTlsCert, httpTlsKey, httpClientCa }: Config) {

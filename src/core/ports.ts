@@ -120,6 +120,15 @@ export type ImportSource = {
   close(): Promise<void>
 }
 
+/** Service-account tokens that kubelet did not hand over: by TokenRequest where there is an API server. */
+export type TokenSource = {
+  /**
+   * A pod-bound token for an audience that the CSIDriver does not list; undefined where none can be had.
+   * @throws FaultError token_missing, token_unavailable
+   */
+  request(pod: Pod, audience: string, signal: AbortSignal): Promise<ServiceAccountToken | undefined>
+}
+
 /** tmpfs mounts. All calls are for memory file systems and return in microseconds, hence synchronous. */
 export type Mounter = {
   /**

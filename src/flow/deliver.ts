@@ -10,6 +10,7 @@ import type {
   RenderedFile,
   SecretStore,
   ServiceAccountToken,
+  TokenSource,
   VolumeFiles,
   VolumeShape,
 } from '../core/ports.ts'
@@ -22,6 +23,9 @@ import type { Basis, MountedVolume, Volumes } from './volumes.ts'
 
 /** A look older than this part of the interval is made anew; under 0.9, the shortest jittered interval. */
 const SHARED_LOOK = 0.85
+
+/** Service-account tokens by audience. */
+type Tokens = ReadonlyMap<string, ServiceAccountToken>
 
 /** What is to be read, as whom. */
 export type Plan = {
@@ -44,7 +48,8 @@ export type Delivery = {
   /** Reads Vault and renders. The basis' verdict says why the answers could not become files. @throws FaultError login_*, read_*, … */
   collect(
     plan: Plan,
-    tokens: ReadonlyMap<string, ServiceAccountToken>,
+    pod: Pod,
+    tokens: Tokens,
     fsGroup: number | undefined,
     signal: AbortSignal,
   ): Promise<Collected>
@@ -60,13 +65,14 @@ export function createDelivery(deps: {
   imports: Pick<ImportSource, 'get'>
   store: Pick<SecretStore, 'retain'>
   release: Release
+  tokenSource: TokenSource
   lookups: Lookups
   files: VolumeFiles
   volumes: Volumes
   queue: Queue
   gate: Gate
 }): Delivery {
-  const { settings, imports, store, release, lookups, files, volumes, queue, gate } = deps
+  const { settings, imports, store, release, tokenSource, lookups, files, volumes, queue, gate } = deps
 
   function plan(pod: Pod, importName: string): Plan {
     const spec = imports.get(pod.namespace, importName)
@@ -80,10 +86,7 @@ export function createDelivery(deps: {
   }
 
   /** The pod's own token first; another pod of the same identity may hold a younger one. */
-  function tokensFor(
-    identity: Identity,
-    own: ReadonlyMap<string, ServiceAccountToken>,
-  ): ServiceAccountToken[] {
+  function tokensFor(identity: Identity, own: Tokens): ServiceAccountToken[] {
     const best = pickToken(own, identity.audience)
     const others: ServiceAccountToken[] = []
     for (const volume of volumes.all()) {
@@ -95,35 +98,49 @@ export function createDelivery(deps: {
     return best === undefined ? others.slice(0, 3) : [best, ...others.slice(0, 2)]
   }
 
+  /** An audience of the import's own, which kubelet's tokens do not have, is asked for only when a login needs it. */
+  async function look(plan: Plan, pod: Pod, own: Tokens, signal: AbortSignal): Promise<Look> {
+    const { identity, paths, intervalMs } = plan
+    const read = (tokens: readonly ServiceAccountToken[]) =>
+      lookups.read(identity, paths, { tokens, intervalMs, signal })
+    const known = tokensFor(identity, own)
+    try {
+      return await read(known)
+    } catch (error) {
+      if (identity.audience === '' || toFault(error).fault !== 'token_missing') throw error
+      const token = await tokenSource.request(pod, identity.audience, signal)
+      if (token === undefined) throw error
+      return await read([token, ...known])
+    }
+  }
+
   async function collect(
-    { spec, identity, paths, intervalMs }: Plan,
-    tokens: ReadonlyMap<string, ServiceAccountToken>,
+    plan: Plan,
+    pod: Pod,
+    tokens: Tokens,
     fsGroup: number | undefined,
     signal: AbortSignal,
   ): Promise<Collected> {
-    const look = await lookups.read(identity, paths, {
-      tokens: tokensFor(identity, tokens),
-      intervalMs,
-      signal,
-    })
+    const { spec, identity } = plan
+    const seen = await look(plan, pod, tokens, signal)
     try {
-      const rendered = renderFiles(spec, (path) => answerTo(look, path), fsGroup)
-      return { basis: { spec, digests: look.digests, verdict: undefined }, files: rendered, at: look.at }
+      const rendered = renderFiles(spec, (path) => answerTo(seen, path), fsGroup)
+      return { basis: { spec, digests: seen.digests, verdict: undefined }, files: rendered, at: seen.at }
     } catch (error) {
       const verdict = toFault(error).with(factsOf(identity))
-      return { basis: { spec, digests: look.digests, verdict }, files: [], at: look.at }
+      return { basis: { spec, digests: seen.digests, verdict }, files: [], at: seen.at }
     }
   }
 
   /** Reads as the import's present identity; after an edit that is another one than the volume keeps alive. */
   async function collectAs(volume: MountedVolume, plan: Plan, signal: AbortSignal): Promise<Collected> {
     const { identity } = plan
-    const { volumeId, fsGroup } = volume.entry
+    const { volumeId, pod, fsGroup } = volume.entry
     const before = volume.identity
     const isNew = before?.key !== identity.key
     store.retain(identity, volumeId)
     try {
-      const collected = await collect(plan, volume.tokens, fsGroup, signal)
+      const collected = await collect(plan, pod, volume.tokens, fsGroup, signal)
       volume.identity = identity
       if (isNew && before !== undefined) await release(before.key, volumeId)
       // Unpublished while Vault was asked: nobody else will let go of what was just taken.

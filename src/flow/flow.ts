@@ -9,6 +9,7 @@ import type {
   NodeFlow,
   Notifier,
   SecretStore,
+  TokenSource,
   VolumeFiles,
   VolumeStats,
 } from '../core/ports.ts'
@@ -37,6 +38,7 @@ export type FlowDeps = {
   notifier: Notifier
   imports: ImportSource
   store: SecretStore
+  tokenSource: TokenSource
   mounter: Mounter
   files: VolumeFiles
   ledger: LedgerStore

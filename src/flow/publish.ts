@@ -94,7 +94,7 @@ export function createPublish(deps: {
         basis,
         files: rendered,
         at,
-      } = await delivery.collect(plan, request.tokens, request.fsGroup, signal)
+      } = await delivery.collect(plan, request.pod, request.tokens, request.fsGroup, signal)
       if (basis.verdict !== undefined) throw basis.verdict
       signal.throwIfAborted()
       const entry = entryFor(request, plan.spec, 'mounting')

@@ -109,3 +109,17 @@ t.test('stats know only the volume that is mounted there', async (t) => {
     faulty('volume_not_found'),
   )
 })
+
+t.test("an import's own audience is asked for when kubelet's tokens lack it, and only then", async (t) => {
+  const bench = new FlowBench({ audience: 'own' })
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+  t.same(bench.requested, ['own'])
+  await bench.publish({ volumeId: 'volume-2', tokens: new Map([['own', bench.token()]]) })
+  t.equal(bench.requested.length, 1)
+})
+
+t.test('an audience that nobody issues is told as a missing token', async (t) => {
+  const bench = new FlowBench({ audience: 'nobody' })
+  await t.rejects(bench.publish(), faulty('token_missing'))
+})

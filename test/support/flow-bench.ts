@@ -1,6 +1,6 @@
 import type { Config } from '../../src/core/config.ts'
 import type { ImportSpec } from '../../src/core/import.ts'
-import type { PublishRequest, ServiceAccountToken } from '../../src/core/ports.ts'
+import type { PublishRequest, ServiceAccountToken, TokenSource } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createFlow, type Flow } from '../../src/flow/flow.ts'
 import { FakeClock } from '../fakes/clock.ts'
@@ -27,6 +27,14 @@ export class FlowBench {
   readonly signal = new AbortController().signal
   /** From 0 to under 1; the same every time unless a test says otherwise. */
   random = () => 0.5
+  /** What an API server would issue; audiences asked for are kept. */
+  readonly requested: string[] = []
+  readonly tokenSource: TokenSource = {
+    request: async (_pod, audience) => {
+      this.requested.push(audience)
+      return audience === 'nobody' ? undefined : this.token()
+    },
+  }
   flow: Flow
 
   constructor(spec: Partial<ImportSpec> = {}) {
@@ -92,6 +100,7 @@ export class FlowBench {
       notifier,
       imports,
       store,
+      tokenSource: this.tokenSource,
       mounter: node.mounter,
       files: node.files,
       ledger,

@@ -1,0 +1,68 @@
+import type { Config } from './core/config.ts'
+import type { Clock, ImportSource, Log, Notifier, TokenSource } from './core/ports.ts'
+import { createDirImports } from './files/imports-dir.ts'
+import { createLogNotifier } from './ops/notifier.ts'
+
+/** Events that wait are written for so long at shutdown, in milliseconds. */
+const LAST_EVENTS_MS = 2_000
+
+/** What surrounds the node: where imports come from, who is told, who issues further tokens. */
+export type Cluster = {
+  imports: ImportSource
+  notifier: Notifier
+  tokenSource: TokenSource
+  /** Whether imports are known by now; a reason when they are not. */
+  waitsFor(): string | undefined
+  close(): Promise<void>
+}
+
+type Deps = { config: Config; log: Log; clock: Clock }
+
+/** @throws FaultError imports_unavailable when --imports=kube finds no way to an API server */
+export function connectCluster(deps: Deps): Promise<Cluster> {
+  return deps.config.imports.kind === 'dir' ? directory(deps.config.imports.path, deps) : apiServer(deps)
+}
+
+/** Imports from a directory; there is nobody to tell and nobody to ask. */
+async function directory(path: string, { log, clock }: Deps): Promise<Cluster> {
+  const imports = createDirImports({ path, log, clock })
+  return {
+    imports,
+    notifier: createLogNotifier(log),
+    tokenSource: { request: async () => undefined },
+    waitsFor: () => undefined,
+    close: () => imports.close(),
+  }
+}
+
+/** Loaded only where it is used: a node without an API server does not pay for it. */
+async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
+  const [
+    { loadConnection },
+    { createKubeClient },
+    { createKubeImports },
+    { createKubeNotifier },
+    { createTokenRequests },
+  ] = await Promise.all([
+    import('./kube/load.ts'),
+    import('./kube/client.ts'),
+    import('./kube/imports.ts'),
+    import('./kube/events.ts'),
+    import('./kube/tokens.ts'),
+  ])
+  const client = createKubeClient({ connection: loadConnection({ clock, env: process.env }), clock })
+  const imports = createKubeImports({ client, log, clock })
+  const { driverName, nodeId } = config
+  const notifier = createKubeNotifier({ client, log, clock, driverName, nodeId })
+  return {
+    imports,
+    notifier,
+    tokenSource: createTokenRequests({ client, clock }),
+    waitsFor: () => (imports.synced() ? undefined : 'the first list of SecretsStoreImports'),
+    async close() {
+      await notifier.close(AbortSignal.timeout(LAST_EVENTS_MS))
+      await imports.close()
+      client.close()
+    },
+  }
+}
