@@ -1,0 +1,88 @@
+import t from 'tap'
+import { FaultError } from '../../src/core/errors.ts'
+import { SecretText } from '../../src/core/secret.ts'
+import { createKubeClient } from '../../src/kube/client.ts'
+import { createKubeNotifier } from '../../src/kube/events.ts'
+import { createKubeImports } from '../../src/kube/imports.ts'
+import { loadConnection } from '../../src/kube/load.ts'
+import { createTokenRequests } from '../../src/kube/tokens.ts'
+import { FakeLog } from '../fakes/log.ts'
+import { createNamespace, installCrd, kubectl, mustKubectl, noCluster } from '../support/cluster.ts'
+import { importManifest } from '../support/manifests.ts'
+import { realClock } from '../support/real-clock.ts'
+import { until } from '../support/until.ts'
+
+const namespace = `rbac-${process.pid}`
+const never = new AbortController().signal
+
+/** All that the plugin may do, each with its caller. */
+const rules = [
+  // kube/imports.ts
+  { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports'], verbs: ['list', 'watch'] },
+  // kube/tokens.ts, for audiences that the CSIDriver does not list
+  { apiGroups: [''], resources: ['serviceaccounts/token'], verbs: ['create'] },
+  // kube/events.ts: patch is for repetitions
+  { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
+]
+
+t.test('five verbs on three resources are all that the plugin needs', { skip: noCluster }, async (t) => {
+  await installCrd()
+  t.teardown(createNamespace(namespace))
+  t.teardown(() => kubectl(['delete', 'clusterrole,clusterrolebinding', namespace, '--wait=false']))
+  mustKubectl(['create', 'serviceaccount', 'plugin', '-n', namespace])
+  mustKubectl(['apply', '-f', '-'], {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRole',
+    metadata: { name: namespace },
+    rules,
+  })
+  mustKubectl([
+    'create',
+    'clusterrolebinding',
+    namespace,
+    `--clusterrole=${namespace}`,
+    `--serviceaccount=${namespace}:plugin`,
+  ])
+  const token = new SecretText(mustKubectl(['create', 'token', 'plugin', '-n', namespace]).trim())
+  const admin = loadConnection({ clock: realClock, env: process.env })
+  const current = async () => ({ ...(await admin.credentials.current()), token })
+  const connection = { ...admin, credentials: { current, expire: () => {} } }
+  const client = createKubeClient({ connection, clock: realClock })
+  t.teardown(() => client.close())
+  const log = new FakeLog()
+
+  const imports = createKubeImports({ client, log, clock: realClock })
+  t.teardown(() => imports.close())
+  await imports.start(never)
+  const manifest = importManifest()
+  Object.assign(manifest.metadata, { namespace })
+  mustKubectl(['apply', '-f', '-'], manifest)
+  await until('the import', () => imports.get(namespace, 'python-backend'))
+
+  const created = mustKubectl(['create', '-f', '-', '-o', 'json'], {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'app', namespace },
+    spec: {
+      containers: [{ name: 'app', image: 'none.invalid/none' }],
+      schedulerName: 'nobody',
+      serviceAccountName: 'plugin',
+    },
+  })
+  const pod = { name: 'app', namespace, uid: JSON.parse(created).metadata.uid, serviceAccount: 'plugin' }
+  await createTokenRequests({ client, clock: realClock }).request(pod, 'vault', never)
+
+  let skippedMs = 0
+  const clock = { ...realClock, now: () => realClock.now() + skippedMs }
+  const notifier = createKubeNotifier({ client, log, clock, driverName: 'd.example.org', nodeId: 'node1' })
+  const events = () =>
+    mustKubectl(['get', 'events', '-n', namespace, '-o', 'jsonpath={.items[*].series.count}'])
+  notifier.failed(pod, 'python-backend', new FaultError('sealed', { address: 'https://vault' }))
+  await until('the event', () => mustKubectl(['get', 'events', '-n', namespace]).includes('is sealed'))
+  skippedMs = 11 * 60_000
+  notifier.failed(pod, 'python-backend', new FaultError('sealed', { address: 'https://vault' }))
+  await until('the repetition', () => events() === '2')
+  await notifier.close(never)
+  t.same(log.messages('warn'), [])
+  t.same(log.messages('error'), [])
+})
