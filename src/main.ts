@@ -22,7 +22,9 @@ try {
     onFatal: (error) => end(1, error, 'kubelet refused the plugin, exiting'),
   })
 } catch (error) {
-  end(1, error, 'start failed')
+  // No secret has been read yet, and without the words nobody could tell which file or address it was.
+  log.error({ reason: error instanceof Error ? error.message : String(error), error }, 'start failed')
+  process.exit(1)
 }
 
 /** Unmounts nothing: the pods go on with their files, and the next process takes the volumes up. */
