@@ -168,7 +168,10 @@ export async function startRealNode(
       const before = taken()
       const metadata = { name, namespace: NAMESPACE }
       const manifest = { apiVersion: 'deckhouse.io/v1alpha1', kind: 'SecretsStoreImport', metadata, spec }
-      writeImportFile(`${name}.json`, JSON.stringify(manifest))
+      const text = JSON.stringify(manifest)
+      const path = join(imports, `${name}.json`)
+      if (existsSync(path) && readFileSync(path, 'utf8') === text) return
+      writeImportFile(`${name}.json`, text)
       if (running !== undefined) await until(`import ${name} to be taken`, () => taken() > before)
     },
 
