@@ -1,4 +1,5 @@
-// Runs the suites: `node test/run.ts [unit|integration] [FILE...]`. Both, with coverage enforced, when none is named.
+// Runs the suites: `node test/run.ts [unit|integration|deploy] [FILE...]`. The first two, with coverage enforced, when
+// none is named; deploy needs helm.
 // Integration tests mount: root gets a mount namespace of its own, an ordinary user one in a user namespace,
 // so that nothing can be left mounted on the machine.
 import { spawn, spawnSync } from 'node:child_process'
@@ -11,13 +12,14 @@ import { createInterface } from 'node:readline'
 const LINES_COVERED_PERCENT = 90
 
 const suites = {
-  unit: ['test/architecture.ts', 'test/{core,flow,vault,kube,files,volume,grpc,ops,demo,deploy}/*.ts'],
+  unit: ['test/architecture.ts', 'test/{core,flow,vault,kube,files,volume,grpc,ops,demo,docs}/*.ts'],
   integration: ['test/integration/*.ts'],
+  deploy: ['test/deploy/*.ts'],
 } as const
 
 const [suite, ...only] = process.argv.slice(2)
-if (suite !== undefined && suite !== 'unit' && suite !== 'integration') {
-  console.error(`unknown suite ${suite}: unit, integration, or none for both`)
+if (suite !== undefined && suite !== 'unit' && suite !== 'integration' && suite !== 'deploy') {
+  console.error(`unknown suite ${suite}: unit, integration, deploy, or none for the first two`)
   process.exit(2)
 }
 
