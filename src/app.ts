@@ -83,7 +83,7 @@ export async function startApp(
     const cluster = await connectCluster({ config, log, clock })
     closers.push(() => cluster.close())
     waitsFor = cluster.waitsFor
-    const { imports, notifier, tokenSource } = cluster
+    const { imports, notifier, tokenSource, references } = cluster
     await imports.start(AbortSignal.timeout(IMPORTS_TIMEOUT_MS))
 
     const flow = createFlow({
@@ -95,6 +95,7 @@ export async function startApp(
       notifier,
       imports,
       tokenSource,
+      references,
       store,
       mounter: createMounter(),
       files: createVolumeFiles({ clock, graceMs: GRACE_MS }),

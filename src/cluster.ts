@@ -1,5 +1,6 @@
 import type { Config } from './core/config.ts'
-import type { Clock, ImportSource, Log, Notifier, TokenSource } from './core/ports.ts'
+import { FaultError } from './core/errors.ts'
+import type { Clock, ImportSource, Log, Notifier, References, TokenSource } from './core/ports.ts'
 import { createDirImports } from './files/imports-dir.ts'
 import { createLogNotifier } from './ops/notifier.ts'
 
@@ -11,6 +12,7 @@ export type Cluster = {
   imports: ImportSource
   notifier: Notifier
   tokenSource: TokenSource
+  references: References
   /** Whether imports are known by now; a reason when they are not. */
   waitsFor(): string | undefined
   close(): Promise<void>
@@ -30,6 +32,7 @@ async function directory(path: string, { log, clock }: Deps): Promise<Cluster> {
     imports,
     notifier: createLogNotifier(log),
     tokenSource: { request: async () => undefined },
+    references: noReferences,
     waitsFor: () => undefined,
     close: () => imports.close(),
   }
@@ -43,12 +46,14 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     { createKubeImports },
     { createKubeNotifier },
     { createTokenRequests },
+    { createKubeReferences },
   ] = await Promise.all([
     import('./kube/load.ts'),
     import('./kube/client.ts'),
     import('./kube/imports.ts'),
     import('./kube/events.ts'),
     import('./kube/tokens.ts'),
+    import('./kube/references.ts'),
   ])
   const client = createKubeClient({ connection: loadConnection({ clock, env: process.env }), clock })
   const imports = createKubeImports({ client, log, clock })
@@ -58,6 +63,7 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     imports,
     notifier,
     tokenSource: createTokenRequests({ client, clock }),
+    references: createKubeReferences({ client, clock }),
     waitsFor: () => (imports.synced() ? undefined : 'the first list of SecretsStoreImports'),
     async close() {
       await notifier.close(AbortSignal.timeout(LAST_EVENTS_MS))
@@ -65,4 +71,13 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
       client.close()
     },
   }
+}
+
+const noReferences: References = {
+  async caCert(namespace, { kind, name }) {
+    throw new FaultError('reference_unavailable', {
+      reason: `${kind} "${namespace}/${name}": with --imports=dir there is no API server`,
+      setting: '--imports=kube, or write spec.caCert instead',
+    })
+  },
 }

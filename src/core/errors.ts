@@ -10,6 +10,8 @@ export type Fault =
   | 'import_not_found'
   | 'import_invalid'
   | 'imports_unavailable'
+  | 'reference_missing'
+  | 'reference_unavailable'
   | 'policy_refused'
   | 'token_missing'
   | 'token_unavailable'
@@ -62,6 +64,8 @@ const table = {
   import_not_found: { status: 'NOT_FOUND', retry: 'slow' },
   import_invalid: { status: 'INVALID_ARGUMENT', retry: 'slow' },
   imports_unavailable: { status: 'UNAVAILABLE', retry: 'soon' },
+  reference_missing: { status: 'NOT_FOUND', retry: 'slow' },
+  reference_unavailable: { status: 'UNAVAILABLE', retry: 'soon' },
   policy_refused: { status: 'FAILED_PRECONDITION', retry: 'slow' },
   token_missing: { status: 'FAILED_PRECONDITION', retry: 'slow' },
   token_unavailable: { status: 'UNAVAILABLE', retry: 'soon' },

@@ -41,6 +41,14 @@ const lines = {
       ? `correct ${f.setting}`
       : 'wait; it is tried again by itself, and mounted volumes keep their files',
   }),
+  reference_missing: (f) => ({
+    what: `spec.caCertRef of the import leads nowhere: ${f.reason}`,
+    next: 'create it, or correct spec.caCertRef',
+  }),
+  reference_unavailable: (f) => ({
+    what: `spec.caCertRef of the import cannot be read: ${f.reason}`,
+    next: f.setting ? `have the operator set ${f.setting}` : 'wait; it is tried again by itself',
+  }),
   policy_refused: (f) => ({
     what: `this node's settings refuse the import: ${f.reason ?? 'not allowed'}`,
     next: `change the import, or have the operator set ${f.setting ?? 'the flag that allows it'}`,

@@ -9,10 +9,16 @@ export type VaultSettings = Pick<Config, 'vaultAddr' | 'vaultAuthPath' | 'vaultN
 /**
  * Who the pod is for Vault: the import's fields, with the plugin's settings where the import is silent.
  * `kubernetes` logins of one service account share a Vault token; a `jwt` login belongs to one pod.
+ * @param caCert PEM, when it came by spec.caCertRef
  * @throws FaultError import_invalid when nobody names an address
  */
-export function resolveIdentity(spec: ImportSpec, settings: VaultSettings, pod: Pod): Identity {
-  const endpoint = resolveEndpoint(spec, settings)
+export function resolveIdentity(
+  spec: ImportSpec,
+  settings: VaultSettings,
+  pod: Pod,
+  caCert = spec.caCert,
+): Identity {
+  const endpoint = { ...resolveEndpoint(spec, settings), caCert }
   const authMount = trimSlashes(spec.authPath ?? settings.vaultAuthPath)
   const audience = spec.audience ?? ''
   const parts = [
@@ -56,7 +62,7 @@ export function pickToken(
   return tokens.get('')
 }
 
-function resolveEndpoint(spec: ImportSpec, settings: VaultSettings): VaultEndpoint {
+function resolveEndpoint(spec: ImportSpec, settings: VaultSettings): Omit<VaultEndpoint, 'caCert'> {
   const given = spec.address ?? settings.vaultAddr
   if (given === undefined) {
     throw new FaultError('import_invalid', {
@@ -70,7 +76,6 @@ function resolveEndpoint(spec: ImportSpec, settings: VaultSettings): VaultEndpoi
   return {
     address,
     namespace: trimSlashes(spec.vaultNamespace ?? settings.vaultNamespace),
-    caCert: spec.caCert,
     // The operator's own choice covers the operator's own address, nobody else's.
     skipTLSVerify: spec.skipTLSVerify || (isOperators && settings.vaultSkipVerify),
     tlsServerName: spec.tlsServerName,

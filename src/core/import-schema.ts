@@ -3,6 +3,9 @@ import { parseDuration } from './duration.ts'
 import { parseMode } from './file-mode.ts'
 import { certificatesFault } from './pem.ts'
 
+/** Kubernetes object names: DNS labels, for names joined by dots. */
+const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
+const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
 /** NAME_MAX of Linux. */
 const LONGEST_FILE_NAME = 255
 
@@ -44,6 +47,13 @@ const caCert = mayBeEmpty.transform((pem, context) => {
   return fault === undefined ? pem : refuse(context, fault)
 })
 
+/** The certificates stand in an object of the import's own namespace. */
+const caCertRefSchema = z.strictObject({
+  kind: z.enum(['ConfigMap', 'Secret']),
+  name: matching(SUBDOMAIN).max(253),
+  key: matching(/^[-._a-zA-Z0-9]+$/).max(253),
+})
+
 const fileName = matching(/^[-_a-zA-Z0-9.]+$/).transform((name, context) => {
   if (name === '.' || name.startsWith('..')) {
     return refuse(context, `must not be "." or begin with "..", is ${show(name)}`)
@@ -52,10 +62,6 @@ const fileName = matching(/^[-_a-zA-Z0-9.]+$/).transform((name, context) => {
     ? name
     : refuse(context, `must have at most ${LONGEST_FILE_NAME} characters`)
 })
-
-/** Kubernetes object names: DNS labels, for names joined by dots. */
-const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
-const subdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
 
 const sourceSchema = z.strictObject({
   path: slashed(/^[-a-zA-Z0-9_./]+$/),
@@ -79,6 +85,7 @@ const specSchema = z.strictObject({
   namespace: slashed(/^[-_./a-zA-Z0-9]+$/).optional(),
   address: address.optional(),
   caCert: caCert.optional(),
+  caCertRef: caCertRefSchema.optional(),
   tlsServerName: mayBeEmpty.pipe(matching(/^[-a-zA-Z0-9.:]+$/).optional()).optional(),
   audience: mayBeEmpty.optional(),
   skipTLSVerify: z.boolean().optional(),
@@ -92,7 +99,7 @@ const specSchema = z.strictObject({
 export const manifestSchema = z.strictObject({
   apiVersion: z.literal('deckhouse.io/v1alpha1'),
   kind: z.literal('SecretsStoreImport'),
-  metadata: z.looseObject({ name: matching(subdomain).max(253), namespace: matching(label).max(63) }),
+  metadata: z.looseObject({ name: matching(SUBDOMAIN).max(253), namespace: matching(LABEL).max(63) }),
   spec: specSchema,
   status: z.unknown().optional(),
 })
@@ -104,13 +111,14 @@ export type ManifestFile = z.output<typeof fileSchema>
 export const knownFields: Readonly<Record<string, readonly string[]>> = {
   '': Object.keys(manifestSchema.shape),
   spec: Object.keys(specSchema.shape),
+  'spec.caCertRef': Object.keys(caCertRefSchema.shape),
   'spec.files[]': Object.keys(fileSchema.shape),
   'spec.files[].source': Object.keys(sourceSchema.shape),
 }
 
 /** Fields of the public surface that this version does not serve: refused by name, never passed over. */
 export const unsupportedFields: Readonly<Record<string, readonly string[]>> = {
-  spec: ['appRole', 'caCertRef', 'sources', 'dataFrom', 'credentials', 'secretSync'],
+  spec: ['appRole', 'sources', 'dataFrom', 'credentials', 'secretSync'],
   'spec.files[]': ['template'],
   'spec.files[].source': ['ref'],
 }

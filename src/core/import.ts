@@ -14,6 +14,9 @@ export type FileSpec = {
   optional: boolean
 }
 
+/** Where the CA of `address` stands, in the import's own namespace. */
+export type CaCertRef = { kind: 'ConfigMap' | 'Secret'; name: string; key: string }
+
 /** A SecretsStoreImport, checked and with defaults in place; undefined means "the plugin's setting". */
 export type ImportSpec = {
   name: string
@@ -24,6 +27,8 @@ export type ImportSpec = {
   vaultNamespace: string | undefined
   address: string | undefined
   caCert: string | undefined
+  /** Never together with caCert. */
+  caCertRef: CaCertRef | undefined
   tlsServerName: string | undefined
   skipTLSVerify: boolean
   audience: string | undefined
@@ -69,6 +74,7 @@ function toSpec({ metadata, spec }: Manifest): ImportSpec {
     vaultNamespace: spec.namespace,
     address: spec.address,
     caCert: spec.caCert,
+    caCertRef: spec.caCertRef,
     tlsServerName: spec.tlsServerName,
     skipTLSVerify: spec.skipTLSVerify ?? false,
     audience: spec.audience,
@@ -93,7 +99,15 @@ function toFile(file: ManifestFile): FileSpec {
 
 /** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
 function crossFaults(manifest: unknown): string[] {
-  const files = fieldOf(fieldOf(manifest, 'spec'), 'files')
+  const spec = fieldOf(manifest, 'spec')
+  const twoCas = Boolean(fieldOf(spec, 'caCert')) && fieldOf(spec, 'caCertRef') !== undefined
+  return [
+    ...(twoCas ? ['spec.caCertRef: contradicts spec.caCert, keep one'] : []),
+    ...fileFaults(fieldOf(spec, 'files')),
+  ]
+}
+
+function fileFaults(files: unknown): string[] {
   if (!Array.isArray(files)) return []
   const firstByName = new Map<unknown, number>()
   return files.flatMap((file, index) => {

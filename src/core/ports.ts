@@ -1,5 +1,5 @@
 import type { FaultError } from './errors.ts'
-import type { ImportSpec, UpdateMode } from './import.ts'
+import type { CaCertRef, ImportSpec, UpdateMode } from './import.ts'
 import type { SecretBytes, SecretText } from './secret.ts'
 
 /** Time. Unit tests pass a fake one and never sleep. */
@@ -127,6 +127,15 @@ export type TokenSource = {
    * @throws FaultError token_missing, token_unavailable
    */
   request(pod: Pod, audience: string, signal: AbortSignal): Promise<ServiceAccountToken | undefined>
+}
+
+/** What imports refer to in their own namespace. */
+export type References = {
+  /**
+   * PEM of the CA that the import's caCertRef names; what was read lately is not read again.
+   * @throws FaultError reference_missing, reference_unavailable
+   */
+  caCert(namespace: string, ref: CaCertRef, signal: AbortSignal): Promise<string>
 }
 
 /** tmpfs mounts. All calls are for memory file systems and return in microseconds, hence synchronous. */

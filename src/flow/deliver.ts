@@ -7,6 +7,7 @@ import type {
   Identity,
   ImportSource,
   Pod,
+  References,
   RenderedFile,
   SecretStore,
   ServiceAccountToken,
@@ -43,8 +44,8 @@ export type Refreshed = { changed: string[]; at: number }
  * From an import to files: the one way that first publish and rotation share.
  */
 export type Delivery = {
-  /** @throws FaultError import_*, policy_refused */
-  plan(pod: Pod, importName: string): Plan
+  /** @throws FaultError import_*, reference_*, policy_refused */
+  plan(pod: Pod, importName: string, signal: AbortSignal): Promise<Plan>
   /** Reads Vault and renders. The basis' verdict says why the answers could not become files. @throws FaultError login_*, read_*, … */
   collect(
     plan: Plan,
@@ -66,20 +67,24 @@ export function createDelivery(deps: {
   store: Pick<SecretStore, 'retain'>
   release: Release
   tokenSource: TokenSource
+  references: References
   lookups: Lookups
   files: VolumeFiles
   volumes: Volumes
   queue: Queue
   gate: Gate
 }): Delivery {
-  const { settings, imports, store, release, tokenSource, lookups, files, volumes, queue, gate } = deps
+  const { settings, imports, store, release, tokenSource, references, lookups, files, volumes, queue, gate } =
+    deps
 
-  function plan(pod: Pod, importName: string): Plan {
+  async function plan(pod: Pod, importName: string, signal: AbortSignal): Promise<Plan> {
     const spec = imports.get(pod.namespace, importName)
     checkPolicy(spec, settings)
+    const { caCertRef } = spec
+    const caCert = caCertRef ? await references.caCert(pod.namespace, caCertRef, signal) : spec.caCert
     return {
       spec,
-      identity: resolveIdentity(spec, settings, pod),
+      identity: resolveIdentity(spec, settings, pod, caCert),
       paths: [...new Set(spec.files.map((file) => file.path))],
       intervalMs: spec.refreshIntervalMs ?? settings.rotationIntervalMs,
     }

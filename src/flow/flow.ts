@@ -8,6 +8,7 @@ import type {
   Mounter,
   NodeFlow,
   Notifier,
+  References,
   SecretStore,
   TokenSource,
   VolumeFiles,
@@ -39,6 +40,7 @@ export type FlowDeps = {
   imports: ImportSource
   store: SecretStore
   tokenSource: TokenSource
+  references: References
   mounter: Mounter
   files: VolumeFiles
   ledger: LedgerStore

@@ -46,7 +46,7 @@ export function createPublish(deps: {
     const known = volumes.get(request.targetPath)
     if (known !== undefined && mounter.isMounted(request.targetPath)) return republish(known, request)
     if (known !== undefined) await forgetLost(known)
-    else if (await adopt(request)) return
+    else if (await adopt(request, signal)) return
     await publishFirst(request, signal)
   }
 
@@ -68,10 +68,10 @@ export function createPublish(deps: {
   }
 
   /** The state directory was lost while pods went on: a volume with complete files is taken over as it is. */
-  async function adopt(request: PublishRequest): Promise<boolean> {
+  async function adopt(request: PublishRequest, signal: AbortSignal): Promise<boolean> {
     const { targetPath, volumeId, pod } = request
     if (!mounter.isMounted(targetPath)) return false
-    const { spec } = delivery.plan(pod, request.importName)
+    const { spec } = await delivery.plan(pod, request.importName, signal)
     const entry = entryFor(request, spec, 'complete')
     if (!(await files.repair(targetPath, shapeOf(entry)))) {
       mounter.unmount(targetPath)
@@ -86,7 +86,7 @@ export function createPublish(deps: {
   }
 
   async function publishFirst(request: PublishRequest, signal: AbortSignal): Promise<void> {
-    const plan = delivery.plan(request.pod, request.importName)
+    const plan = await delivery.plan(request.pod, request.importName, signal)
     const { identity } = plan
     store.retain(identity, request.volumeId)
     try {

@@ -67,8 +67,8 @@ export function createRotation(deps: {
     if (isGone(volume)) return
     let plan: Plan | undefined
     try {
-      plan = delivery.plan(entry.pod, entry.importName)
       const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(LOOK_TIMEOUT_MS)])
+      plan = await delivery.plan(entry.pod, entry.importName, signal)
       const { changed, at } = await delivery.refresh(volume, plan, sinceMs ?? plan.intervalMs, signal)
       if (isGone(volume)) return
       succeeded(volume, changed, at)

@@ -365,7 +365,7 @@ const bad: [string, unknown, string][] = [
     manifest({ source: { ref: 'web' } }),
     'spec.files[0].source.ref: not supported by this version',
   ],
-  ...['appRole', 'caCertRef', 'sources', 'dataFrom', 'credentials', 'secretSync'].map(
+  ...['appRole', 'sources', 'dataFrom', 'credentials', 'secretSync'].map(
     (field): [string, unknown, string] => [
       field,
       manifest({ spec: { [field]: [] } }),
@@ -455,4 +455,15 @@ t.test('a faulty manifest still says which import it is', async (t) => {
   ]) {
     t.equal(identifyImport(value), undefined)
   }
+})
+
+t.test('a CA may stand in an object of the namespace instead', async (t) => {
+  const ref = { kind: 'Secret', name: 'vault-ca', key: 'ca.crt' }
+  t.match(parseImport(manifest({ spec: { caCertRef: ref } })), {
+    spec: { caCertRef: ref, caCert: undefined },
+  })
+  const faults = faultsOf(manifest({ spec: { caCert: ca, caCertRef: { ...ref, kind: 'Pod', where: 1 } } }))
+  t.match(faults.join('\n'), /spec\.caCertRef: contradicts spec\.caCert, keep one/)
+  t.match(faults.join('\n'), /spec\.caCertRef\.kind/)
+  t.match(faults.join('\n'), /spec\.caCertRef\.where.*kind, name, key/)
 })

@@ -29,6 +29,7 @@ function spec(files: FileSpec[], changes: Partial<ImportSpec> = {}): ImportSpec 
     vaultNamespace: undefined,
     address: undefined,
     caCert: undefined,
+    caCertRef: undefined,
     tlsServerName: undefined,
     skipTLSVerify: false,
     audience: undefined,

@@ -44,6 +44,7 @@ export function importSpec(over: Partial<ImportSpec> = {}): ImportSpec {
     vaultNamespace: undefined,
     address: undefined,
     caCert: undefined,
+    caCertRef: undefined,
     tlsServerName: undefined,
     skipTLSVerify: false,
     audience: undefined,

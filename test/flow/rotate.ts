@@ -143,6 +143,18 @@ t.test('an edited role lets go of the old identity', async (t) => {
   t.match([...bench.store.users.keys()], [/\|other\|/])
 })
 
+t.test(
+  'a CA that changes behind its reference is another identity, and the old one is let go of',
+  async (t) => {
+    const bench = new FlowBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
+    await bench.publish()
+    bench.caCerts.set('vault-ca', 'another PEM')
+    await bench.clock.advance(3 * MINUTE)
+    t.equal(bench.store.users.size, 1)
+    t.equal(bench.store.revoked.length, 1)
+  },
+)
+
 t.test('a deleted import leaves the files in place', async (t) => {
   const bench = new FlowBench()
   await bench.publish()

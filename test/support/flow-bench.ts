@@ -35,6 +35,8 @@ export class FlowBench {
       return audience === 'nobody' ? undefined : this.token()
     },
   }
+  /** What caCertRef leads to, by the object's name. */
+  readonly caCerts = new Map<string, string>()
   flow: Flow
 
   constructor(spec: Partial<ImportSpec> = {}) {
@@ -101,6 +103,7 @@ export class FlowBench {
       imports,
       store,
       tokenSource: this.tokenSource,
+      references: { caCert: async (_namespace, ref) => this.caCerts.get(ref.name) ?? 'PEM' },
       mounter: node.mounter,
       files: node.files,
       ledger,

@@ -1,0 +1,106 @@
+import { createCollapse } from '../core/collapse.ts'
+import { FaultError } from '../core/errors.ts'
+import type { CaCertRef } from '../core/import.ts'
+import { certificatesFault } from '../core/pem.ts'
+import type { Clock, References } from '../core/ports.ts'
+import type { Answer, KubeClient } from './client.ts'
+import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
+
+/** What was read is taken for true this long, in milliseconds: a CA changes rarely, and both old and new are in it. */
+const KEPT_MS = 60_000
+/** What nobody asked for in this time is forgotten, in milliseconds. */
+const FORGOTTEN_MS = 60 * 60_000
+
+/** Of each resource its switch in the chart's values. */
+const places = {
+  ConfigMap: {
+    resource: 'configmaps',
+    setting: 'rbac.configMaps=true in the Helm values (get on configmaps)',
+  },
+  Secret: { resource: 'secrets', setting: 'rbac.secrets=true in the Helm values (get on secrets)' },
+} satisfies Record<CaCertRef['kind'], { resource: string; setting: string }>
+
+type Held = { pem: string; readAt: number; askedAt: number }
+
+/**
+ * ConfigMaps and Secrets that imports refer to. Read when asked for, never watched: the plugin needs no list of
+ * anybody's Secrets. While the API server is away, what was read last goes on being true.
+ */
+export function createKubeReferences(deps: { client: KubeClient; clock: Pick<Clock, 'now'> }): References {
+  const { client, clock } = deps
+  const held = new Map<string, Held>()
+  const collapse = createCollapse<string>()
+
+  async function read(key: string, namespace: string, ref: CaCertRef, signal: AbortSignal): Promise<string> {
+    const last = held.get(key)
+    try {
+      const pem = pemOf(namespace, ref, await send(client, namespace, ref, signal))
+      held.set(key, { pem, readAt: clock.now(), askedAt: clock.now() })
+      return pem
+    } catch (error) {
+      if (last !== undefined && error instanceof FaultError && error.retry === 'soon') return last.pem
+      throw error
+    }
+  }
+
+  function forgetOld(): void {
+    const before = clock.now() - FORGOTTEN_MS
+    for (const [key, { askedAt }] of held) if (askedAt < before) held.delete(key)
+  }
+
+  return {
+    async caCert(namespace, ref, signal) {
+      forgetOld()
+      const key = JSON.stringify([namespace, ref.kind, ref.name, ref.key])
+      const last = held.get(key)
+      if (last !== undefined) last.askedAt = clock.now()
+      if (last !== undefined && clock.now() - last.readAt < KEPT_MS) return last.pem
+      return collapse.share(key, (shared) => read(key, namespace, ref, shared), signal)
+    },
+  }
+}
+
+async function send(
+  client: KubeClient,
+  namespace: string,
+  ref: CaCertRef,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const { resource, setting } = places[ref.kind]
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/${resource}/${encodeURIComponent(ref.name)}`
+  const answer = await client.call({ method: 'GET', path }, signal).catch((error: unknown) => {
+    signal.throwIfAborted()
+    const reason = `${show(namespace, ref)}: the API server at ${client.server}: ${describeError(error)}`
+    throw new FaultError('reference_unavailable', { reason }, error)
+  })
+  if (answer.status === 200) return answer
+  if (answer.status === 404) {
+    throw new FaultError('reference_missing', { reason: `${show(namespace, ref)} does not exist` })
+  }
+  const reason = `${show(namespace, ref)}: the API server answered ${describeAnswer(answer)}`
+  const known = isPassing(answer) || answer.status === 401 ? {} : { setting }
+  throw new FaultError('reference_unavailable', { reason, ...known })
+}
+
+/** The object's content never stands in a fault: it may be a Secret. */
+function pemOf(namespace: string, ref: CaCertRef, { body }: Answer): string {
+  const data = fieldOf(body, 'data')
+  const value = fieldOf(data, ref.key)
+  if (typeof value !== 'string') {
+    const known = typeof data === 'object' && data !== null ? Object.keys(data).sort().join(', ') : ''
+    const reason = `${show(namespace, ref)} has no key "${ref.key}"; there are: ${known || 'none'}`
+    throw new FaultError('reference_missing', { reason })
+  }
+  const pem = ref.kind === 'Secret' ? Buffer.from(value, 'base64').toString('utf8') : value
+  const fault = certificatesFault(pem)
+  if (fault !== undefined) {
+    throw new FaultError('reference_missing', {
+      reason: `key "${ref.key}" of ${show(namespace, ref)} ${fault}`,
+    })
+  }
+  return pem
+}
+
+function show(namespace: string, { kind, name }: CaCertRef): string {
+  return `${kind} "${namespace}/${name}"`
+}

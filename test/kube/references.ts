@@ -1,0 +1,86 @@
+import t, { type Test } from 'tap'
+import type { CaCertRef } from '../../src/core/import.ts'
+import { createKubeReferences } from '../../src/kube/references.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { createCertificateAuthority } from '../support/certificates.ts'
+import { faulty } from '../support/faulty.ts'
+import { FakeKubeApi, status } from '../support/kube-api.ts'
+
+const never = new AbortController().signal
+const PEM = createCertificateAuthority().certificate
+const configMap: CaCertRef = { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' }
+const secret: CaCertRef = { ...configMap, kind: 'Secret' }
+
+async function bench(t: Test) {
+  const api = new FakeKubeApi()
+  await api.start()
+  const clock = new FakeClock()
+  const client = api.client(clock)
+  t.teardown(async () => {
+    client.close()
+    await api.stop()
+  })
+  api.instead = () => ({ status: 200, body: { data: { 'ca.crt': PEM } } })
+  return { api, clock, references: createKubeReferences({ client, clock }) }
+}
+
+t.test(
+  'a CA comes from the ConfigMap in the namespace and is not asked for again within a minute',
+  async (t) => {
+    const { api, clock, references } = await bench(t)
+    t.equal(await references.caCert('shop', configMap, never), PEM)
+    await clock.advance(59_000)
+    await Promise.all([1, 2, 3].map(() => references.caCert('shop', configMap, never)))
+    t.match(api.seen, [{ method: 'GET', path: '/api/v1/namespaces/shop/configmaps/vault-ca' }])
+    t.equal(api.seen.length, 1)
+    await clock.advance(2_000)
+    await Promise.all([1, 2, 3].map(() => references.caCert('shop', configMap, never)))
+    t.equal(api.seen.length, 2)
+  },
+)
+
+t.test('a CA comes from a Secret', async (t) => {
+  const { api, references } = await bench(t)
+  api.instead = () => ({ status: 200, body: { data: { 'ca.crt': Buffer.from(PEM).toString('base64') } } })
+  t.equal(await references.caCert('shop', secret, never), PEM)
+  t.match(api.seen, [{ path: '/api/v1/namespaces/shop/secrets/vault-ca' }])
+})
+
+t.test('while the API server is away or fails, what was read last goes on being true', async (t) => {
+  const { api, clock, references } = await bench(t)
+  await references.caCert('shop', configMap, never)
+  await clock.advance(120_000)
+  api.instead = () => status(503, 'ServiceUnavailable', 'starting')
+  t.equal(await references.caCert('shop', configMap, never), PEM)
+  await api.stop()
+  t.equal(await references.caCert('shop', configMap, never), PEM)
+  await t.rejects(
+    references.caCert('shop', { ...configMap, name: 'other' }, never),
+    faulty('reference_unavailable', /ConfigMap "shop\/other".*API server at/),
+  )
+})
+
+t.test('what is missing or wrong is told by name, never by content', async (t) => {
+  const { api, references } = await bench(t)
+  const cases: [object, RegExp][] = [
+    [status(404, 'NotFound', 'no'), /ConfigMap "shop\/vault-ca" does not exist.*correct spec\.caCertRef/],
+    [{ status: 200, body: { data: { a: 'x', b: 'x' } } }, /has no key "ca\.crt"; there are: a, b/],
+    [{ status: 200, body: {} }, /has no key "ca\.crt"; there are: none/],
+    [{ status: 200, body: { data: { 'ca.crt': 'canary' } } }, /key "ca\.crt" of ConfigMap "shop\/vault-ca"/],
+  ]
+  for (const [answer, message] of cases) {
+    api.instead = () => answer as ReturnType<NonNullable<typeof api.instead>>
+    const error = await references.caCert('shop', configMap, never).catch((fault: Error) => fault)
+    t.match(error, faulty('reference_missing', message))
+    t.notMatch(String(error), /canary/)
+  }
+})
+
+t.test('a refusal names the switch that grants it', async (t) => {
+  const { api, references } = await bench(t)
+  api.instead = () => status(403, 'Forbidden', 'cannot get resource')
+  await t.rejects(
+    references.caCert('shop', secret, never),
+    faulty('reference_unavailable', /403 Forbidden.*rbac\.secrets=true/),
+  )
+})
