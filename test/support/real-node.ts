@@ -108,7 +108,7 @@ export async function startRealNode(
         '--log-format=json',
         ...args,
       ],
-      env,
+      env: { ...compileCache(folder), ...env },
     })
   }
 
@@ -246,6 +246,11 @@ export async function startRealNode(
     throw error
   }
   return node
+}
+
+/** Halves the time of a restart; coverage is exact only without it. */
+function compileCache(folder: string): Record<string, string> {
+  return process.env.NODE_V8_COVERAGE === undefined ? { NODE_COMPILE_CACHE: join(folder, 'compiled') } : {}
 }
 
 function parseLine(text: string): LogLine {
