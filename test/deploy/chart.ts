@@ -26,7 +26,8 @@ t.test('each switch grants its own rule alone', async (t) => {
   }
   const grants: [string, Rule][] = [
     ['rbac.tokenRequest', { apiGroups: [''], resources: ['serviceaccounts/token'], verbs: ['create'] }],
-    ['rbac.references', { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['get'] }],
+    ['rbac.configMaps', { apiGroups: [''], resources: ['configmaps'], verbs: ['get'] }],
+    ['rbac.secrets', { apiGroups: [''], resources: ['secrets'], verbs: ['get'] }],
     [
       'secretSync.enabled',
       { apiGroups: [''], resources: ['secrets'], verbs: ['get', 'create', 'patch', 'delete'] },

@@ -1,7 +1,9 @@
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { parseConfig } from '../../src/core/config.ts'
 import { ALL_ON, argsOf } from '../support/chart.ts'
-import { CHART, KUBE_VERSION } from '../support/deploy-files.ts'
+import { CHART, KUBE_VERSION, ROOT } from '../support/deploy-files.ts'
 import { helm } from '../support/helm.ts'
 
 // Building helm, once on a machine, takes minutes.
@@ -54,6 +56,14 @@ t.test('values reach the settings that they are for', async (t) => {
       logFormat: 'pretty',
     },
   })
+})
+
+t.test('messages name values that the chart has', async (t) => {
+  const sources = globSync('src/**/*.ts', { cwd: ROOT }).map((path) => readFileSync(join(ROOT, path), 'utf8'))
+  const named = sources.flatMap((text) => [...text.matchAll(/([\w.]+=\w+) in the Helm values/g)])
+  t.ok(named.length > 0)
+  for (const [, value] of named)
+    t.ok((await helm('template', 'x', CHART, KUBE_VERSION, '--set', `${value}`)).ok, value)
 })
 
 t.test('a bad value is refused in words that name it', async (t) => {
