@@ -62,8 +62,9 @@ t.test('messages name values that the chart has', async (t) => {
   const sources = globSync('src/**/*.ts', { cwd: ROOT }).map((path) => readFileSync(join(ROOT, path), 'utf8'))
   const named = sources.flatMap((text) => [...text.matchAll(/([\w.]+=\w+) in the Helm values/g)])
   t.ok(named.length > 0)
-  for (const [, value] of named)
-    t.ok((await helm('template', 'x', CHART, KUBE_VERSION, '--set', `${value}`)).ok, value)
+  for (const [, value = ''] of named) {
+    t.ok((await helm('template', 'x', CHART, KUBE_VERSION, '--set', value)).ok, value)
+  }
 })
 
 t.test('a bad value is refused in words that name it', async (t) => {

@@ -72,7 +72,12 @@ export async function plainManifests(): Promise<Map<string, string>> {
 
 /** @throws Error with helm's words */
 export async function renderChart(...args: readonly string[]): Promise<string> {
-  const answer = await helm('template', NAME, CHART, `--namespace=${NAME}`, KUBE_VERSION, ...args)
+  return renderRelease(NAME, ...args)
+}
+
+/** Renders the chart as release `name` in the namespace of that name. @throws Error with helm's words */
+export async function renderRelease(name: string, ...args: readonly string[]): Promise<string> {
+  const answer = await helm('template', name, CHART, `--namespace=${name}`, KUBE_VERSION, ...args)
   if (!answer.ok) throw new Error(answer.stderr)
   return answer.stdout
 }
