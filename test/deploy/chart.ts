@@ -1,4 +1,5 @@
 import t from 'tap'
+import { parseSize } from '../../src/core/size.ts'
 import { ALL_ON, manifestsOf, podSpecOf, type Rule, rulesOf, theOnly } from '../support/chart.ts'
 import { CHART, KUBE_VERSION } from '../support/deploy-files.ts'
 import { helm } from '../support/helm.ts'
@@ -73,6 +74,17 @@ t.test('kubelet and the plugin name the pods directory alike, wherever it is', a
   t.match(containers[0]?.volumeMounts.find(({ name }) => name === 'pods')?.mountPath, '/data/kubelet/pods')
 })
 
+t.test(
+  'a node full of full volumes stays within the memory limit: tmpfs is charged to the plugin',
+  async (t) => {
+    const { containers } = await podSpecOf()
+    const { limits, requests } = containers[0]?.resources ?? {}
+    const size = containers[0]?.args.find((arg) => arg.startsWith('--max-volume-bytes='))?.split('=')[1]
+    const needed = bytes(requests?.memory) + 110 * bytes(size)
+    t.ok(bytes(limits?.memory) >= needed, `${limits?.memory} for ${needed} bytes`)
+  },
+)
+
 t.test('probes follow what the port speaks', async (t) => {
   const probe = async (...args: string[]) => (await podSpecOf(...args)).containers[0]?.livenessProbe
   t.strictSame((await probe())?.httpGet, { path: '/healthz', port: 'http' })
@@ -138,3 +150,7 @@ t.test('alerts and dashboard arrive whole', async (t) => {
   const dashboard = await theOnly('ConfigMap', ALL_ON)
   t.match(JSON.parse(dashboard.data['vault-files-csi.json'] ?? ''), { uid: 'vault-files-csi' })
 })
+
+function bytes(size: string | undefined): number {
+  return parseSize(size ?? '') ?? Number.NaN
+}

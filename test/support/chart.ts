@@ -7,7 +7,14 @@ export const ALL_ON = `--values=${join(import.meta.dirname, 'chart-values.yaml')
 
 export type Rule = { apiGroups: string[]; resources: string[]; verbs: string[] }
 type Probe = { httpGet?: { scheme?: string }; tcpSocket?: object }
-type Container = { args: string[]; securityContext: object; volumeMounts: Mount[]; livenessProbe: Probe }
+type Container = {
+  args: string[]
+  securityContext: object
+  volumeMounts: Mount[]
+  livenessProbe: Probe
+  resources: Resources
+}
+type Resources = { limits: { memory: string }; requests: { memory: string } }
 type Mount = { name: string; mountPath: string; mountPropagation?: string }
 type Volume = { name: string; hostPath?: { path: string } }
 type PodSpec = { containers: Container[]; volumes: Volume[]; hostNetwork?: boolean }
