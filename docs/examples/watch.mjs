@@ -1,0 +1,19 @@
+// Reads a secret again whenever it changes: fs.watch sets inotify on the file itself.
+//
+// usage: node watch.mjs FILE
+import { readFileSync, watch } from 'node:fs'
+
+const [, , path] = process.argv
+let secret
+
+// The one watch is good for the volume's life.
+watch(path, load)
+load()
+
+function load() {
+  const fresh = readFileSync(path)
+  // One change can be told twice.
+  if (secret !== undefined && fresh.equals(secret)) return
+  secret = fresh
+  console.log(`loaded ${secret.length} bytes`)
+}
