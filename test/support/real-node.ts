@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import {
   existsSync,
   mkdirSync,
@@ -138,9 +139,8 @@ export async function startRealNode(
   function leftovers(target: string): string {
     if (mounter.list().has(target)) return `a mount at ${target}`
     if (existsSync(target)) return `a directory at ${target}`
-    const entries = existsSync(ledger) ? readdirSync(ledger) : []
-    const entry = entries.find((name) => readFileSync(join(ledger, name), 'utf8').includes(target))
-    return entry === undefined ? '' : `a ledger entry of ${target}`
+    const entry = `${createHash('sha256').update(target).digest('hex')}.json`
+    return existsSync(join(ledger, entry)) ? `a ledger entry of ${target}` : ''
   }
 
   const http = (path: string) => fetch(`http://127.0.0.1:${httpPort}${path}`)
@@ -216,6 +216,8 @@ export async function startRealNode(
       }
       if (volumes.size > 0 && running === undefined) await attempt(() => start())
       for (const volume of volumes) await attempt(() => node.unpublish(volume))
+      const entries = existsSync(ledger) ? readdirSync(ledger).filter((name) => name.endsWith('.json')) : []
+      if (entries.length > 0) faults.push(new Error(`left in the ledger: ${entries.join()}`))
       if (running !== undefined) {
         await attempt(async () => {
           const code = await node.stop()
