@@ -8,16 +8,17 @@ export type Collapse<T> = {
   share(key: string, start: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T>
 }
 
-type Running<T> = { result: Promise<T>; callers: number; abort: AbortController }
+type Running<T> = { result: Promise<T>; callers: number; abort: AbortController; isSettled: boolean }
 
 export function createCollapse<T>(): Collapse<T> {
   const running = new Map<string, Running<T>>()
 
   const begin = (key: string, start: (signal: AbortSignal) => Promise<T>): Running<T> => {
     const abort = new AbortController()
-    const entry: Running<T> = { result: start(abort.signal), callers: 0, abort }
+    const entry: Running<T> = { result: start(abort.signal), callers: 0, abort, isSettled: false }
     running.set(key, entry)
     const forget = () => {
+      entry.isSettled = true
       if (running.get(key) === entry) running.delete(key)
     }
     entry.result.then(forget, forget)
@@ -36,7 +37,8 @@ export function createCollapse<T>(): Collapse<T> {
         if (entry.callers === 0) {
           // Nobody may join a task that is being given up.
           if (running.get(key) === entry) running.delete(key)
-          entry.abort.abort()
+          // An abort makes an error with its stack, thousands of times a minute for nobody.
+          if (!entry.isSettled) entry.abort.abort()
         }
       }
     },
