@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { FaultError } from '../core/errors.ts'
@@ -33,6 +42,7 @@ const entrySchema = z.object({
  */
 export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Log }): LedgerStore {
   const directory = join(stateDir, 'volumes')
+  let isReady = false
   const pathOf = (targetPath: string) => join(directory, fileName(targetPath))
   return {
     load() {
@@ -44,10 +54,10 @@ export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Lo
     put(entry) {
       const path = pathOf(entry.targetPath)
       guarded(directory, () => {
-        mkdirSync(directory, { recursive: true, mode: 0o700 })
-        chmodSync(directory, 0o700)
-        writeFileSync(`${path}.tmp`, serialize(entry), { mode: 0o600 })
-        renameSync(`${path}.tmp`, path)
+        // Once, and again if somebody took it away.
+        if (!isReady || !existsSync(directory)) makeDirectory(directory)
+        isReady = true
+        replaceFile(path, serialize(entry))
       })
     },
 
@@ -55,6 +65,16 @@ export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Lo
       guarded(directory, () => rmSync(pathOf(targetPath), { force: true }))
     },
   }
+}
+
+function makeDirectory(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  chmodSync(directory, 0o700)
+}
+
+function replaceFile(path: string, text: string): void {
+  writeFileSync(`${path}.tmp`, text, { mode: 0o600 })
+  renameSync(`${path}.tmp`, path)
 }
 
 /** A path may be longer than a file name; its hash never is. */
@@ -99,9 +119,13 @@ function readNames(directory: string): string[] {
   try {
     return readdirSync(directory)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw unusable(directory, error)
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }
 
 function guarded(directory: string, work: () => void): void {
