@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { FaultError, toFault } from '../core/errors.ts'
 import { stringifyJson } from '../core/json.ts'
 import type { Clock, Identity, SecretData, SecretStore, ServiceAccountToken } from '../core/ports.ts'
@@ -58,12 +58,13 @@ export function createLookups(deps: {
   const { store, clock, random } = deps
   const sightings = new Map<string, Map<string, Sighting>>()
   const listeners: ((identityKey: string) => void)[] = []
-  const digestKey = randomBytes(32)
+  const digestKey = randomBytes(32).toString('base64url')
 
   function digestOf(answer: Answer): string {
     if (answer instanceof FaultError) return `${answer.fault}:${answer.facts.version ?? ''}`
     const text = stringifyJson(Object.fromEntries(answer.values))
-    return createHmac('sha256', digestKey).update(text).digest('base64url')
+    // The key in front is enough: digests are compared here and shown to nobody. An Hmac costs five times as much.
+    return hash('sha256', digestKey + text, 'base64url')
   }
 
   function record(identity: Identity, path: string, sighting: Sighting): void {
