@@ -94,8 +94,7 @@ export function createDelivery(deps: {
   function tokensFor(identity: Identity, own: Tokens): ServiceAccountToken[] {
     const best = pickToken(own, identity.audience)
     const others: ServiceAccountToken[] = []
-    for (const volume of volumes.all()) {
-      if (volume.identity?.key !== identity.key) continue
+    for (const volume of volumes.ofIdentity(identity.key)) {
       const token = pickToken(volume.tokens, identity.audience)
       if (token !== undefined && token !== best) others.push(token)
     }
@@ -146,7 +145,7 @@ export function createDelivery(deps: {
     store.retain(identity, volumeId)
     try {
       const collected = await collect(plan, pod, volume.tokens, fsGroup, signal)
-      volume.identity = identity
+      volumes.identify(volume, identity)
       if (isNew && before !== undefined) await release(before.key, volumeId)
       // Unpublished while Vault was asked: nobody else will let go of what was just taken.
       if (volumes.get(volume.entry.targetPath) !== volume) await release(identity.key, volumeId)

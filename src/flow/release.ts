@@ -17,7 +17,7 @@ export function createRelease(deps: {
   return async (identityKey, volumeId) => {
     // A signal of its own: the request that ended may be the one that was aborted.
     await store.release(identityKey, volumeId, AbortSignal.timeout(REVOKE_TIMEOUT_MS))
-    for (const other of volumes.all()) if (other.identity?.key === identityKey) return
-    lookups.forget(identityKey)
+    const [other] = volumes.ofIdentity(identityKey)
+    if (other === undefined) lookups.forget(identityKey)
   }
 }

@@ -42,7 +42,8 @@ export function createRotation(deps: {
   const stopping = new AbortController()
 
   lookups.onMoved((identityKey) => {
-    wake([...volumes.all()].filter((volume) => volume.identity?.key === identityKey))
+    // Not spread: looks that start together share one read, and the gate spaces out the writing.
+    for (const volume of volumes.ofIdentity(identityKey)) schedule(volume, 0)
   })
 
   function schedule(volume: MountedVolume, delayMs: number, sinceMs?: number): void {

@@ -27,7 +27,7 @@ export type MountedVolume = {
   tokens: ReadonlyMap<string, ServiceAccountToken>
   standing: Standing
   basis: Basis | undefined
-  /** Whose Vault token this volume keeps alive. */
+  /** Whose Vault token this volume keeps alive; changed by Volumes.identify alone. */
   identity: Identity | undefined
   /** When the files were last known to equal Vault's answer, in milliseconds since the Unix epoch. */
   inStepAt: number
@@ -45,6 +45,10 @@ export type Volumes = {
   set(volume: MountedVolume): void
   delete(targetPath: string): void
   all(): Iterable<MountedVolume>
+  /** From now on the volume keeps this identity's Vault token alive. */
+  identify(volume: MountedVolume, identity: Identity): void
+  /** Volumes of one identity: asked for at every look, hence not searched for among a thousand. */
+  ofIdentity(identityKey: string): Iterable<MountedVolume>
   /** Volumes of one import. */
   ofImport(namespace: string, name: string): MountedVolume[]
   /** How many volumes are in each state. */
@@ -55,11 +59,40 @@ export type Volumes = {
 
 export function createVolumes(): Volumes {
   const byTarget = new Map<string, MountedVolume>()
+  const byIdentity = new Map<string, Set<MountedVolume>>()
+
+  function join(volume: MountedVolume): void {
+    if (volume.identity === undefined) return
+    const { key } = volume.identity
+    byIdentity.set(key, (byIdentity.get(key) ?? new Set()).add(volume))
+  }
+
+  function leave(volume: MountedVolume): void {
+    const key = volume.identity?.key ?? ''
+    const others = byIdentity.get(key)
+    others?.delete(volume)
+    if (others?.size === 0) byIdentity.delete(key)
+  }
+
   return {
     get: (targetPath) => byTarget.get(targetPath),
-    set: (volume) => void byTarget.set(volume.entry.targetPath, volume),
-    delete: (targetPath) => void byTarget.delete(targetPath),
+    set(volume) {
+      byTarget.set(volume.entry.targetPath, volume)
+      join(volume)
+    },
+    delete(targetPath) {
+      const volume = byTarget.get(targetPath)
+      if (volume !== undefined) leave(volume)
+      byTarget.delete(targetPath)
+    },
     all: () => byTarget.values(),
+    identify(volume, identity) {
+      leave(volume)
+      volume.identity = identity
+      // Unpublished while it was being looked at: it must not come back.
+      if (byTarget.get(volume.entry.targetPath) === volume) join(volume)
+    },
+    ofIdentity: (identityKey) => byIdentity.get(identityKey) ?? [],
     ofImport: (namespace, name) =>
       [...byTarget.values()].filter(
         ({ entry }) => entry.pod.namespace === namespace && entry.importName === name,
