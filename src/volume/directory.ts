@@ -18,14 +18,24 @@ export async function withDirectory<Answer>(
   }
 }
 
-/** Makes a directory that containers of any user may enter, unless it is there. */
-export function ensureDirectory(disk: Disk, path: string): void {
+/**
+ * Makes a directory that containers of any user may enter, unless it is there.
+ * @returns whether it is new, hence empty
+ */
+export function ensureDirectory(disk: Disk, path: string): boolean {
+  const isNew = makeDirectory(disk, path)
+  openToAll(disk, path)
+  return isNew
+}
+
+function makeDirectory(disk: Disk, path: string): boolean {
   try {
     disk.mkdir(path)
+    return true
   } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
+    if (hasCode(error, 'EEXIST')) return false
+    throw error
   }
-  openToAll(disk, path)
 }
 
 /** 0755 whatever the umask said. */

@@ -64,9 +64,9 @@ export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }):
 /** First files of a volume. `..data` comes when both slots are whole, the links last. */
 async function createSlots(disk: Disk, root: string, wanted: HeldFile[], pace: Pace): Promise<Change> {
   for (const name of SLOTS) {
-    ensureDirectory(disk, `${root}/${name}`)
+    const isNew = ensureDirectory(disk, `${root}/${name}`)
     await withDirectory(disk, `${root}/${name}`, async (slot) =>
-      writeSlot(disk, slot, await readSlot(disk, slot, pace), wanted, pace),
+      writeSlot(disk, slot, isNew ? EMPTY_SLOT : await readSlot(disk, slot, pace), wanted, pace),
     )
   }
   swap(disk, root, SLOTS[0])
