@@ -61,7 +61,13 @@ function check(syscall: string, answer: number): void {
   if (answer !== 0) throw new SyscallError(syscall, koffi.errno())
 }
 
+/** Of several names for a number the first counts: EAGAIN, not EWOULDBLOCK. */
+const errnoNames = new Map(
+  Object.entries(koffi.os.errno)
+    .toReversed()
+    .map(([name, number]) => [number, name]),
+)
+
 function errnoName(errno: number): string {
-  const found = Object.entries(koffi.os.errno).find(([, number]) => number === errno)
-  return found?.[0] ?? `errno ${errno}`
+  return errnoNames.get(errno) ?? `errno ${errno}`
 }
