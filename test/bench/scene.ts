@@ -9,6 +9,7 @@ import { type Plugin, startPlugin } from '../../src/demo/plugin.ts'
 import { createTokenIssuer, type TokenIssuer } from '../../src/demo/token-issuer.ts'
 import { createVaultAdmin, type VaultAdmin } from '../../src/demo/vault-admin.ts'
 import { createCertificateAuthority } from '../support/certificates.ts'
+import { readLastStage } from '../support/dockerfile.ts'
 import { startTokenReview } from '../support/token-review.ts'
 
 export const NAMESPACE = 'shop'
@@ -18,9 +19,9 @@ export const ROLE = 'app'
 export const SECRET_PATH = 'secret/data/app'
 export const JWT_MOUNT = 'jwt'
 
-/** As the image starts it (Dockerfile: ENTRYPOINT and ENV). */
-const NODE_FLAGS = ['--max-semi-space-size=2']
-const ENVIRONMENT = { MALLOC_ARENA_MAX: '2', NODE_ENV: 'production' }
+/** As the image starts it. */
+const image = readLastStage()
+const NODE_FLAGS = image.entrypoint.filter((word) => word.startsWith('--'))
 const PROGRAM = resolve(import.meta.dirname, '../../dist/main.js')
 
 /** Imports of the bench by what they are for. `each`: a Vault identity per pod; `one`: one per service account. */
@@ -42,8 +43,15 @@ export type Scene = {
 
 export type BenchedPlugin = Plugin & { pid: number; metricsUrl: string }
 
-/** @param options.refreshSeconds the interval of import `one-sweep` */
-export async function setScene(options: { refreshSeconds: number }): Promise<Scene> {
+/**
+ * @param options.refreshSeconds the interval of import `one-sweep`
+ * @param options.nodeFlags more flags for the plugin's Node, such as --cpu-prof
+ */
+export async function setScene(options: {
+  refreshSeconds: number
+  nodeFlags?: readonly string[]
+}): Promise<Scene> {
+  const { refreshSeconds, nodeFlags = [] } = options
   const folder = mkdtempSync(join(tmpdir(), 'vfc-bench-'))
   const bao = await startOpenBao({ binary: await findOrFetchOpenBao(), storage: 'inmem' })
   const review = await startTokenReview()
@@ -60,7 +68,7 @@ export async function setScene(options: { refreshSeconds: number }): Promise<Sce
   mkdirSync(imports)
   writeImport(imports, 'each', { authMethod: 'jwt', refreshSeconds: 7200 })
   writeImport(imports, 'one', { authMethod: 'kubernetes', refreshSeconds: 7200 })
-  writeImport(imports, 'one-sweep', { authMethod: 'kubernetes', refreshSeconds: options.refreshSeconds })
+  writeImport(imports, 'one-sweep', { authMethod: 'kubernetes', refreshSeconds })
   const { version } = (await admin.read('sys/seal-status')) as { version: string }
 
   let started = 0
@@ -75,7 +83,7 @@ export async function setScene(options: { refreshSeconds: number }): Promise<Sce
       mkdirSync(join(own, 'state'), { recursive: true })
       // On a node it is under /run, which is memory; the mount goes with our namespace.
       mountTmpfs(join(own, 'state'))
-      return launch({ own, imports, vaultAddr: bao.address })
+      return launch({ own, imports, vaultAddr: bao.address, nodeFlags })
     },
     newFolder(name) {
       const path = join(folder, name)
@@ -140,13 +148,18 @@ function writeImport(
   writeFileSync(join(folder, `${name}.json`), JSON.stringify(manifest))
 }
 
-async function launch(options: { own: string; imports: string; vaultAddr: string }): Promise<BenchedPlugin> {
-  const { own, imports, vaultAddr } = options
+async function launch(options: {
+  own: string
+  imports: string
+  vaultAddr: string
+  nodeFlags: readonly string[]
+}): Promise<BenchedPlugin> {
+  const { own, imports, vaultAddr, nodeFlags } = options
   const port = await freePort()
   const plugin = await startPlugin({
     program: PROGRAM,
-    execArgv: NODE_FLAGS,
-    env: ENVIRONMENT,
+    execArgv: [...NODE_FLAGS, ...nodeFlags],
+    env: image.env,
     endpoint: `unix://${join(own, 'csi.sock')}`,
     args: [
       '--node-id=bench',
