@@ -101,7 +101,7 @@ t.test('the CSIDriver says what the plugin relies on', async (t) => {
     podInfoOnMount: true,
     fsGroupPolicy: 'None',
     requiresRepublish: true,
-    tokenRequests: [{ audience: '' }, { audience: 'vault' }],
+    tokenRequests: [{ audience: 'vault' }],
   })
   t.match(await theOnly('CSIDriver', ALL_ON), {
     spec: {

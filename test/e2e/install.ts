@@ -101,7 +101,6 @@ function importOf(): object {
     metadata: { name: 'my-app', namespace },
     spec: {
       role: 'my-app',
-      audience: 'vault',
       refreshInterval: '10s',
       files: [{ name: 'db-password', source: { path: 'secret/data/my-app', key: 'password' } }],
     },

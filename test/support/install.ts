@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parse, parseAllDocuments } from 'yaml'
 import { installCrd, kubectl, mustKubectl, noCluster } from './cluster.ts'
@@ -69,6 +69,10 @@ export async function installPlugin(options: {
     kubectl(['delete', `daemonset/${name}`, '-n', name, '--timeout=60s'])
     kubectl(['delete', own.join(','), '-l', `app.kubernetes.io/instance=${name}`])
     kubectl(['delete', 'namespace', name, '--wait=false'])
+    // The cluster's node is this machine.
+    for (const path of [`/run/${name}`, `/var/lib/kubelet/plugins/${driverName}`]) {
+      rmSync(path, { recursive: true, force: true })
+    }
   }
 
   const podName = () => mustKubectl(['get', 'pods', '-n', name, '-o', 'jsonpath={.items[0].metadata.name}'])
