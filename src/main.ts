@@ -13,7 +13,10 @@ process.on('uncaughtException', (error) => end(1, error, 'unforeseen error, exit
 process.on('unhandledRejection', (error) => end(1, error, 'unforeseen error, exiting'))
 
 let app: App | undefined
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal))
+let phase: 'running' | 'stopping' = 'running'
+// Some supervisors repeat SIGTERM: it must not cut off what is still being finished. A second Ctrl-C may.
+process.on('SIGTERM', () => void stop('SIGTERM'))
+process.once('SIGINT', () => void stop('SIGINT'))
 process.on('SIGHUP', () => void app?.reload())
 
 try {
@@ -29,6 +32,8 @@ try {
 
 /** Unmounts nothing: the pods go on with their files, and the next process takes the volumes up. */
 async function stop(signal: string): Promise<void> {
+  if (phase === 'stopping') return
+  phase = 'stopping'
   log.info({ signal }, 'stopping')
   setTimeout(
     () => end(1, new Error('not stopped in time'), 'stop took too long, exiting'),
