@@ -59,6 +59,29 @@ t.test('an orderly end leaves the volumes to the next process', async (t) => {
   await node.unpublish(volume)
 })
 
+t.test('an orderly end lets a publish under way finish, and takes no other', async (t) => {
+  node.front.holdMs = 400
+  t.teardown(() => {
+    node.front.holdMs = 0
+  })
+  const underWay = node.publish({ importName: 'app', serviceAccount: 'under-way' })
+  const from = node.front.requests.length
+  await until('its login', () => node.front.requests.slice(from).some(({ path }) => path.endsWith('/login')))
+  const late = podVolume(node.folder, vault.issuer, { importName: 'app' })
+  const said = () => node.log().filter(({ msg }) => msg === 'stopping').length
+  const before = said()
+  node.plugin().process.kill('SIGTERM')
+  await until('the end to begin', () => said() > before)
+  await t.rejects(kubelet.nodePublish(late.args), { code: 'UNAVAILABLE' })
+  t.equal(node.leftovers(late.target), '')
+  const volume = await underWay
+  t.equal(volume.read('user'), 'app')
+  t.equal(await node.stop(), 0)
+  await node.start()
+  await node.republish(volume)
+  await node.unpublish(volume)
+})
+
 t.test('a restart with the secret unchanged touches nothing', async (t) => {
   const volume = await node.publish({ importName: 'app' })
   const before = mtimeNs(volume.path('password'))

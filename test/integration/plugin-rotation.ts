@@ -1,4 +1,4 @@
-import { readFileSync, realpathSync } from 'node:fs'
+import { lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { UpdateMode } from '../../src/core/import.ts'
 import { type InotifyEvent, watchInotify } from '../../src/demo/inotify.ts'
@@ -58,23 +58,28 @@ t.test('ten rotations, seen by watches that were set once', async (t) => {
       await one.watch.waitFor(lastEventOf(one), 10_000)
       t.equal(one.volume.read('password'), value(rotation), `${one.mode} ${rotation}: the new value by path`)
       t.ok(mtimeNs(one.volume.path('password')) > before[index]!, `${one.mode} ${rotation}: mtime moved`)
-      checkEvents(t, one, rotation)
+      await checkEvents(t, one, rotation)
     }
   }
   t.comment(`${node.log().filter(({ msg }) => msg === 'files changed').length} rotations of volumes`)
 
+  await looks(2 * watched.length)
   for (const { watch } of watched) watch.clear()
   const times = watched.map(({ volume }) => mtimeNs(volume.path('password')))
-  const looks = (await node.metrics()).sum('rotations_total', { result: 'unchanged' })
-  await until('three more looks at each volume', async () => {
-    return (await node.metrics()).sum('rotations_total', { result: 'unchanged' }) >= looks + 9
-  })
+  await looks(3 * watched.length)
   for (const [index, { mode, volume, watch }] of watched.entries()) {
     t.strictSame(watch.events(), [], `${mode}: an unchanged secret makes no event`)
     t.equal(mtimeNs(volume.path('password')), times[index], `${mode}: and moves no time`)
     await node.unpublish(volume)
   }
 })
+
+/** Waits until so many looks found nothing new. */
+async function looks(count: number): Promise<void> {
+  const unchanged = async () => (await node.metrics()).sum('rotations_total', { result: 'unchanged' })
+  const before = await unchanged()
+  await until(`${count} looks`, async () => (await unchanged()) >= before + count)
+}
 
 /** What comes last in a rotation of this mode; only then the events can be judged. */
 function lastEventOf({ mode, volume, watch }: Watched): (event: InotifyEvent) => boolean {
@@ -89,7 +94,11 @@ function lastEventOf({ mode, volume, watch }: Watched): (event: InotifyEvent) =>
   }
 }
 
-function checkEvents(t: Test, { mode, volume, bound, watch, boundWatch }: Watched, rotation: number): void {
+async function checkEvents(
+  t: Test,
+  { mode, volume, bound, watch, boundWatch }: Watched,
+  rotation: number,
+): Promise<void> {
   const events = watch.events()
   const file = volume.path('password')
   const name = `${mode} ${rotation}`
@@ -105,7 +114,7 @@ function checkEvents(t: Test, { mode, volume, bound, watch, boundWatch }: Watche
   t.ok(events.some(is(file, 'MODIFY')), `${name}: IN_MODIFY on the file`)
   t.notOk(events.some(is(file, 'DELETE_SELF')), `${name}: the watch lives on`)
   t.equal(readFileSync(bound, 'utf8'), value(rotation), `${name}: a subPath bind holds the new value`)
-  t.ok(boundWatch.events().some(is(bound, 'MODIFY')), `${name}: and its watch sees it`)
+  await boundWatch.waitFor(is(bound, 'MODIFY'))
 }
 
 t.test('whoever reads at IN_MODIFY after the swap reads the new value', async (t) => {
@@ -172,10 +181,28 @@ t.test('an import that is edited reaches its own volumes and no other', async (t
   await node.unpublish(other)
 })
 
+t.test('a volume keeps the update mode that it was published with', async (t) => {
+  await node.writeImport('mode', spec)
+  const volume = await node.publish({ importName: 'mode' })
+  await node.writeImport('mode', { ...spec, updateMode: 'InPlace' })
+  for (const password of ['as before', 'after a restart']) {
+    await vault.put('moving', { password, user: 'app' })
+    await until('the rotation', () => volume.read('password') === password)
+    t.match(readlinkSync(volume.path('..data')), /^\.\.slot-/)
+    if (password === 'as before') await node.stop().then(() => node.start())
+    await node.republish(volume)
+  }
+  const fresh = await node.publish({ importName: 'mode' })
+  t.ok(lstatSync(fresh.path('password')).isFile(), 'new pods get the new one')
+  await node.unpublish(volume)
+  await node.unpublish(fresh)
+})
+
 t.test(
   'twenty volumes of one identity share a login, a read for each interval, and every change',
   async (t) => {
     await node.writeImport('shared', { ...spec, refreshInterval: '1s' })
+    const tokens = await vault.loginTokens()
     const before = await node.metrics()
     const volumes = await Promise.all(
       Array.from({ length: 20 }, () => node.publish({ importName: 'shared' })),
@@ -204,8 +231,8 @@ t.test(
     for (const volume of volumes)
       await until('each volume to change', () => volume.read('password') === 'for all')
     for (const watch of watches) await watch.waitFor(({ mask }) => mask.includes('MODIFY'))
-    t.equal((await vault.loginTokens()).length, 1)
+    t.equal((await vault.loginTokens()).length, tokens.length + 1)
     for (const volume of volumes) await node.unpublish(volume)
-    t.strictSame(await vault.loginTokens(), [])
+    t.same(new Set(await vault.loginTokens()), new Set(tokens))
   },
 )
