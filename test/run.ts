@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { globSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
+import { showTap } from './support/tap-output.ts'
 
 const LINES_COVERED_PERCENT = 90
 
@@ -44,7 +44,7 @@ const coverage = [
 const [program = '', ...args] = [...namespace(), ...(suite === undefined ? coverage : []), ...tap]
 const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
 const ended = once(child, 'close')
-const counts = await show(createInterface({ input: child.stdout }))
+const counts = await showTap(child.stdout)
 const [status] = await ended
 rmSync(coverageFolder, { recursive: true, force: true })
 console.log(counts)
@@ -65,30 +65,4 @@ function namespace(): string[] {
     'the tests mount tmpfs: run them as root, or allow unprivileged user namespaces (package util-linux)',
   )
   process.exit(2)
-}
-
-/**
- * Of the TAP stream a line for each file, everything about what failed or was skipped, and what is not TAP.
- * @returns the runner's own sums, as one line
- */
-async function show(lines: AsyncIterable<string>): Promise<string> {
-  let sums = ''
-  let isDiagnostic = false
-  let wasFailure = false
-  for await (const line of lines) {
-    const text = line.trim()
-    const isIndented = line.startsWith(' ')
-    if (text === '---') isDiagnostic = wasFailure
-    const isCoverage = / \|\s*[\d.]+ \|/.test(line)
-    const isFailure = text.startsWith('not ok ')
-    const isSkipped = /^ok .* # (SKIP|TODO)/i.test(text)
-    const isFrame = text === '' || /^(TAP version|1\.\.\d|# (Subtest|time|No coverage))/.test(text)
-    if (isDiagnostic || isFailure || isSkipped || isCoverage || !(isIndented || isFrame || text === '...'))
-      console.log(line)
-    if (text === '...') isDiagnostic = false
-    if (/^(not )?ok /.test(text)) wasFailure = isFailure
-    sums = /^# \{(.*)\}/.exec(line)?.[1] ?? sums
-  }
-  const of = (name: string) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(sums)?.[1] ?? 0)
-  return `${of('pass')} passed, ${of('fail')} failed, ${of('skip') + of('todo')} skipped`
 }

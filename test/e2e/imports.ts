@@ -7,14 +7,8 @@ import { createKubeImports } from '../../src/kube/imports.ts'
 import { loadConnection } from '../../src/kube/load.ts'
 import { createTokenRequests } from '../../src/kube/tokens.ts'
 import { FakeLog } from '../fakes/log.ts'
-import {
-  createNamespace,
-  findApiServer,
-  installCrd,
-  kubectl,
-  mustKubectl,
-  noCluster,
-} from '../support/cluster.ts'
+import { createNamespace, installCrd, kubectl, mustKubectl, noCluster } from '../support/cluster.ts'
+import { findComponent } from '../support/component.ts'
 import { faulty } from '../support/faulty.ts'
 import { importManifest } from '../support/manifests.ts'
 import { realClock } from '../support/real-clock.ts'
@@ -79,7 +73,7 @@ t.test('the API side on a real cluster', { skip: noCluster }, async (t) => {
     t.same(changes, ['last'])
   })
 
-  const apiServer = findApiServer()
+  const apiServer = findComponent('apiserver')
   const skip = apiServer === undefined && 'the API server is not ours to stop'
   await t.test(
     'while the API server is down imports are served, and when it is back the watch goes on',

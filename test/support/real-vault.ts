@@ -7,6 +7,7 @@ import {
 import { createTokenIssuer, type TokenIssuer } from '../../src/demo/token-issuer.ts'
 import { createVaultAdmin, type VaultAdmin } from '../../src/demo/vault-admin.ts'
 import { createCertificateAuthority } from './certificates.ts'
+import { loginTokens } from './login-tokens.ts'
 import { startTokenReview, type TokenReviewServer } from './token-review.ts'
 
 /** The namespace of all pods, unless a test says otherwise. */
@@ -51,18 +52,6 @@ export async function startRealVault(options: Partial<OpenBaoOptions> = {}): Pro
     })
   }
 
-  async function loginTokens(): Promise<string[]> {
-    const { data } = (await admin.read('auth/token/accessors?list=true')) as { data: { keys: string[] } }
-    const looked = await Promise.all(data.keys.map((accessor) => isOfLogin(accessor)))
-    return data.keys.filter((_accessor, index) => looked[index])
-  }
-
-  /** One that was revoked since it was listed is none. */
-  async function isOfLogin(accessor: string): Promise<boolean> {
-    const answer = await admin.write('auth/token/lookup-accessor', { accessor }).catch(() => undefined)
-    return (answer as { data: { path: string } } | undefined)?.data.path.endsWith('/login') ?? false
-  }
-
   await Promise.all([
     admin.enableKv2('secret'),
     admin.enableKv1('kv1'),
@@ -82,7 +71,7 @@ export async function startRealVault(options: Partial<OpenBaoOptions> = {}): Pro
     issuer,
     review,
     writeRole,
-    loginTokens,
+    loginTokens: () => loginTokens(admin),
     put: async (name, data) => {
       await admin.write(`secret/data/${name}`, { data })
     },
