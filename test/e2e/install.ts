@@ -121,7 +121,7 @@ function podOf(podName: string, driver: string): object {
       containers: [
         {
           name: 'app',
-          image: 'docker.io/local/busybox:1',
+          image: 'local/busybox:1',
           imagePullPolicy: 'Never',
           volumeMounts: [{ name: 'secrets', mountPath: '/secrets' }],
         },
