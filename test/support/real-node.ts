@@ -1,22 +1,14 @@
 import { createHash } from 'node:crypto'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectKubelet, type Kubelet, KubeletError } from '../../src/demo/kubelet.ts'
 import { type Plugin, startPlugin } from '../../src/demo/plugin.ts'
 import { createMounter } from '../../src/volume/mount.ts'
 import { freePort } from './free-port.ts'
+import { createImportsFolder } from './imports-folder.ts'
 import { type PodVolume, type PodWish, podVolume, tokensFor } from './pod-volume.ts'
-import { NAMESPACE, type RealVault, startRealVault } from './real-vault.ts'
+import { type RealVault, startRealVault } from './real-vault.ts'
 import { parseSamples, type Samples } from './samples.ts'
 import { until } from './until.ts'
 import { startVaultFront, type VaultFront } from './vault-front.ts'
@@ -47,7 +39,7 @@ export type RealNode = {
   /** Everything that all processes printed. */
   output(): string
   metrics(): Promise<Samples>
-  /** Calls that the plugin made to Vault so far. */
+  /** Asks the plugin's own http server. */
   http(path: string): Promise<Response>
 
   /** Writes `spec` as the import `name` of namespace `shop` and waits until the plugin has taken it. */
@@ -79,7 +71,7 @@ export async function startRealNode(
   const vault = await startRealVault(options.vault)
   const front = await startVaultFront(vault.bao.address)
   const folder = mkdtempSync(join(tmpdir(), 'vault-files-node-'))
-  const imports = join(folder, 'imports')
+  const imports = createImportsFolder(join(folder, 'imports'))
   const ledger = join(folder, 'state/volumes')
   const endpoint = `unix://${join(folder, 'csi.sock')}`
   const httpPort = await freePort()
@@ -88,7 +80,6 @@ export async function startRealNode(
   const mounter = createMounter()
   const past: string[] = []
   let running: Plugin | undefined
-  mkdirSync(imports)
 
   const plugin = () => {
     if (running === undefined) throw new Error('the plugin is stopped')
@@ -100,7 +91,7 @@ export async function startRealNode(
       endpoint,
       args: [
         '--node-id=node-1',
-        `--imports=dir:${imports}`,
+        `--imports=dir:${imports.path}`,
         `--state-dir=${join(folder, 'state')}`,
         `--vault-addr=${front.address}`,
         `--http-addr=127.0.0.1:${httpPort}`,
@@ -126,16 +117,6 @@ export async function startRealNode(
   const output = () => [...past, running?.output() ?? ''].join('')
   const log = () => output().split('\n').filter(Boolean).map(parseLine)
 
-  const writeImportFile: RealNode['writeImportFile'] = (file, text) => {
-    const path = join(imports, file)
-    if (text === undefined) rmSync(path)
-    // In one step, as careful tools do: the plugin must not meet half a manifest.
-    else {
-      writeFileSync(`${path}.draft`, text)
-      renameSync(`${path}.draft`, path)
-    }
-  }
-
   function leftovers(target: string): string {
     if (mounter.list().has(target)) return `a mount at ${target}`
     if (existsSync(target)) return `a directory at ${target}`
@@ -156,7 +137,7 @@ export async function startRealNode(
     log,
     http,
     start,
-    writeImportFile,
+    writeImportFile: imports.writeFile,
     leftovers,
     metrics: async () => parseSamples(await (await http('/metrics')).text()),
     stop: () => ended((ending) => ending.stop()),
@@ -166,13 +147,8 @@ export async function startRealNode(
       const taken = () =>
         log().filter(({ msg, importName }) => msg === 'import changed' && importName === name).length
       const before = taken()
-      const metadata = { name, namespace: NAMESPACE }
-      const manifest = { apiVersion: 'deckhouse.io/v1alpha1', kind: 'SecretsStoreImport', metadata, spec }
-      const text = JSON.stringify(manifest)
-      const path = join(imports, `${name}.json`)
-      if (existsSync(path) && readFileSync(path, 'utf8') === text) return
-      writeImportFile(`${name}.json`, text)
-      if (running !== undefined) await until(`import ${name} to be taken`, () => taken() > before)
+      const isNew = imports.write(name, spec)
+      if (isNew && running !== undefined) await until(`import ${name} to be taken`, () => taken() > before)
     },
 
     async publish(wish) {
