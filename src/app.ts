@@ -131,6 +131,7 @@ export async function startApp(
         kubeletEndpoint,
         log,
         clock,
+        onRegistered: cluster.onRegistered,
         onRefused,
       })
       closers.push(() => registration.close(DRAIN_MS))

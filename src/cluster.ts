@@ -13,6 +13,8 @@ export type Cluster = {
   notifier: Notifier
   tokenSource: TokenSource
   references: References
+  /** kubelet sends volumes from now on. */
+  onRegistered(): void
   /** Whether imports are known by now; a reason when they are not. */
   waitsFor(): string | undefined
   close(): Promise<void>
@@ -33,6 +35,7 @@ async function directory(path: string, { log, clock }: Deps): Promise<Cluster> {
     notifier: createLogNotifier(log),
     tokenSource: { request: async () => undefined },
     references: noReferences,
+    onRegistered: () => undefined,
     waitsFor: () => undefined,
     close: () => imports.close(),
   }
@@ -47,6 +50,7 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     { createKubeNotifier },
     { createTokenRequests },
     { createKubeReferences },
+    { createTaintRemover },
   ] = await Promise.all([
     import('./kube/load.ts'),
     import('./kube/client.ts'),
@@ -54,18 +58,28 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     import('./kube/events.ts'),
     import('./kube/tokens.ts'),
     import('./kube/references.ts'),
+    import('./kube/taint.ts'),
   ])
   const client = createKubeClient({ connection: loadConnection({ clock, env: process.env }), clock })
   const imports = createKubeImports({ client, log, clock })
-  const { driverName, nodeId } = config
+  const { driverName, nodeId, removeStartupTaint: key } = config
+  const closing = new AbortController()
   const notifier = createKubeNotifier({ client, log, clock, driverName, nodeId })
   return {
     imports,
     notifier,
     tokenSource: createTokenRequests({ client, clock }),
     references: createKubeReferences({ client, clock }),
+    onRegistered() {
+      if (key === undefined) return
+      // Beside everything else; it ends by itself, or with us.
+      createTaintRemover({ client, clock, log, nodeId, key })
+        .remove(closing.signal)
+        .catch(() => undefined)
+    },
     waitsFor: () => (imports.synced() ? undefined : 'the first list of SecretsStoreImports'),
     async close() {
+      closing.abort()
       await notifier.close(AbortSignal.timeout(LAST_EVENTS_MS))
       await imports.close()
       client.close()

@@ -17,6 +17,8 @@ export type Config = Readonly<{
   registrationSocket: string | undefined
   /** CSI socket path as the host sees it. */
   kubeletEndpoint: string
+  /** Key of a node's taint. */
+  removeStartupTaint: string | undefined
   stateDir: string
   imports: { kind: 'kube' } | { kind: 'dir'; path: string }
   vaultAddr: string | undefined
@@ -136,6 +138,9 @@ function crossFaults(config: Partial<Config>): string[] {
     httpTlsCert,
     httpTlsKey,
     httpClientCa,
+    imports,
+    registrationSocket,
+    removeStartupTaint,
     minRefreshIntervalMs = 0,
     rotationIntervalMs = Infinity,
   } = config
@@ -143,6 +148,9 @@ function crossFaults(config: Partial<Config>): string[] {
   if (httpTlsCert && !httpTlsKey) faults.push('--http-tls-key: required with --http-tls-cert')
   if (httpTlsKey && !httpTlsCert) faults.push('--http-tls-cert: required with --http-tls-key')
   if (httpClientCa && !httpTlsCert) faults.push('--http-client-ca: needs --http-tls-cert and --http-tls-key')
+  if (removeStartupTaint && (imports?.kind === 'dir' || !registrationSocket)) {
+    faults.push('--remove-startup-taint: needs --registration-socket and --imports=kube')
+  }
   if (minRefreshIntervalMs > rotationIntervalMs) {
     const floor = formatDuration(minRefreshIntervalMs)
     faults.push(`--rotation-interval: must not be shorter than --min-refresh-interval, which is ${floor}`)

@@ -81,6 +81,12 @@ export const settings: Settings = {
     fallback: ({ endpoint }) => endpoint.replace(/^unix:\/\//, ''),
     fallbackShown: 'the path of --endpoint',
   },
+  removeStartupTaint: optional(
+    parse.optionalText,
+    'KEY',
+    'none',
+    'Key of the taint to take off this node once kubelet has registered the plugin; needs get and patch on nodes.',
+  ),
   stateDir: plain(
     parse.nonEmpty,
     'PATH',

@@ -12,6 +12,8 @@ export type RegistrationOptions = {
   kubeletEndpoint: string
   log: Log
   clock: Clock
+  /** kubelet took us: pods of this node may ask for volumes. */
+  onRegistered(): void
   /** kubelet would not take us: the process should end, so that it is started afresh and tries again. */
   onRefused(reason: string): void
 }
@@ -53,10 +55,11 @@ export function startRegistration(options: RegistrationOptions): Promise<GrpcSer
 
 function noteStatus(
   status: RawStatus,
-  { driverName, kubeletEndpoint, log, onRefused }: RegistrationOptions,
+  { driverName, kubeletEndpoint, log, onRegistered, onRefused }: RegistrationOptions,
 ): object {
   if (status.plugin_registered) {
     log.info({ driverName, kubeletEndpoint }, 'registered with kubelet')
+    onRegistered()
     return {}
   }
   const reason = scrub(status.error ?? '') || 'kubelet gave no reason'

@@ -28,6 +28,7 @@ t.test('each switch grants its own rule alone', async (t) => {
   const grants: [string, Rule][] = [
     ['rbac.tokenRequest', { apiGroups: [''], resources: ['serviceaccounts/token'], verbs: ['create'] }],
     ['rbac.configMaps', { apiGroups: [''], resources: ['configmaps'], verbs: ['get'] }],
+    ['startupTaint=example.org/starting', { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'patch'] }],
     ['rbac.secrets', { apiGroups: [''], resources: ['secrets'], verbs: ['get'] }],
     [
       'secretSync.enabled',
@@ -35,7 +36,11 @@ t.test('each switch grants its own rule alone', async (t) => {
     ],
   ]
   for (const [name, rule] of grants) {
-    t.strictSame(await rulesOf('--set=rbac.events=false', `--set=${name}=true`), [imports, rule], name)
+    t.strictSame(
+      await rulesOf('--set=rbac.events=false', `--set=${name.includes('=') ? name : `${name}=true`}`),
+      [imports, rule],
+      name,
+    )
   }
 })
 

@@ -33,6 +33,7 @@ t.test('values reach the settings that they are for', async (t) => {
       kubeletEndpoint: '/var/lib/k0s/kubelet/plugins/other.csi.example.org/csi.sock',
       registrationSocket: '/registration/other.csi.example.org-reg.sock',
       driverName: 'other.csi.example.org',
+      removeStartupTaint: 'example.org/starting',
       stateDir: '/run/other',
       vaultAddr: 'https://vault.example.org:8200',
       vaultAuthPath: 'main-kube',

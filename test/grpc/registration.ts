@@ -12,12 +12,16 @@ async function register(t: Test) {
   const socketPath = join(socketDirectory(t), 'secrets.example.org-reg.sock')
   const log = new FakeLog()
   const refusals: string[] = []
+  let registered = 0
   const registration = await startRegistration({
     socketPath,
     driverName: 'secrets.example.org',
     kubeletEndpoint: '/var/lib/kubelet/plugins/secrets.example.org/csi.sock',
     log,
     clock: realClock,
+    onRegistered: () => {
+      registered += 1
+    },
     onRefused: (error) => refusals.push(error),
   })
   // kubelet's plugin watcher dials like this.
@@ -41,7 +45,7 @@ async function register(t: Test) {
         done,
       )
     })
-  return { socketPath, log, refusals, registration, call }
+  return { socketPath, log, refusals, timesRegistered: () => registered, registration, call }
 }
 
 t.test('kubelet learns the driver, its socket as the host sees it and the version', async (t) => {
@@ -55,16 +59,18 @@ t.test('kubelet learns the driver, its socket as the host sees it and the versio
 })
 
 t.test('a registration that went well is logged', async (t) => {
-  const { call, log, refusals } = await register(t)
+  const { call, log, refusals, timesRegistered } = await register(t)
   await call('NotifyRegistrationStatus', { plugin_registered: true })
+  t.equal(timesRegistered(), 1)
   t.match(log.lines.at(-1), { level: 'info', message: 'registered with kubelet' })
   t.strictSame(refusals, [])
 })
 
 t.test('a refused registration is told with the words of kubelet', async (t) => {
-  const { call, log, refusals } = await register(t)
+  const { call, log, refusals, timesRegistered } = await register(t)
   await call('NotifyRegistrationStatus', { plugin_registered: false, error: 'driver name\nalready in use' })
   await call('NotifyRegistrationStatus', { plugin_registered: false })
+  t.equal(timesRegistered(), 0)
   t.strictSame(refusals, ['driver name already in use', 'kubelet gave no reason'])
   t.match(log.lines.at(-2), { level: 'error', fields: { reason: 'driver name already in use' } })
 })

@@ -122,6 +122,7 @@ export function settings(over: Partial<Config> = {}): Config {
     driverName: 'secrets-store.csi.deckhouse.io',
     registrationSocket: undefined,
     kubeletEndpoint: '/csi/csi.sock',
+    removeStartupTaint: undefined,
     stateDir: '/run/vault-files-csi',
     imports: { kind: 'dir', path: '/imports' },
     vaultAddr: 'https://vault.example.org',

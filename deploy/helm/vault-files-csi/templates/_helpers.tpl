@@ -41,6 +41,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - --kubelet-endpoint={{ .Values.kubelet.rootDir }}/plugins/{{ .Values.csiDriver.name }}/csi.sock
 - --registration-socket=/registration/{{ .Values.csiDriver.name }}-reg.sock
 - --driver-name={{ .Values.csiDriver.name }}
+{{- with .Values.startupTaint }}
+- --remove-startup-taint={{ . }}
+{{- end }}
 - --state-dir={{ .Values.stateDir }}
 - --imports=kube
 {{- with .Values.vault.address }}
