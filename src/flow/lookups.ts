@@ -63,7 +63,7 @@ export function createLookups(deps: {
   function digestOf(answer: Answer): string {
     if (answer instanceof FaultError) return `${answer.fault}:${answer.facts.version ?? ''}`
     const text = stringifyJson(Object.fromEntries(answer.values))
-    // The key in front is enough: digests are compared here and shown to nobody. An Hmac costs five times as much.
+    // The key in front is enough: digests are compared here and shown to nobody. An Hmac costs ten times as much.
     return hash('sha256', digestKey + text, 'base64url')
   }
 
