@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 import { type App, startApp } from './app.ts'
 import { parseArguments } from './arguments.ts'
+import { compactHeap } from './ops/heap.ts'
 import { createLog } from './ops/log.ts'
 
 /** An orderly end takes at most this long after SIGTERM; kubelet gives a pod 30 s. */
 const STOP_TIMEOUT_MS = 20_000
+/** By then registration, and the republishes that follow a restart, have passed. */
+const COMPACT_AFTER_MS = 3_000
 
 const config = parseArguments()
 const log = await createLog({ level: config.logLevel, format: config.logFormat })
@@ -24,6 +27,7 @@ try {
     log,
     onFatal: (error) => end(1, error, 'kubelet refused the plugin, exiting'),
   })
+  setTimeout(compactHeap, COMPACT_AFTER_MS).unref()
 } catch (error) {
   // No secret has been read yet, and without the words nobody could tell which file or address it was.
   log.error({ reason: error instanceof Error ? error.message : String(error), error }, 'start failed')
