@@ -62,7 +62,7 @@ export function parsePublishRequest(raw: RawPublishRequest): PublishRequest {
     pod,
     importName,
     tokens,
-    fingerprint: fingerprint(volumeId, readOnly, capability, attributes),
+    fingerprint: fingerprint({ volumeId, readOnly, capability, pod, importName }),
   }
 }
 
@@ -177,17 +177,22 @@ function ephemeralFaults(attributes: Attributes): string[] {
   return ["persistent volumes are not served: use an inline csi volume in the pod's spec.volumes"]
 }
 
-/** Stable text of all that must not change between publishes. Tokens and secrets do change and stay out. */
-function fingerprint(
-  volumeId: string,
-  readOnly: boolean,
-  { fsGroup: _parsed, ...capability }: Capability,
-  attributes: Attributes,
-): string {
-  const context = Object.entries(attributes)
-    .filter(([key]) => key !== TOKENS_KEY)
-    .sort(([left], [right]) => (left < right ? -1 : 1))
-  return JSON.stringify({ volumeId, readOnly, capability, context })
+/**
+ * Stable text of all that must not change between publishes: what we use and nothing more, or a newer kubelet that
+ * adds a key to the context would find every volume of the node published with other arguments. It is kept in the
+ * ledger, so that its form must not change either.
+ */
+function fingerprint(used: {
+  volumeId: string
+  readOnly: boolean
+  capability: Capability
+  pod: Pod
+  importName: string
+}): string {
+  const { volumeId, readOnly, capability, pod, importName } = used
+  const { fsGroup: _parsed, ...asked } = capability
+  const { name, namespace, uid, serviceAccount } = pod
+  return JSON.stringify([volumeId, readOnly, asked, namespace, name, uid, serviceAccount, importName])
 }
 
 function refuse(faults: readonly string[]): void {

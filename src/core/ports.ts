@@ -185,6 +185,8 @@ export type VolumeFiles = {
   ): Promise<{ changed: string[]; added: string[]; removed: string[] }>
   /** Finishes what a killed process left half done, from the files alone. False: there is no complete set of files. */
   repair(targetPath: string, shape: VolumeShape): Promise<boolean>
+  /** In which mode somebody wrote files there; undefined where there are none. */
+  found(targetPath: string): UpdateMode | undefined
   /** Deletes all files, before unmounting. Never throws. */
   wipe(targetPath: string): void
 }

@@ -27,6 +27,7 @@ export function createDirImports(deps: { path: string; log: Log; clock: Clock })
   let files: ReadonlyMap<string, ImportFile> = new Map()
   let entries: ReadonlyMap<string, ImportEntry> = new Map()
   let told: readonly Duplicate[] = []
+  let isListed = false
   let watched: { close(): Promise<void> } | undefined
 
   /** @throws the file system's error when the directory cannot be listed */
@@ -37,7 +38,7 @@ export function createDirImports(deps: { path: string; log: Log; clock: Clock })
     entries = index.entries
     tellDuplicates(index.duplicates)
     for (const { namespace, name } of changedImports(before, entries)) {
-      log.info({ namespace, importName: name }, 'import changed')
+      if (isListed) log.info({ namespace, importName: name }, 'import changed')
       for (const listener of listeners) listener(namespace, name)
     }
   }
@@ -93,6 +94,8 @@ export function createDirImports(deps: { path: string; log: Log; clock: Clock })
         throw signal.aborted ? signal.reason : unavailable(path, error)
       }
       rescan()
+      isListed = true
+      log.info({ path, imports: entries.size }, 'imports listed')
     },
     async close() {
       await watched?.close()

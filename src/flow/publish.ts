@@ -1,6 +1,6 @@
 import type { Config } from '../core/config.ts'
 import { FaultError } from '../core/errors.ts'
-import type { ImportSpec } from '../core/import.ts'
+import type { UpdateMode } from '../core/import.ts'
 import type {
   Clock,
   LedgerEntry,
@@ -46,7 +46,7 @@ export function createPublish(deps: {
     const known = volumes.get(request.targetPath)
     if (known !== undefined && mounter.isMounted(request.targetPath)) return republish(known, request)
     if (known !== undefined) await forgetLost(known)
-    else if (await adopt(request, signal)) return
+    else if (await adopt(request)) return
     await publishFirst(request, signal)
   }
 
@@ -68,12 +68,13 @@ export function createPublish(deps: {
   }
 
   /** The state directory was lost while pods went on: a volume with complete files is taken over as it is. */
-  async function adopt(request: PublishRequest, signal: AbortSignal): Promise<boolean> {
+  async function adopt(request: PublishRequest): Promise<boolean> {
     const { targetPath, volumeId, pod } = request
     if (!mounter.isMounted(targetPath)) return false
-    const { spec } = await delivery.plan(pod, request.importName, signal)
-    const entry = entryFor(request, spec, 'complete')
-    if (!(await files.repair(targetPath, shapeOf(entry)))) {
+    // As the files are and not as the import says today: its mode may have been edited since.
+    const updateMode = files.found(targetPath)
+    const entry = updateMode && entryFor(request, updateMode, 'complete')
+    if (!entry || !(await files.repair(targetPath, shapeOf(entry)))) {
       mounter.unmount(targetPath)
       return false
     }
@@ -97,7 +98,7 @@ export function createPublish(deps: {
       } = await delivery.collect(plan, request.pod, request.tokens, request.fsGroup, signal)
       if (basis.verdict !== undefined) throw basis.verdict
       signal.throwIfAborted()
-      const entry = entryFor(request, plan.spec, 'mounting')
+      const entry = entryFor(request, plan.spec.updateMode, 'mounting')
       await gate(() => mountAndWrite(entry, rendered))
       const volume: MountedVolume = {
         ...volumeOf(entry, request),
@@ -132,10 +133,13 @@ export function createPublish(deps: {
     }
   }
 
-  function entryFor(request: PublishRequest, spec: ImportSpec, phase: LedgerEntry['phase']): LedgerEntry {
+  function entryFor(
+    request: PublishRequest,
+    updateMode: UpdateMode,
+    phase: LedgerEntry['phase'],
+  ): LedgerEntry {
     const { volumeId, targetPath, readOnly, fsGroup, pod, importName, fingerprint } = request
     const sizeBytes = settings.maxVolumeBytes
-    const { updateMode } = spec
     return {
       volumeId,
       targetPath,

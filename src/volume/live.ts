@@ -8,7 +8,7 @@ import { createPace, type Pace } from './pace.ts'
 import { type Change, compare, EMPTY_SLOT, isNothing, readSlot, type Slot, stamp, writeSlot } from './slot.ts'
 import { DATA, dataTarget, hasDirectory, swap, tidyLinks, unlinkNames } from './top-level.ts'
 
-const SLOTS = ['..slot-a', '..slot-b'] as const
+export const SLOTS = ['..slot-a', '..slot-b'] as const
 type SlotName = (typeof SLOTS)[number]
 
 /**

@@ -7,7 +7,8 @@ import { createDisk, type Disk } from './disk.ts'
 import type { NewFile } from './file.ts'
 import { createInPlace } from './in-place.ts'
 import type { Layout } from './layout.ts'
-import { createLive } from './live.ts'
+import { createLive, SLOTS } from './live.ts'
+import { DATA } from './top-level.ts'
 
 /** Files belong to root, and to the pod's fsGroup where there is one. */
 const ROOT = { uid: 0, gid: 0 }
@@ -40,6 +41,15 @@ export function createVolumeFiles(deps: {
 
     repair: (targetPath, shape) =>
       asFault(() => withDirectory(disk, targetPath, (root) => layouts[shape.updateMode].repair(root))),
+
+    found(targetPath) {
+      const entries = quietly(() => disk.list(targetPath)) ?? []
+      const has = (wanted: string) => entries.some(({ name }) => name === wanted)
+      if (has(DATA)) return SLOTS.every(has) ? 'Live' : 'Atomic'
+      return entries.some(({ name, kind }) => kind === 'file' && !name.startsWith('..'))
+        ? 'InPlace'
+        : undefined
+    },
 
     wipe(targetPath) {
       for (const { name, kind } of quietly(() => disk.list(targetPath)) ?? []) {

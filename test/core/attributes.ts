@@ -208,6 +208,12 @@ t.test(
   },
 )
 
+t.test('a key that a newer kubelet adds leaves the fingerprint as it was', async (t) => {
+  const first = parsePublishRequest(good).fingerprint
+  const newer = parsePublishRequest(withContext({ [`${KUBELET}/pod.something-new`]: 'x' }))
+  t.equal(newer.fingerprint, first)
+})
+
 t.test('another argument gives another fingerprint', async (t) => {
   const first = parsePublishRequest(good).fingerprint
   for (const other of [

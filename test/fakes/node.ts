@@ -41,6 +41,7 @@ export class FakeNode {
       return { added, changed, removed }
     },
     repair: async (targetPath) => (this.mounts.get(targetPath)?.size ?? 0) > 0,
+    found: (targetPath) => ((this.mounts.get(targetPath)?.size ?? 0) > 0 ? 'Live' : undefined),
     wipe: (targetPath) => this.mounts.get(targetPath)?.clear(),
   }
 }
