@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { PublishArgs } from '../../src/demo/kubelet.ts'
+import type { HopWork } from './hop.ts'
 import { AUDIENCE, type ImportName, NAMESPACE, type Scene, SERVICE_ACCOUNT } from './scene.ts'
 
 /**
@@ -10,7 +11,7 @@ import { AUDIENCE, type ImportName, NAMESPACE, type Scene, SERVICE_ACCOUNT } fro
  */
 export function createPods(
   scene: Scene,
-  options: { name: string; count: number; importName: ImportName; serviceAccounts?: number },
+  options: { name: string; count: number; importName: ImportName | HopWork; serviceAccounts?: number },
 ): PublishArgs[] {
   const { name, count, importName, serviceAccounts = 1 } = options
   const folder = scene.newFolder(name)

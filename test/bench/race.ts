@@ -1,10 +1,12 @@
 import { connectKubelet, type Kubelet } from '../../src/demo/kubelet.ts'
 import { median } from './figures.ts'
 import type { Floor, FloorJob } from './floor.ts'
+import { type HopWork, startHop } from './hop.ts'
 import { createPods } from './pods.ts'
 import {
   AUDIENCE,
   type BenchedPlugin,
+  type ImportName,
   JWT_MOUNT,
   NAMESPACE,
   ROLE,
@@ -17,28 +19,42 @@ import { type Leg, runLeg } from './workers.ts'
 export type Concurrency = 1 | 8
 
 /** Rates of the bare client and of the plugin, at one concurrency, medians over the rounds. */
-export type RaceResult = {
+/** A leg that is made and unmade. */
+export type Pair = { publish: Leg; unpublish: Leg }
+
+/** Rates at one concurrency, medians over the rounds. */
+export type RaceResult = Round & {
   concurrency: Concurrency
-  floor: { login: Leg; read: Leg; pair: Leg }
-  distinct: { publish: Leg; unpublish: Leg }
-  shared: { publish: Leg; unpublish: Leg }
-  /** Of one round each, then the median: floor and plugin had the same machine at nearly the same moment. */
-  ratio: { distinct: number; shared: number }
+  /** Of one round each, then the median: both sides had the same machine at nearly the same moment. */
+  ratio: { distinct: Ratio; shared: Ratio }
 }
 
-type Round = Omit<RaceResult, 'concurrency' | 'ratio'>
+/** To bare login + read, and to the same behind a gRPC call. */
+export type Ratio = { bare: number; hop: number }
+
+type Round = {
+  bare: { login: Leg; read: Leg; pair: Leg }
+  hop: Record<HopWork, Leg>
+  distinct: Pair
+  shared: Pair
+}
+
+type Deps = { scene: Scene; floor: Floor; plugin: BenchedPlugin }
+type Sockets = { plugin: Kubelet; hop: Kubelet }
 
 /**
  * Floor and plugin in turns against the same server. The first round warms up and is thrown away.
  * @param options.operations of each leg, by concurrency
  */
 export async function race(
-  deps: { scene: Scene; floor: Floor; plugin: BenchedPlugin },
+  deps: Deps,
   options: { rounds: number; operations: Record<Concurrency, number>; onRound: (text: string) => void },
 ): Promise<RaceResult[]> {
   const { rounds, operations, onRound } = options
+  const hop = await startHop(hopSettings(deps.scene))
   // kubelet dials anew for each call; that is the caller's cost, not ours, and a Go client pays less for it than this one.
-  const kubelet = connectKubelet(deps.plugin.endpoint, { keepConnection: true })
+  const connect = (endpoint: string) => connectKubelet(endpoint, { keepConnection: true })
+  const sockets = { plugin: connect(deps.plugin.endpoint), hop: connect(hop.endpoint) }
   const found = new Map<Concurrency, Round[]>([
     [1, []],
     [8, []],
@@ -46,33 +62,55 @@ export async function race(
   for (let round = 0; round <= rounds; round++) {
     for (const [concurrency, earlier] of found) {
       const name = `${round}-${concurrency}`
-      const result = await runRound(deps, kubelet, { name, concurrency, operations: operations[concurrency] })
+      const result = await runRound(deps, sockets, { name, concurrency, operations: operations[concurrency] })
       if (round > 0) earlier.push(result)
-      onRound(`${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}, concurrency ${concurrency}`)
+      onRound(`${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}, ${concurrency} at a time`)
     }
   }
-  kubelet.close()
+  sockets.plugin.close()
+  sockets.hop.close()
+  await hop.close()
   return [...found].map(([concurrency, all]) => summarise(concurrency, all))
 }
 
 async function runRound(
-  { scene, floor }: { scene: Scene; floor: Floor },
-  kubelet: Kubelet,
+  { scene, floor }: Deps,
+  sockets: Sockets,
   { name, concurrency, operations }: { name: string; concurrency: Concurrency; operations: number },
 ): Promise<Round> {
   const bare = (kind: FloorJob['kind']) => floor.run(floorJob(scene, kind, concurrency, operations))
-  const plugin = async (importName: 'each' | 'one') => {
+  const both = async (kubelet: Kubelet, importName: ImportName | HopWork): Promise<Pair> => {
     const pods = createPods(scene, { name: `${importName}-${name}`, count: operations, importName })
     const publish = await runLeg(pods, concurrency, (pod) => kubelet.nodePublish(pod))
     const unpublish = await runLeg(pods, concurrency, (pod) => kubelet.nodeUnpublish(pod))
     return { publish, unpublish }
   }
+  const behindHop = async (work: HopWork) => (await both(sockets.hop, work)).publish
   const pair = await bare('pair')
-  const distinct = await plugin('each')
-  const login = await bare('login')
-  const shared = await plugin('one')
-  const read = await bare('read')
-  return { floor: { login, read, pair }, distinct, shared }
+  const distinct = await both(sockets.plugin, 'each')
+  const hopPair = await behindHop('pair')
+  const shared = await both(sockets.plugin, 'one')
+  return {
+    bare: { pair, login: await bare('login'), read: await bare('read') },
+    hop: {
+      pair: hopPair,
+      'pair-and-tmpfs': await behindHop('pair-and-tmpfs'),
+      nothing: await behindHop('nothing'),
+    },
+    distinct,
+    shared,
+  }
+}
+
+function hopSettings(scene: Scene) {
+  return {
+    endpoint: `unix://${scene.newFolder('hop')}/csi.sock`,
+    address: scene.address,
+    loginPath: `auth/${JWT_MOUNT}/login`,
+    role: ROLE,
+    readPath: SECRET_PATH,
+    audience: AUDIENCE,
+  }
 }
 
 function floorJob(scene: Scene, kind: FloorJob['kind'], concurrency: number, operations: number): FloorJob {
@@ -89,25 +127,31 @@ function floorJob(scene: Scene, kind: FloorJob['kind'], concurrency: number, ope
 }
 
 function summarise(concurrency: Concurrency, rounds: readonly Round[]): RaceResult {
-  const ratioTo = (pick: (round: Round) => Leg) =>
-    median(rounds.map((round) => pick(round).perSecond / round.floor.pair.perSecond))
-  const both = (kind: 'distinct' | 'shared') => ({
-    publish: middle(rounds.map((round) => round[kind].publish)),
-    unpublish: middle(rounds.map((round) => round[kind].unpublish)),
+  const leg = (pick: (round: Round) => Leg) => middle(rounds.map(pick))
+  const pair = (kind: 'distinct' | 'shared'): Pair => ({
+    publish: leg((round) => round[kind].publish),
+    unpublish: leg((round) => round[kind].unpublish),
   })
+  const ratio = (kind: 'distinct' | 'shared'): Ratio => {
+    const to = (pick: (round: Round) => Leg) =>
+      median(rounds.map((round) => round[kind].publish.perSecond / pick(round).perSecond))
+    return { bare: to((round) => round.bare.pair), hop: to((round) => round.hop.pair) }
+  }
   return {
     concurrency,
-    floor: {
-      login: middle(rounds.map((round) => round.floor.login)),
-      read: middle(rounds.map((round) => round.floor.read)),
-      pair: middle(rounds.map((round) => round.floor.pair)),
+    bare: {
+      login: leg((round) => round.bare.login),
+      read: leg((round) => round.bare.read),
+      pair: leg((round) => round.bare.pair),
     },
-    distinct: both('distinct'),
-    shared: both('shared'),
-    ratio: {
-      distinct: ratioTo((round) => round.distinct.publish),
-      shared: ratioTo((round) => round.shared.publish),
+    hop: {
+      nothing: leg((round) => round.hop.nothing),
+      pair: leg((round) => round.hop.pair),
+      'pair-and-tmpfs': leg((round) => round.hop['pair-and-tmpfs']),
     },
+    distinct: pair('distinct'),
+    shared: pair('shared'),
+    ratio: { distinct: ratio('distinct'), shared: ratio('shared') },
   }
 }
 

@@ -53,6 +53,8 @@ export async function setScene(options: {
 }): Promise<Scene> {
   const { refreshSeconds, nodeFlags = [] } = options
   const folder = mkdtempSync(join(tmpdir(), 'vfc-bench-'))
+  // A mount of its own: at the end all that was mounted below goes with it, also after a failure.
+  mount('--bind', folder, folder)
   const bao = await startOpenBao({ binary: await findOrFetchOpenBao(), storage: 'inmem' })
   const review = await startTokenReview()
   const admin = createVaultAdmin({ address: bao.adminAddress, token: bao.rootToken })
@@ -82,7 +84,7 @@ export async function setScene(options: {
       const own = join(folder, `plugin-${started++}`)
       mkdirSync(join(own, 'state'), { recursive: true })
       // On a node it is under /run, which is memory; the mount goes with our namespace.
-      mountTmpfs(join(own, 'state'))
+      mount('-t', 'tmpfs', 'tmpfs', join(own, 'state'))
       return launch({ own, imports, vaultAddr: bao.address, nodeFlags })
     },
     newFolder(name) {
@@ -93,10 +95,7 @@ export async function setScene(options: {
     async close() {
       await review.close()
       await bao.close()
-      spawnSync(
-        'umount',
-        [...Array(started).keys()].map((index) => join(folder, `plugin-${index}`, 'state')),
-      )
+      spawnSync('umount', ['--recursive', '--lazy', folder])
       rmSync(folder, { recursive: true, force: true })
     },
   }
@@ -177,9 +176,9 @@ async function launch(options: {
   return { ...plugin, pid: plugin.process.pid ?? 0, metricsUrl: `http://127.0.0.1:${port}/metrics` }
 }
 
-function mountTmpfs(path: string): void {
-  const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', path], { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`mount -t tmpfs: ${stderr.trim()}`)
+function mount(...args: string[]): void {
+  const { status, stderr } = spawnSync('mount', args, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`mount ${args.join(' ')}: ${stderr.trim()}`)
 }
 
 function freePort(): Promise<number> {

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectKubelet, type PublishArgs } from '../../src/demo/kubelet.ts'
-import { cpuSeconds, residentMiB, sum, vaultCalls } from './figures.ts'
+import { cpuSeconds, residentMiB, vaultCalls } from './figures.ts'
 import { createPods } from './pods.ts'
 import type { BenchedPlugin, Scene } from './scene.ts'
 import { runLeg } from './workers.ts'
@@ -110,8 +110,4 @@ async function change(scene: Scene, pods: readonly PublishArgs[], intervalSecond
     firstSeconds: (Math.min(...writtenAt) - changedAt) / 1000,
     lastSeconds: (Math.max(...writtenAt) - changedAt) / 1000,
   }
-}
-
-export function totalCalls(calls: Readonly<Record<string, number>>): number {
-  return sum(calls)
 }
