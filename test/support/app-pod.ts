@@ -23,6 +23,8 @@ export type PodWish = {
   /** In place of the driver's; undefined for none at all. */
   volume?: object | undefined
   restartPolicy?: string
+  /** false: not even the volume of the service account's token, which pods have by default. */
+  automountToken?: boolean
 }
 
 export type PodEvent = { type: string; reason: string; message: string; from: string }
@@ -73,6 +75,7 @@ export function podManifest(wish: PodWish): object {
       enableServiceLinks: false,
       terminationGracePeriodSeconds: 1,
       restartPolicy: wish.restartPolicy ?? 'Always',
+      ...(wish.automountToken === undefined ? {} : { automountServiceAccountToken: wish.automountToken }),
       ...(wish.securityContext ? { securityContext: wish.securityContext } : {}),
       containers: volume === undefined ? containers.map(withoutMounts) : containers,
       volumes: volume === undefined ? [] : [{ name: 'secrets', ...volume }],

@@ -12,11 +12,12 @@ export type KubeNode = Team & {
 /** At the end pods are deleted first, so that the plugin can unpublish them. */
 export async function startKubeNode(
   t: { teardown(task: () => Promise<void> | void): void },
-  options: { args?: readonly string[]; vaultAddr?: (team: Team) => string } = {},
+  options: { /** Imports may name Vault's https address. */ httpsAllowed?: boolean } = {},
 ): Promise<KubeNode> {
   const team = await startTeam(t)
-  const { vaultAddr = ({ vault }) => vault.bao.adminAddress, ...rest } = options
-  const plugin = await startHostPlugin({ api: team.api, vaultAddr: vaultAddr(team), ...rest })
+  const { address, adminAddress } = team.vault.bao
+  const args = options.httpsAllowed ? [`--allow-address=${address}`] : []
+  const plugin = await startHostPlugin({ api: team.api, vaultAddr: adminAddress, args })
   t.teardown(() => plugin.close())
   t.teardown(async () => {
     if (!plugin.isRunning()) await plugin.start()
