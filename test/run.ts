@@ -25,6 +25,7 @@ if (suite !== undefined && suite !== 'unit' && suite !== 'integration' && suite 
 
 const wanted = suite === undefined ? [...suites.unit, ...suites.integration] : [...suites[suite]]
 const files = only.length > 0 ? only : globSync(wanted).sort()
+buildTap()
 const coverageFolder = mkdtempSync(join(tmpdir(), 'vault-files-csi-coverage-'))
 const tap = ['tap', 'run', '--disable-coverage', '--reporter=tap', '--jobs=2', '--timeout=300', ...files]
 const coverage = [
@@ -49,6 +50,15 @@ const [status] = await ended
 rmSync(coverageFolder, { recursive: true, force: true })
 console.log(counts)
 process.exit(status ?? 1)
+
+/**
+ * .taprc takes tap's TypeScript plugin out; the first run after `npm ci` builds tap's test class accordingly, but has
+ * loaded the plugin by then, and every file fails. Hence it is built beforehand.
+ */
+function buildTap(): void {
+  const { stdout } = spawnSync('tap', ['versions'], { encoding: 'utf8' })
+  if (stdout?.includes('@tapjs/typescript')) spawnSync('tap', ['build'], { stdio: 'inherit' })
+}
 
 function namespace(): string[] {
   const isRoot = process.getuid?.() === 0
