@@ -1,137 +1,118 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { findOrFetchOpenBao, startOpenBao } from '../../src/demo/openbao.ts'
-import { createVaultAdmin, type VaultAdmin } from '../../src/demo/vault-admin.ts'
-import { createNamespace, kubectl, mustKubectl } from '../support/cluster.ts'
+import { container, MOUNT } from '../support/app-pod.ts'
+import { kubectl, mustKubectl } from '../support/cluster.ts'
+import { notOurs } from '../support/component.ts'
 import { installPlugin, noInstall } from '../support/install.ts'
+import { ROLE } from '../support/kube-vault.ts'
+import { passwordFile, startTeam } from '../support/team.ts'
 import { until } from '../support/until.ts'
 
 const run = promisify(execFile)
 
 const name = `vfci-${process.pid}`
-const namespace = `${name}-apps`
-const reviewer = `${name}-reviewer`
 
 t.setTimeout(600_000)
 
-t.test('one install, and a pod reads what Vault holds', { skip: noInstall }, async (t) => {
-  const bao = await startOpenBao({ binary: await findOrFetchOpenBao(), storage: 'inmem' })
-  t.teardown(() => bao.close())
-  const admin = createVaultAdmin({ address: bao.adminAddress, token: bao.rootToken })
-  t.teardown(createNamespace(namespace))
-  t.teardown(() => kubectl(['delete', 'clusterrolebinding', reviewer]))
-  await setUpVault(admin)
-  const values = { 'vault.address': bao.address, 'vault.authPath': 'main-kube' }
+t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall || notOurs }, async (t) => {
+  const team = await startTeam(t)
+  const { vault } = team
+  await vault.writeRole(ROLE, { audience: 'vault' })
+  const values = { 'vault.address': vault.bao.adminAddress, 'vault.authPath': 'main-kube' }
   const plugin = await installPlugin({ name, values })
   t.teardown(() => plugin.uninstall())
+  t.teardown(() => team.removePods())
+  const put = (password: string) => vault.put('database-for-python-app', { password })
 
   const drivers = () => mustKubectl(['get', 'csinodes', '-o', 'jsonpath={.items[*].spec.drivers[*].name}'])
   await until('kubelet to list the driver', () => drivers().includes(plugin.driverName))
   t.equal(await (await fetch(`${plugin.httpUrl}/readyz`)).text(), 'ok\n')
+  t.match(plugin.notes, /STATUS: deployed[\s\S]*kubectl -n vfci-\d+ rollout status/)
 
-  mustKubectl(['create', 'serviceaccount', 'my-app', '-n', namespace])
-  mustKubectl(['apply', '-f', '-'], importOf())
-  mustKubectl(['create', '-f', '-'], podOf('my-app', plugin.driverName))
-  t.teardown(() => kubectl(['delete', 'pod', 'my-app', '-n', namespace, '--grace-period=1', '--timeout=60s']))
-  const read = () => kubectl(['exec', '-n', namespace, 'my-app', '--', 'cat', '/secrets/db-password']).stdout
-  await until('the pod to read its secret', () => read() === 'correct horse', {
-    timeoutMs: 60_000,
-    everyMs: 200,
+  await put('correct horse')
+  await team.applyImport('python-backend', { role: ROLE, refreshInterval: '10s', files: [passwordFile] })
+  // Ends as soon as one look finds anything but a secret; kubelet then counts a restart.
+  const watch = `while grep -q "horse\\|staple" ${MOUNT}/db-password; do usleep 10000; done; exit 1`
+  const pod = await team.createPod({
+    name: 'backend',
+    driver: plugin.driverName,
+    containers: [container('app', watch)],
+  })
+  await pod.running()
+  const read = () => pod.exec('app', 'cat', `${MOUNT}/db-password`)
+  t.equal(await read(), 'correct horse')
+
+  await t.test('the plugin is let do all that it does, and no more is asked of RBAC', async (t) => {
+    const lines = plugin.log().split('\n')
+    t.strictSame(
+      lines.filter((line) => /"level":"(warn|error)"|forbidden/.test(line)),
+      [],
+    )
+    t.match(await rotated('battery staple'), { type: 'Normal', reason: 'SecretsStoreImportRotated' })
   })
 
-  t.test('the plugin is let do all that it does, and no more is asked of RBAC', async (t) => {
-    const complaints = plugin
-      .log()
-      .split('\n')
-      .filter((line) => /"level":"(warn|error)"|forbidden/.test(line))
-    t.strictSame(complaints, [])
+  await t.test('a rollout replaces the plugin, and the pod reads on and sees the next change', async (t) => {
+    const before = plugin.podName()
+    await plugin.upgrade({ 'log.level': 'debug' })
+    t.not(plugin.podName(), before)
+    t.equal(await read(), 'battery staple')
+    await pod.touch()
+    await put('purple horse')
+    await until('the new secret', async () => (await read()) === 'purple horse', {
+      timeoutMs: 150_000,
+      everyMs: 500,
+    })
+    t.equal(await pod.restarts(), 0)
   })
 
-  t.test(
-    'a rollout replaces the plugin, the pod goes on with its files and sees the next change',
+  await t.test('the plugin dies in its pod, kubelet starts it again, and the pod reads on', async (t) => {
+    const restarts = () => {
+      const path = '-o=jsonpath={.items[0].status.containerStatuses[0].restartCount}'
+      return mustKubectl(['get', 'pods', '-n', name, path])
+    }
+    const ready = () => fetch(`${plugin.httpUrl}/readyz`).then(({ ok }) => ok)
+    // PID 1 of a container takes no SIGKILL from inside.
+    const { stdout } = await run('pgrep', ['-f', `^node .*--driver-name=${plugin.driverName}`])
+    process.kill(Number(stdout.trim()), 'SIGKILL')
+    await until('kubelet to start it again', async () => restarts() === '1' && (await ready()), {
+      timeoutMs: 60_000,
+      everyMs: 500,
+    })
+    await pod.touch()
+    await put('brown horse')
+    await until('the new secret', async () => (await read()) === 'brown horse', {
+      timeoutMs: 150_000,
+      everyMs: 500,
+    })
+    const another = await team.createPod({ name: 'another', driver: plugin.driverName })
+    await another.running()
+    t.equal(await another.exec('app', 'cat', `${MOUNT}/db-password`), 'brown horse')
+    t.equal(await pod.restarts(), 0)
+  })
+
+  await t.test(
+    'the root file system is read-only; sockets and the ledger are all that is written',
     async (t) => {
-      const before = plugin.podName()
-      await plugin.upgrade({ 'log.level': 'debug' })
-      t.not(plugin.podName(), before)
-      t.equal(read(), 'correct horse')
-      await admin.write('secret/data/my-app', { data: { password: 'battery staple' } })
-      await until('the new secret', () => read() === 'battery staple', { timeoutMs: 150_000, everyMs: 500 })
+      const inPod = (...args: string[]) =>
+        run('kubectl', ['exec', '-n', name, plugin.podName(), '--', ...args])
+      await t.rejects(inPod('touch', '/app/x'), /Read-only file system/)
+      const { stdout } = await inPod('ls', `/run/${name}`)
+      t.equal(stdout.trim(), 'volumes')
     },
   )
 
-  t.test('the root file system is read-only and nothing is written but sockets and the ledger', async (t) => {
-    const inPod = (...args: string[]) => run('kubectl', ['exec', '-n', name, plugin.podName(), '--', ...args])
-    await t.rejects(inPod('touch', '/app/x'), /Read-only file system/)
-    const { stdout } = await inPod('ls', `/run/${name}`)
-    t.equal(stdout.trim(), 'volumes')
+  await t.test('helm uninstall takes everything but the CRD and its imports', async (t) => {
+    await team.removePods()
+    await plugin.uninstall()
+    t.notMatch(drivers(), new RegExp(plugin.driverName), 'kubelet has let it go')
+    const own = kubectl(['get', 'csidrivers,clusterroles,clusterrolebindings', '-o', 'name']).stdout
+    t.notMatch(own, new RegExp(name))
+    t.match(mustKubectl(['get', 'ssi', '-n', 'my-namespace1', '-o', 'name']), /python-backend/)
   })
+
+  async function rotated(password: string) {
+    await put(password)
+    return pod.event(/python-backend: updated db-password/, 60_000)
+  }
 })
-
-/** As docs/vault-setup.md has it, with this cluster's API server as the reviewer. */
-async function setUpVault(admin: VaultAdmin): Promise<void> {
-  mustKubectl(['create', 'serviceaccount', 'vault', '-n', namespace])
-  const binding = ['create', 'clusterrolebinding', reviewer, '--clusterrole=system:auth-delegator']
-  mustKubectl([...binding, `--serviceaccount=${namespace}:vault`])
-  await admin.enableKv2('secret')
-  await admin.write('secret/data/my-app', { data: { password: 'correct horse' } })
-  await admin.writeReadPolicy('my-app', ['secret/data/my-app'])
-  await admin.write('sys/auth/main-kube', { type: 'kubernetes' })
-  await admin.write('auth/main-kube/config', {
-    kubernetes_host: mustKubectl(['config', 'view', '-o', 'jsonpath={.clusters[0].cluster.server}']),
-    kubernetes_ca_cert: readFileSync(join(dirname(process.env.KUBECONFIG ?? ''), 'pki/ca.crt'), 'utf8'),
-    token_reviewer_jwt: mustKubectl(['create', 'token', 'vault', '-n', namespace]).trim(),
-    disable_local_ca_jwt: true,
-  })
-  await admin.write('auth/main-kube/role/my-app', {
-    bound_service_account_names: 'my-app',
-    bound_service_account_namespaces: namespace,
-    audience: 'vault',
-    token_policies: 'my-app',
-    token_ttl: '10m',
-  })
-}
-
-function importOf(): object {
-  return {
-    apiVersion: 'deckhouse.io/v1alpha1',
-    kind: 'SecretsStoreImport',
-    metadata: { name: 'my-app', namespace },
-    spec: {
-      role: 'my-app',
-      refreshInterval: '10s',
-      files: [{ name: 'db-password', source: { path: 'secret/data/my-app', key: 'password' } }],
-    },
-  }
-}
-
-function podOf(podName: string, driver: string): object {
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: podName, namespace },
-    spec: {
-      nodeName: 'node1',
-      hostNetwork: true,
-      serviceAccountName: 'my-app',
-      terminationGracePeriodSeconds: 1,
-      tolerations: [{ operator: 'Exists' }],
-      containers: [
-        {
-          name: 'app',
-          image: 'local/busybox:1',
-          imagePullPolicy: 'Never',
-          volumeMounts: [{ name: 'secrets', mountPath: '/secrets' }],
-        },
-      ],
-      volumes: [
-        {
-          name: 'secrets',
-          csi: { driver, readOnly: true, volumeAttributes: { secretsStoreImport: 'my-app' } },
-        },
-      ],
-    },
-  }
-}
