@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { type App, startApp } from './app.ts'
-import { parseArguments } from './arguments.ts'
+import { parseArguments, version } from './arguments.ts'
+import { createClock } from './ops/clock.ts'
 import { compactHeap } from './ops/heap.ts'
 import { createLog } from './ops/log.ts'
 
@@ -8,6 +9,8 @@ import { createLog } from './ops/log.ts'
 const STOP_TIMEOUT_MS = 20_000
 /** By then registration, and the republishes that follow a restart, have passed. */
 const COMPACT_AFTER_MS = 3_000
+
+if (process.argv[2] === 'doctor') process.exit(await runDoctor())
 
 const config = parseArguments()
 const log = await createLog({ level: config.logLevel, format: config.logFormat })
@@ -51,4 +54,23 @@ async function stop(signal: string): Promise<void> {
 function end(code: number, error: unknown, message: string): never {
   log.error({ error }, message)
   process.exit(code)
+}
+
+/** Loaded only when it is called: the plugin's process knows nothing of it. */
+async function runDoctor(): Promise<number> {
+  const { doctor } = await import('./doctor/doctor.ts')
+  const stopped = new AbortController()
+  process.once('SIGINT', () => stopped.abort(new Error('stopped')))
+  const deps = {
+    argv: process.argv.slice(3),
+    env: process.env,
+    version: version(),
+    clock: createClock(),
+    write: (text: string) => void process.stdout.write(text),
+    complain: (text: string) => void process.stderr.write(text),
+  }
+  return doctor(deps, stopped.signal).catch((error: unknown) => {
+    deps.complain(`vault-files-csi doctor: ${error instanceof Error ? error.message : String(error)}\n`)
+    return 1
+  })
 }

@@ -8,6 +8,9 @@ type Rule = {
   facts?: Facts
 }
 
+/** The reason of a login_denied for a role that is not there. */
+export const UNKNOWN_ROLE = 'the role does not exist at this auth mount'
+
 /**
  * OpenBao's and HashiCorp Vault's words for a refused login, most telling first.
  * "permission denied" alone is not among them: see login.ts.
@@ -41,7 +44,7 @@ const rules: readonly Rule[] = [
   {
     words: /invalid role name|role .*could not be found|role .*not found|missing role/i,
     fault: 'login_denied',
-    facts: { reason: 'the role does not exist at this auth mount' },
+    facts: { reason: UNKNOWN_ROLE },
   },
   {
     words: /\(exp\) claim|token is expired|token has expired/i,

@@ -57,7 +57,8 @@ export function createSecretStore(deps: {
   }
 }
 
-async function readPath(
+/** One path, as whoever holds `token`. @throws FaultError read_denied, path_not_found, kv2_path, version_deleted, … */
+export async function readPath(
   connections: Connections,
   clock: Clock,
   identity: Identity,

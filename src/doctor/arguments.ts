@@ -1,0 +1,89 @@
+/** What the doctor itself is told; everything else on its command line is a setting of the plugin. */
+export type DoctorArguments = {
+  importRef: { namespace: string; name: string } | undefined
+  /** In the import's namespace. */
+  serviceAccount: string | undefined
+  dryLogin: boolean
+  tokenFile: string | undefined
+  json: boolean
+  /** Flags of the plugin, as given. */
+  settings: readonly string[]
+}
+
+/** With faults come the plugin's flags, so that theirs can be told with them. */
+export type ParsedArguments =
+  | { arguments: DoctorArguments }
+  | { help: true }
+  | { faults: string[]; settings: readonly string[] }
+
+const valued = ['--import', '--service-account', '--token-file'] as const
+const switches = ['--dry-login', '--json', '--help', '-h'] as const
+
+type Valued = (typeof valued)[number]
+type Given = { values: Map<Valued, string>; switches: Set<string>; settings: string[]; faults: string[] }
+
+/** @param argv what stands behind `vault-files-csi doctor` */
+export function parseDoctorArguments(argv: readonly string[]): ParsedArguments {
+  const given = sort(argv)
+  if (given.switches.has('--help') || given.switches.has('-h')) return { help: true }
+  const importRef = importOf(given)
+  const serviceAccount = given.values.get('--service-account')
+  const tokenFile = given.values.get('--token-file')
+  const dryLogin = given.switches.has('--dry-login')
+  const faults = [
+    ...given.faults,
+    ...faultsBetween({
+      dryLogin,
+      tokenFile,
+      serviceAccount,
+      hasImport: given.values.has('--import'),
+    }),
+  ]
+  if (faults.length > 0) return { faults, settings: given.settings }
+  const json = given.switches.has('--json')
+  return { arguments: { importRef, serviceAccount, dryLogin, tokenFile, json, settings: given.settings } }
+}
+
+function sort(argv: readonly string[]): Given {
+  const given: Given = { values: new Map(), switches: new Set(), settings: [], faults: [] }
+  const words = argv[Symbol.iterator]()
+  for (const word of words) {
+    const [flag = '', ...rest] = word.split('=')
+    const name = valued.find((known) => known === flag)
+    if (name !== undefined) {
+      const value = rest.length > 0 ? rest.join('=') : words.next().value
+      if (!value || value.startsWith('--')) given.faults.push(`${name}: needs a value`)
+      else given.values.set(name, value)
+    } else if (switches.some((known) => known === word)) given.switches.add(word)
+    else given.settings.push(word)
+  }
+  return given
+}
+
+function importOf({ values, faults }: Given): DoctorArguments['importRef'] {
+  const text = values.get('--import')
+  if (text === undefined) return undefined
+  const [namespace, name, ...more] = text.split('/')
+  if (namespace && name && more.length === 0) return { namespace, name }
+  faults.push(`--import: must be NAMESPACE/NAME, is ${JSON.stringify(text.slice(0, 200))}`)
+  return undefined
+}
+
+function faultsBetween(given: {
+  dryLogin: boolean
+  tokenFile: string | undefined
+  serviceAccount: string | undefined
+  hasImport: boolean
+}): string[] {
+  const { dryLogin, tokenFile, serviceAccount, hasImport } = given
+  const faults: string[] = []
+  if (dryLogin && !hasImport) faults.push('--dry-login: needs --import NAMESPACE/NAME')
+  if (dryLogin && serviceAccount === undefined && tokenFile === undefined) {
+    faults.push('--dry-login: needs --service-account NAME or --token-file FILE')
+  }
+  if (tokenFile !== undefined && !dryLogin) faults.push('--token-file: only with --dry-login')
+  if (serviceAccount !== undefined && !hasImport) {
+    faults.push("--service-account: needs --import, for it is one of the import's namespace")
+  }
+  return faults
+}

@@ -1,0 +1,77 @@
+import type { Config } from '../core/config.ts'
+import { FaultError } from '../core/errors.ts'
+import { type ImportSpec, identifyImport, parseImport } from '../core/import.ts'
+import { checkPolicy } from '../core/policy.ts'
+import type { Clock, Log } from '../core/ports.ts'
+import { createDirImports } from '../files/imports-dir.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { fieldOf } from '../kube/failure.ts'
+import { ask } from './ask.ts'
+import { fail, ok, skipped, type Verdict } from './report.ts'
+
+type Ref = { namespace: string; name: string }
+
+/** For the first reading of a directory, in milliseconds. */
+const DIRECTORY_MS = 10_000
+
+/** Faulty manifests are told by what `get` throws. */
+const silence: Log = { debug() {}, info() {}, warn() {}, error() {} }
+
+/** The import as the API server has it. */
+export async function checkKubeImport(
+  client: KubeClient,
+  { namespace, name }: Ref,
+  signal: AbortSignal,
+): Promise<Verdict<ImportSpec>> {
+  // The list, and not the object: it is what the plugin's own account may read, and names those that do exist.
+  const path = `/apis/deckhouse.io/v1alpha1/namespaces/${encodeURIComponent(namespace)}/secretsstoreimports`
+  const asked = await ask(client, { method: 'GET', path }, signal)
+  if (asked.state === 'denied') return skipped(`you may not list imports of ${namespace}: ${asked.words}`)
+  if (asked.state === 'missing') return fail('the API server knows no imports', 'install the CRD')
+  const items = fieldOf(asked.body, 'items')
+  const known = (Array.isArray(items) ? items : []).flatMap((manifest: unknown) => {
+    const identity = identifyImport(manifest)
+    return identity === undefined ? [] : [{ name: identity.name, manifest }]
+  })
+  const found = known.find((one) => one.name === name)
+  const where = { importName: name, podNamespace: namespace }
+  if (found === undefined) {
+    throw new FaultError('import_not_found', { ...where, known: known.map((one) => one.name).sort() })
+  }
+  // Items of a list say neither kind nor version.
+  const parsed = parseImport({
+    ...(found.manifest as object),
+    apiVersion: 'deckhouse.io/v1alpha1',
+    kind: 'SecretsStoreImport',
+  })
+  if ('faults' in parsed)
+    throw new FaultError('import_invalid', { ...where, reason: parsed.faults.join('; ') })
+  return describe(parsed.spec)
+}
+
+/** The import as a directory of manifests has it. */
+export async function checkDirImport(
+  path: string,
+  { namespace, name }: Ref,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Verdict<ImportSpec>> {
+  const imports = createDirImports({ path, log: silence, clock })
+  try {
+    await imports.start(AbortSignal.any([signal, AbortSignal.timeout(DIRECTORY_MS)]))
+    return describe(imports.get(namespace, name))
+  } finally {
+    await imports.close()
+  }
+}
+
+/** What the node's settings say of it. @throws FaultError policy_refused */
+export function checkAllowed(spec: ImportSpec, config: Config): Verdict {
+  checkPolicy(spec, config)
+  return ok("the plugin's settings allow it")
+}
+
+function describe(spec: ImportSpec): Verdict<ImportSpec> {
+  const { namespace, name, role, files } = spec
+  return ok(`${namespace}/${name}: role "${role}", files ${files.map((file) => file.name).join(', ')}`, spec)
+}
