@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -142,13 +142,15 @@ t.test('whatever goes away, pods keep their files', { skip: notOurs }, async (t)
 
   await t.test('a plugin that kubelet refuses ends with an error', async (t) => {
     const driverName = 'refused.csi.example.org'
+    const registrationSocket = join(KUBELET, 'plugins_registry', `${driverName}-reg.sock`)
+    t.teardown(() => rmSync(registrationSocket, { force: true }))
     const refused = await startPlugin({
       endpoint: `unix://${join(plugin.folder, 'refused.sock')}`,
       args: [
         ...plugin.argsFor({
           driverName,
           kubeletEndpoint: join(KUBELET, 'plugins', driverName, 'nowhere.sock'),
-          registrationSocket: join(KUBELET, 'plugins_registry', `${driverName}-reg.sock`),
+          registrationSocket,
         }),
         `--state-dir=${join(plugin.folder, 'refused')}`,
         '--http-addr=off',
