@@ -147,19 +147,23 @@ export function createDelivery(deps: {
       const collected = await collect(plan, pod, volume.tokens, fsGroup, signal)
       volumes.identify(volume, identity)
       if (isNew && before !== undefined) await release(before.key, volumeId)
-      // Unpublished while Vault was asked: nobody else will let go of what was just taken.
-      if (volumes.get(volume.entry.targetPath) !== volume) await release(identity.key, volumeId)
+      if (isGone(volume)) await release(identity.key, volumeId)
       return collected
     } catch (error) {
-      if (isNew) await release(identity.key, volumeId)
+      if (isNew || isGone(volume)) await release(identity.key, volumeId)
       throw error
     }
+  }
+
+  /** Unpublished while Vault was asked: nobody else will let go of what was taken for it. */
+  function isGone(volume: MountedVolume): boolean {
+    return volumes.get(volume.entry.targetPath) !== volume
   }
 
   /** Writes, unless the volume went while Vault was asked. */
   async function applyTo(volume: MountedVolume, basis: Basis, rendered: RenderedFile[]): Promise<string[]> {
     const { entry } = volume
-    if (volumes.get(entry.targetPath) !== volume) return []
+    if (isGone(volume)) return []
     // Until the files stand, nothing is known about them: a failed write is made again at the next look.
     volume.basis = undefined
     const { changed, added, removed } = await gate(() =>
@@ -214,8 +218,8 @@ function isSameBasis(
   return true
 }
 
-/** Who asked, for the message of a fault found after reading. */
-function factsOf(identity: Identity): Facts {
+/** Who asked, for the message of a fault that Vault did not give. */
+export function factsOf(identity: Identity): Facts {
   const { endpoint, authMount, role, podNamespace, serviceAccount } = identity
   return { address: endpoint.address, authMount, role, podNamespace, serviceAccount }
 }

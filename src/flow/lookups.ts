@@ -102,8 +102,10 @@ export function createLookups(deps: {
     const answer = await store.read(identity, path, ask.tokens, ask.signal).catch((error: unknown) => {
       const fault = toFault(error)
       if (isAbsence(fault)) return fault
+      // Who gave up waiting has learnt nothing of Vault: other volumes of the identity ask for themselves.
+      const isTold = !ask.signal.aborted
       // Without a service-account token nobody asked Vault: kubelet's next token may be tried at once.
-      if (fault.fault !== 'token_missing') recordFailure(identity, path, fault, ask.intervalMs)
+      if (isTold && fault.fault !== 'token_missing') recordFailure(identity, path, fault, ask.intervalMs)
       throw fault
     })
     const digest = digestOf(answer)

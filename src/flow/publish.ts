@@ -1,5 +1,5 @@
 import type { Config } from '../core/config.ts'
-import { FaultError } from '../core/errors.ts'
+import { FaultError, toFault } from '../core/errors.ts'
 import type { UpdateMode } from '../core/import.ts'
 import type {
   Clock,
@@ -44,7 +44,7 @@ export function createPublish(deps: {
 
   return async (request, signal) => {
     const known = volumes.get(request.targetPath)
-    if (known !== undefined && mounter.isMounted(request.targetPath)) return republish(known, request)
+    if (known !== undefined && isStillMounted(known)) return republish(known, request)
     if (known !== undefined) await forgetLost(known)
     else if (await adopt(request)) return
     await publishFirst(request, signal)
@@ -55,6 +55,17 @@ export function createPublish(deps: {
     volume.tokens = request.tokens
     // A volume that waits for a token need not wait for its timer too.
     if (waitsForToken(volume)) rotation.wake([volume])
+  }
+
+  /** Whoever cannot look (out of descriptors) must not have kubelet give up a running pod's volume. */
+  function isStillMounted({ entry }: MountedVolume): boolean {
+    try {
+      return mounter.isMounted(entry.targetPath)
+    } catch (error) {
+      const { volumeId, pod, targetPath } = entry
+      log.error({ volumeId, pod, targetPath, error }, 'could not look at a mount, taking it for mounted')
+      return true
+    }
   }
 
   /** Somebody else unmounted it: kubelet asks for a volume, so it gets one. */
@@ -74,7 +85,7 @@ export function createPublish(deps: {
     // As the files are and not as the import says today: its mode may have been edited since.
     const updateMode = files.found(targetPath)
     const entry = updateMode && entryFor(request, updateMode, 'complete')
-    if (!entry || !(await files.repair(targetPath, shapeOf(entry)))) {
+    if (!entry || !(await hasFiles(entry))) {
       mounter.unmount(targetPath)
       return false
     }
@@ -84,6 +95,20 @@ export function createPublish(deps: {
     volumes.set(volume)
     rotation.wake([volume])
     return true
+  }
+
+  /** A pod may be running on them: files that cannot be repaired now are kept, the next look writes them anew. */
+  async function hasFiles(entry: LedgerEntry): Promise<boolean> {
+    try {
+      return await files.repair(entry.targetPath, shapeOf(entry))
+    } catch (error) {
+      const { volumeId, pod, targetPath } = entry
+      log.error(
+        { volumeId, pod, targetPath, error: toFault(error) },
+        'files could not be repaired, they stay',
+      )
+      return true
+    }
   }
 
   async function publishFirst(request: PublishRequest, signal: AbortSignal): Promise<void> {
@@ -126,7 +151,8 @@ export function createPublish(deps: {
       ledger.put(entry)
     } catch (error) {
       // After a failed first publish nothing may stay mounted: kubelet starts from nothing.
-      files.wipe(targetPath)
+      // What is there without our mount is not ours to delete.
+      if (mounter.isMounted(targetPath)) files.wipe(targetPath)
       mounter.unmount(targetPath)
       ledger.remove(targetPath)
       throw error

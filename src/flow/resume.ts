@@ -32,7 +32,8 @@ export async function resumeVolumes(deps: {
 
   async function resumeOne(entry: LedgerEntry): Promise<'resumed' | 'removed' | 'forgotten'> {
     const { targetPath } = entry
-    const isMounted = mounted.has(targetPath)
+    // The list has paths as the kernel resolved them: kubelet's directory may be reached through a link.
+    const isMounted = mounted.has(targetPath) || mounter.isMounted(targetPath)
     if (isMounted && entry.phase === 'complete' && (await files.repair(targetPath, shapeOf(entry)))) {
       volumes.set({
         entry,

@@ -1,16 +1,16 @@
-import { type FaultError, toFault } from '../core/errors.ts'
+import { FaultError, toFault } from '../core/errors.ts'
 import type { Clock, Log, Meter, Notifier } from '../core/ports.ts'
 import { backoffMs, firstDelayMs, nextDelayMs } from '../core/schedule.ts'
-import type { Delivery, Plan } from './deliver.ts'
+import { type Delivery, factsOf, type Plan } from './deliver.ts'
 import type { Lookups } from './lookups.ts'
 import type { Queue } from './queue.ts'
 import type { MountedVolume, Volumes } from './volumes.ts'
 
 /** A look that takes longer is given up: well under the shortest usual interval. */
 const LOOK_TIMEOUT_MS = 60_000
-/** Volumes woken by one cause start within this time, when they are many. */
-const WAKE_SPREAD_MS = 1_000
+/** Volumes woken by one cause look so many at a time: those that start together share one read of Vault. */
 const WAKE_AT_ONCE = 100
+const WAKE_STEP_MS = 100
 
 /**
  * Looks again at every mounted volume, each on its own timer. After a failure the old files stay,
@@ -20,7 +20,7 @@ export type Rotation = {
   /** First look of a volume just published: within one interval from now, spread. */
   begin(volume: MountedVolume, intervalMs: number): void
   /** Looks soon: the import changed, a token came, a secret moved. */
-  wake(volumes: readonly MountedVolume[]): void
+  wake(volumes: Iterable<MountedVolume>): void
   /** Ends the timer of a volume that goes. */
   end(volume: MountedVolume): void
   stop(): void
@@ -42,8 +42,7 @@ export function createRotation(deps: {
   const stopping = new AbortController()
 
   lookups.onMoved((identityKey) => {
-    // Not spread: looks that start together share one read, and the gate spaces out the writing.
-    for (const volume of volumes.ofIdentity(identityKey)) schedule(volume, 0)
+    wake(volumes.ofIdentity(identityKey))
   })
 
   function schedule(volume: MountedVolume, delayMs: number, sinceMs?: number): void {
@@ -56,9 +55,11 @@ export function createRotation(deps: {
     })
   }
 
-  function wake(some: readonly MountedVolume[]): void {
+  function wake(some: Iterable<MountedVolume>): void {
+    let before = 0
     for (const volume of some) {
-      schedule(volume, some.length > WAKE_AT_ONCE ? random() * WAKE_SPREAD_MS : 0)
+      schedule(volume, Math.floor(before / WAKE_AT_ONCE) * WAKE_STEP_MS)
+      before += 1
     }
   }
 
@@ -67,8 +68,10 @@ export function createRotation(deps: {
     const { entry } = volume
     if (isGone(volume)) return
     let plan: Plan | undefined
+    const late = new AbortController()
+    const cancelLimit = clock.after(LOOK_TIMEOUT_MS, () => late.abort(tooSlow(plan)))
     try {
-      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(LOOK_TIMEOUT_MS)])
+      const signal = AbortSignal.any([stopping.signal, late.signal])
       plan = await delivery.plan(entry.pod, entry.importName, signal)
       const { changed, at } = await delivery.refresh(volume, plan, sinceMs ?? plan.intervalMs, signal)
       if (isGone(volume)) return
@@ -82,6 +85,8 @@ export function createRotation(deps: {
       const fault = toFault(error)
       const failures = failed(volume, fault)
       schedule(volume, delayAfter(fault, failures, plan))
+    } finally {
+      cancelLimit()
     }
   }
 
@@ -148,4 +153,14 @@ export function createRotation(deps: {
       for (const volume of volumes.all()) volume.cancelTimer?.()
     },
   }
+}
+
+/** One call to Vault ends long before: most of the time went by in the queue of calls, or for many calls. */
+function tooSlow(plan: Plan | undefined): FaultError {
+  const reason = `no answer within ${LOOK_TIMEOUT_MS / 1000} s`
+  if (plan === undefined) return new FaultError('reference_unavailable', { reason })
+  return new FaultError('unreachable', {
+    ...factsOf(plan.identity),
+    reason: `${reason}, waiting for other calls included`,
+  })
 }

@@ -1,12 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../core/ports.ts'
 
+/** What setTimeout can count, 24 days; it takes anything longer for 1 ms. */
+const LONGEST_MS = 2 ** 31 - 1
+
 /** The machine's time. Timers alone do not keep the process alive: the sockets it serves do. */
 export function createClock(): Clock {
   return {
     now: () => Date.now(),
     after(delayMs, task) {
-      const timer = setTimeout(task, delayMs).unref()
+      let timer = setTimeout(next, Math.min(delayMs, LONGEST_MS)).unref()
+      let leftMs = delayMs - LONGEST_MS
+
+      function next(): void {
+        if (leftMs <= 0) {
+          task()
+          return
+        }
+        timer = setTimeout(next, Math.min(leftMs, LONGEST_MS)).unref()
+        leftMs -= LONGEST_MS
+      }
       return () => clearTimeout(timer)
     },
     sleep: (delayMs, signal) => sleep(delayMs, undefined, signal && { signal }),

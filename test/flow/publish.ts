@@ -123,3 +123,28 @@ t.test('an audience that nobody issues is told as a missing token', async (t) =>
   const bench = new FlowBench({ audience: 'nobody' })
   await t.rejects(bench.publish(), faulty('token_missing'))
 })
+
+t.test('a republish succeeds although the mount cannot be looked at', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  bench.node.mounter.isMounted = () => {
+    throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+  }
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+  t.equal(bench.node.writes.length, 1)
+})
+
+t.test('a first publish that cannot mount deletes nothing that was there', async (t) => {
+  const bench = new FlowBench()
+  let wiped = 0
+  bench.node.files.wipe = () => {
+    wiped += 1
+  }
+  bench.node.mounter.mount = () => {
+    throw new FaultError('mount_failed')
+  }
+  await t.rejects(bench.publish(), faulty('mount_failed'))
+  t.equal(wiped, 0)
+  t.equal(bench.ledger.entries.size, 0)
+})

@@ -84,3 +84,31 @@ t.test('unpublish of a resumed volume removes it', async (t) => {
   t.equal(bench.node.mounts.size, 0)
   t.equal(bench.ledger.entries.size, 0)
 })
+
+t.test('files that cannot be repaired after a restart stay, and a republish succeeds', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  const { repair } = bench.node.files
+  bench.node.files.repair = async () => {
+    throw new FaultError('volume_io', { reason: 'ENOSPC at write' })
+  }
+  await bench.restart()
+  bench.store.failWith = new FaultError('unreachable')
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+
+  bench.node.files.repair = repair
+  bench.store.failWith = undefined
+  bench.setPassword('two')
+  await bench.clock.advance(10 * MINUTE)
+  t.equal(bench.content(), 'two')
+})
+
+t.test('a volume under a directory that is reached through a link is taken up, not unmounted', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  bench.node.mounter.list = () => new Map([['/elsewhere/volume-1/mount', 'tmpfs']])
+  await bench.restart()
+  t.equal(bench.content(), 'one')
+  t.equal(bench.flow.volumes.countByState().resumed, 1)
+})

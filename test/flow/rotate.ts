@@ -187,3 +187,32 @@ t.test('volumes of many identities published together do not look together', asy
   }
   t.ok(most <= 5, `${most} reads in the busiest second of 120 volumes in 120 s`)
 })
+
+t.test('a publish that is given up says nothing of Vault to the other volumes of its identity', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  const { promise, resolve } = Promise.withResolvers<void>()
+  bench.store.held = promise
+  const caller = new AbortController()
+  await bench.clock.advance(MINUTE - 1_000)
+  const published = bench.flow.publish(bench.request({ volumeId: 'volume-2' }), caller.signal)
+  caller.abort(new FaultError('deadline', { reason: 'publishing the volume (the caller hung up)' }))
+  resolve()
+  await t.rejects(published)
+  await bench.clock.advance(10 * MINUTE)
+  t.same(bench.notifier.told, [])
+  t.equal(bench.flow.volumes.countByState().fresh, 1)
+})
+
+t.test('a look that gets no answer in a minute is told as such, and looks go on', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  bench.store.read = (_identity, _path, _tokens, signal) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason))
+    })
+  await bench.clock.advance(4 * MINUTE)
+  t.same(bench.notifier.told, ['backend failed unreachable'])
+  t.equal(bench.content(), 'one')
+  t.match(bench.log.text, /no answer within 60 s/)
+})

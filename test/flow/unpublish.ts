@@ -1,4 +1,5 @@
 import t from 'tap'
+import { FaultError } from '../../src/core/errors.ts'
 import { FlowBench } from '../support/flow-bench.ts'
 
 t.test('unpublish leaves nothing mounted, nothing in the ledger and revokes the last token', async (t) => {
@@ -56,3 +57,17 @@ t.test(
     t.equal(bench.store.reads.length, 2)
   },
 )
+
+t.test('a look that began before an unpublish and fails after it keeps no Vault token alive', async (t) => {
+  const bench = new FlowBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
+  await bench.publish()
+  const { promise, resolve } = Promise.withResolvers<string>()
+  bench.caCert = () => promise
+  await bench.clock.advance(3 * 60_000)
+  await bench.unpublish()
+  bench.store.failWith = new FaultError('unreachable')
+  resolve('PEM')
+  await bench.clock.advance(1_000)
+  t.equal(bench.store.reads.length, 2, 'the look went on')
+  t.equal(bench.store.users.size, 0)
+})

@@ -37,6 +37,8 @@ export class FlowBench {
   }
   /** What caCertRef leads to, by the object's name. */
   readonly caCerts = new Map<string, string>()
+  /** Lets a test hold the API server's answer back. */
+  caCert = async (name: string): Promise<string> => this.caCerts.get(name) ?? 'PEM'
   flow: Flow
 
   constructor(spec: Partial<ImportSpec> = {}) {
@@ -103,7 +105,7 @@ export class FlowBench {
       imports,
       store,
       tokenSource: this.tokenSource,
-      references: { caCert: async (_namespace, ref) => this.caCerts.get(ref.name) ?? 'PEM' },
+      references: { caCert: (_namespace, ref) => this.caCert(ref.name) },
       mounter: node.mounter,
       files: node.files,
       ledger,
