@@ -89,6 +89,7 @@ export async function startDoctorBench(t: Test): Promise<DoctorBench> {
 export async function diagnose(
   argv: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  signal = AbortSignal.timeout(30_000),
 ): Promise<Diagnosis> {
   let text = ''
   let complaints = ''
@@ -104,7 +105,7 @@ export async function diagnose(
       complaints += words
     },
   }
-  const code = await doctor(deps, AbortSignal.timeout(30_000))
+  const code = await doctor(deps, signal)
   const findings: Finding[] = text.startsWith('{') ? JSON.parse(text).checks : []
   const of = (name: string) => {
     const found = findings.find((finding) => finding.name === name)
