@@ -49,7 +49,7 @@ t.test(
     const sum = (count: keyof Seen) => seen.reduce((total, reader) => total + reader[count], 0)
     t.comment(
       `${sum('reads')} reads, ${(generation / seconds).toFixed(1)} rotations/s for ${seconds.toFixed(1)} s, ` +
-        `${sum('late')} sets read slower than the grace`,
+        `${sum('late')} read slower than the grace and so not whole`,
     )
     t.ok(sum('reads') >= 1_000_000)
     t.equal(sum('torn'), 0, 'no torn file')

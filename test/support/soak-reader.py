@@ -3,9 +3,10 @@
 usage: soak-reader.py ROOT READS GRACE_SECONDS NAME...
 Each file describes itself: its generation in 8 digits, its length in 8 digits, then the generation repeated.
 Half of the rounds open each file by its path; the other half resolve ..data once and read the set beneath.
-Prints one JSON line: reads, torn (a file not whole), backwards (an older generation after a newer one, by path),
-mixed (a set of several generations, read within the grace), late (the same, by a reader slower than the grace),
-generations (different ones seen).
+Prints one JSON line: reads, torn (a file not whole, read within the grace), backwards (an older generation after a
+newer one, by path), mixed (a set of several generations, read within the grace), late (torn or mixed, by a reader
+slower than the grace: a loaded machine may hold it up between two reads, and more is not promised), generations
+(different ones seen).
 """
 import json
 import os
@@ -39,8 +40,11 @@ def main():
     newest = [b""] * len(paths)
     while seen["reads"] < wanted:
         for index, path in enumerate(paths):
+            began = time.monotonic()
             data = read(path)
-            seen["torn"] += not is_whole(data)
+            is_late = time.monotonic() - began >= grace
+            if not is_whole(data):
+                seen["late" if is_late else "torn"] += 1
             seen["backwards"] += data[:8] < newest[index]
             newest[index] = data[:8]
         generations.add(newest[0])
@@ -48,9 +52,9 @@ def main():
         slot = os.path.join(root, os.readlink(os.path.join(root, "..data")))
         together = [read(os.path.join(slot, name)) for name in names]
         took = time.monotonic() - began
-        seen["torn"] += sum(not is_whole(data) for data in together)
-        if len({data[:8] for data in together}) > 1:
-            seen["mixed" if took < grace else "late"] += 1
+        is_torn = any(not is_whole(data) for data in together)
+        if is_torn or len({data[:8] for data in together}) > 1:
+            seen["late" if took >= grace else "torn" if is_torn else "mixed"] += 1
         seen["reads"] += 2 * len(paths)
     print(json.dumps({**seen, "generations": len(generations)}))
 
