@@ -1,4 +1,5 @@
-import { watch } from 'chokidar'
+import { resolve } from 'node:path'
+import { type FSWatcher, watch } from 'chokidar'
 import type { Clock, Log } from '../core/ports.ts'
 
 /** Quiet time after which what was being written is taken for whole. */
@@ -20,9 +21,23 @@ export async function watchDirectory(options: {
 }): Promise<{ close(): Promise<void> }> {
   const { path, clock, log, onSettled, signal } = options
   signal?.throwIfAborted()
-  const watcher = watch(path, { ignoreInitial: true, depth: 0 })
+  let watcher = open()
   let cancel = () => {}
   let unrestSince: number | undefined
+
+  function open(): FSWatcher {
+    return watch(path, { ignoreInitial: true, depth: 0 }).on('all', (event, changed) => {
+      if (event === 'addDir' && resolve(changed) === resolve(path)) renew()
+      settle()
+    })
+  }
+
+  /** chokidar tells that the directory is there again, but not what happens in the new one. */
+  function renew(): void {
+    const old = watcher
+    watcher = open().on('ready', settle).on('error', tell)
+    void old.close()
+  }
 
   function settle(): void {
     cancel()
@@ -34,25 +49,28 @@ export async function watchDirectory(options: {
     })
   }
 
-  async function close(): Promise<void> {
-    cancel()
-    await watcher.close()
+  function tell(error: unknown): void {
+    log.warn({ path, error }, 'watching a directory failed')
   }
 
-  watcher.on('all', settle)
+  async function close(): Promise<void> {
+    await watcher.close()
+    cancel()
+  }
+
   try {
     await ready(watcher, signal)
   } catch (error) {
     await close()
     throw signal?.aborted ? signal.reason : error
   }
-  watcher.on('error', (error) => log.warn({ path, error }, 'watching a directory failed'))
+  watcher.on('error', tell)
   return { close }
 }
 
-function ready(watcher: ReturnType<typeof watch>, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    watcher.once('ready', () => resolve())
+function ready(watcher: FSWatcher, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((done, reject) => {
+    watcher.once('ready', () => done())
     watcher.once('error', reject)
     signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
   })

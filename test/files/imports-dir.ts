@@ -282,6 +282,11 @@ t.test(
     mkdirSync(path)
     writeFileSync(join(path, 'a.yaml'), manifest('one', { role: 'back' }))
     await until(() => imports.get('shop', 'one').role === 'back')
+    await settled()
+    for (const role of ['edited', 'again']) {
+      writeFileSync(join(path, 'a.yaml'), manifest('one', { role }))
+      await until(() => imports.get('shop', 'one').role === role)
+    }
   },
 )
 
