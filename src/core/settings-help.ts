@@ -9,6 +9,7 @@ export function helpText(): string {
     'vault-files-csi: mounts secrets of Vault or OpenBao as live files into pods',
     '',
     'usage: vault-files-csi [flags]',
+    '       vault-files-csi doctor [flags]   checks an installation, see vault-files-csi doctor --help',
     '',
     'A flag wins over its environment variable, that over the file of --config, that over the default.',
     'The file is YAML; its keys are the flags without dashes in front (vault-addr: https://…).',

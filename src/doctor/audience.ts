@@ -1,5 +1,5 @@
 import type { ImportSpec } from '../core/import.ts'
-import { fail, ok, type Verdict } from './report.ts'
+import { fail, ok, skipped, type Verdict } from './report.ts'
 
 /**
  * The audience of the token that logs in: the import's, else the one that the CSIDriver asks kubelet for.
@@ -16,10 +16,7 @@ export function checkAudience(
     return ok(`"${audience}", of the import: ${how}`, audience)
   }
   if (ofDriver === undefined) {
-    return fail(
-      'neither the import nor a CSIDriver that can be read names one',
-      'set spec.audience of the import, or run it where the CSIDriver can be read',
-    )
+    return skipped('the import names none, and the CSIDriver cannot be read; give --token-file')
   }
   const [only, ...more] = ofDriver
   if (only !== undefined && more.length === 0) return ok(`"${only}", of the CSIDriver's tokenRequests`, only)

@@ -4,7 +4,7 @@ export const doctorHelp = `vault-files-csi doctor: checks an installation and sa
 usage: vault-files-csi doctor [--import NAMESPACE/NAME] [--service-account NAME] [--dry-login] [flags]
 
 Runs wherever there is a kubeconfig, on a node, or in a pod of the plugin:
-  kubectl -n vault-files-csi exec ds/vault-files-csi -- node dist/main.js doctor
+  kubectl -n vault-files-csi exec ds/vault-files-csi -- node /app/dist/main.js doctor
 Changes nothing in the cluster or in Vault; --dry-login alone makes tokens, and revokes Vault's at the end.
 
   --import NAMESPACE/NAME

@@ -92,7 +92,8 @@ async function checkPath(
   try {
     const data = await readPath(connections, clock, identity, path, token, signal)
     const version = data.version === undefined ? '' : `, version ${data.version}`
-    return ok(`${data.values.size} keys${version}`, data)
+    const { size } = data.values
+    return ok(`${size} ${size === 1 ? 'key' : 'keys'}${version}`, data)
   } catch (error) {
     const isAbsent =
       error instanceof FaultError && (error.fault === 'path_not_found' || error.fault === 'version_deleted')

@@ -106,10 +106,15 @@ export async function diagnose(
     },
   }
   const code = await doctor(deps, signal)
+  return diagnosisOf(code, text, complaints)
+}
+
+/** @param text standard output, JSON or not */
+export function diagnosisOf(code: number, text: string, complaints: string): Diagnosis {
   const findings: Finding[] = text.startsWith('{') ? JSON.parse(text).checks : []
   const of = (name: string) => {
     const found = findings.find((finding) => finding.name === name)
-    if (found === undefined) throw new Error(`no finding ${name} in ${text}`)
+    if (found === undefined) throw new Error(`no finding ${name} in ${text}${complaints}`)
     return found
   }
   return { code, findings, of, text: text + complaints }
