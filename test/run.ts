@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { globSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { buildTap } from './support/build-tap.ts'
 import { showTap } from './support/tap-output.ts'
 
 const LINES_COVERED_PERCENT = 90
@@ -50,15 +51,6 @@ const [status] = await ended
 rmSync(coverageFolder, { recursive: true, force: true })
 console.log(counts)
 process.exit(status ?? 1)
-
-/**
- * .taprc takes tap's TypeScript plugin out; the first run after `npm ci` builds tap's test class accordingly, but has
- * loaded the plugin by then, and every file fails. Hence it is built beforehand.
- */
-function buildTap(): void {
-  const { stdout } = spawnSync('tap', ['versions'], { encoding: 'utf8' })
-  if (stdout?.includes('@tapjs/typescript')) spawnSync('tap', ['build'], { stdio: 'inherit' })
-}
 
 function namespace(): string[] {
   const isRoot = process.getuid?.() === 0

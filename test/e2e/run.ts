@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { type BootedCluster, bootCluster } from '../support/boot-cluster.ts'
+import { buildTap } from '../support/build-tap.ts'
 import { showTap } from '../support/tap-output.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -15,6 +16,7 @@ const own = relative(ROOT, import.meta.filename)
 const only = process.argv.slice(2)
 const files = only.length > 0 ? only : globSync('test/e2e/*.ts', { cwd: ROOT }).filter((file) => file !== own)
 
+buildTap()
 let cluster: BootedCluster | undefined
 let status: number | null = 1
 try {
