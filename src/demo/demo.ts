@@ -54,8 +54,13 @@ try {
   process.exit(1)
 }
 
+let phase: 'playing' | 'interrupted' = 'playing'
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
+    // npm passes on what the terminal has sent already: the second one must not cut the cleaning short.
+    if (phase === 'interrupted') return
+    phase = 'interrupted'
+    process.exitCode = 130
     stage.fail('interrupted, cleaning up')
     void cleanUp().then(() => process.exit(130))
   })
@@ -64,9 +69,12 @@ try {
   await run()
   await cleanUp()
 } catch (error) {
-  stage.fail((error as Error).message)
-  await cleanUp()
-  process.exitCode = 1
+  // Ctrl-C reaches Vault and the plugin too: what fails for want of them is no news.
+  if (phase === 'playing') {
+    stage.fail((error as Error).message)
+    await cleanUp()
+    process.exitCode = 1
+  }
 }
 
 async function run(): Promise<void> {
