@@ -68,6 +68,7 @@ export function createTransport(settings: TransportSettings): Transport {
   const secure = settings.address.startsWith('https:')
   const agent = secure ? new https.Agent(tlsOptions(settings)) : new http.Agent(agentOptions)
   const request = secure ? https.request : http.request
+  const server = hostOf(settings.address)
 
   const attempt = (options: TransportOptions) =>
     new Promise<Answer>((resolve, reject) => {
@@ -76,7 +77,8 @@ export function createTransport(settings: TransportSettings): Transport {
       const body = options.json === undefined ? undefined : JSON.stringify(options.json)
       let isAnswered = false
       const sent = request({
-        ...target(options.uri),
+        ...server,
+        path: pathOf(options.uri),
         agent,
         method: options.method,
         headers: headersOf(options, body),
@@ -136,12 +138,14 @@ function tlsOptions(settings: TransportSettings): https.AgentOptions {
   }
 }
 
+function hostOf(address: string): { host: string; port: string } {
+  const { hostname, port } = new URL(address)
+  return { host: hostname.replace(/^\[|\]$/g, ''), port }
+}
+
 /** The path goes out as it stands: URL would resolve `..` and so ask for another path than the policy names. */
-function target(uri: string): { host: string; port: string; path: string } {
-  const { hostname, port } = new URL(uri)
-  const host = hostname.replace(/^\[|\]$/g, '')
-  const path = uri.slice(uri.indexOf('/', uri.indexOf('://') + 3))
-  return { host, port, path }
+function pathOf(uri: string): string {
+  return uri.slice(uri.indexOf('/', uri.indexOf('://') + 3))
 }
 
 function headersOf(options: TransportOptions, body: string | undefined): http.OutgoingHttpHeaders {
