@@ -1,14 +1,5 @@
 import { createHash } from 'node:crypto'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { FaultError } from '../core/errors.ts'
@@ -54,10 +45,16 @@ export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Lo
     put(entry) {
       const path = pathOf(entry.targetPath)
       guarded(directory, () => {
-        // Once, and again if somebody took it away.
-        if (!isReady || !existsSync(directory)) makeDirectory(directory)
+        if (!isReady) makeDirectory(directory)
         isReady = true
-        replaceFile(path, serialize(entry))
+        try {
+          replaceFile(path, serialize(entry))
+        } catch (error) {
+          // Somebody took the directory away.
+          if (!isMissing(error)) throw error
+          makeDirectory(directory)
+          replaceFile(path, serialize(entry))
+        }
       })
     },
 
