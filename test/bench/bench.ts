@@ -15,6 +15,7 @@ const HELP = `npm run bench [-- --quick] [--json FILE] [--only PART]
   --quick      small numbers, half a minute: shows that it works, measures nothing worth keeping
   --json FILE  where the figures go; bench-results.json when left out
   --only PART  race, sweep or ready
+  --node-flag FLAG  for the plugin's Node, may be repeated: --node-flag=--cpu-prof, --node-flag=--heap-prof
 `
 const FULL = {
   rounds: 4,
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     json: { type: 'string', default: 'bench-results.json' },
     only: { type: 'string' },
+    'node-flag': { type: 'string', multiple: true, default: [] },
     help: { type: 'boolean', default: false },
   },
 })
@@ -51,7 +53,7 @@ const code = await inOwnNamespace()
 if (code !== undefined) process.exit(code)
 
 const size = values.quick ? QUICK : FULL
-const scene = await setScene({ refreshSeconds: size.intervalSeconds })
+const scene = await setScene({ refreshSeconds: size.intervalSeconds, nodeFlags: values['node-flag'] })
 try {
   const results = await measure(scene)
   console.log(`\n${render(results)}`)
