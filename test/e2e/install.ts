@@ -105,7 +105,7 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
   await t.test('helm uninstall takes everything but the CRD and its imports', async (t) => {
     await team.removePods()
     await plugin.uninstall()
-    t.notMatch(drivers(), new RegExp(plugin.driverName), 'kubelet has let it go')
+    await until('kubelet to let it go', () => !drivers().includes(plugin.driverName), { everyMs: 250 })
     const own = kubectl(['get', 'csidrivers,clusterroles,clusterrolebindings', '-o', 'name']).stdout
     t.notMatch(own, new RegExp(name))
     t.match(mustKubectl(['get', 'ssi', '-n', 'my-namespace1', '-o', 'name']), /python-backend/)

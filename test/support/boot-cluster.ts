@@ -46,6 +46,7 @@ export async function bootCluster(): Promise<BootedCluster> {
 }
 
 async function up(state: string): Promise<string> {
+  console.log('# booting a cluster with ../shared/cluster/up')
   const child = spawn(join(FOLDER, 'up'), [state], { stdio: ['ignore', 'pipe', 'inherit'] })
   let said = ''
   child.stdout.on('data', (chunk: Buffer) => {
