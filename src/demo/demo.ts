@@ -33,9 +33,12 @@ spec:
     source: { path: ${SECRET_PATH}, key: password }
 `
 const LOOK_TIMEOUT_MS = 15_000
+/** By so much a signal to the whole group may come to us later than to the others. */
+const SIGNAL_LAG_MS = 200
 
 const stage = createStage()
 const cleanups: (() => Promise<unknown> | unknown)[] = []
+let cleaning: Promise<void> | undefined
 
 const keep = process.argv.includes('--keep')
 if (process.argv.includes('--help')) {
@@ -69,7 +72,8 @@ try {
   await run()
   await cleanUp()
 } catch (error) {
-  // Ctrl-C reaches Vault and the plugin too: what fails for want of them is no news.
+  // Ctrl-C reaches Vault and the plugin too, perhaps before us: what fails for want of them is no news.
+  await sleep(SIGNAL_LAG_MS)
   if (phase === 'playing') {
     stage.fail((error as Error).message)
     await cleanUp()
@@ -265,9 +269,15 @@ async function play(target: string, vault: OpenBao): Promise<never> {
   return new Promise(() => setInterval(() => undefined, 60_000))
 }
 
+/** Once, whoever asks: an interruption must wait for what a failure has begun to clean up. */
+function cleanUp(): Promise<void> {
+  cleaning ??= runCleanups()
+  return cleaning
+}
+
 /** In reverse order; one that fails does not keep the others back. */
-async function cleanUp(): Promise<void> {
-  for (const cleanup of cleanups.splice(0).reverse()) {
+async function runCleanups(): Promise<void> {
+  for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) {
     try {
       await cleanup()
     } catch (error) {
