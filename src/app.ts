@@ -23,13 +23,15 @@ import { createVolumeFiles } from './volume/volume-files.ts'
 const GRACE_MS = 50
 /** For the first reading of a directory; an API server that is away is not waited for so long. */
 const IMPORTS_TIMEOUT_MS = 60_000
+/** kubelet sees the registration socket go; its connection to it is not waited for longer. */
+const FAREWELL_MS = 500
 /** Calls under way at SIGTERM get this long to finish. */
 const DRAIN_MS = 10_000
 
 export type App = {
   /** Takes no new work, lets what is under way finish, closes everything. Unmounts and revokes nothing. */
   stop(): Promise<void>
-  /** Reads the files that settings name once more. */
+  /** Reads the files once more that are not followed as they change: the certificates of --http-addr. */
   reload(): Promise<void>
 }
 
@@ -45,13 +47,21 @@ export async function startApp(
   // Secrets are in our memory: no core file of it, on no disk.
   createSyscalls().forbidCoreDumps()
   const closers: (() => Promise<unknown> | unknown)[] = []
-  const reloads: (() => Promise<void>)[] = []
+  /** What does not follow its files by itself, as the CA and the imports do. */
+  const reloads: { what: string; reload: () => Promise<void> }[] = []
   let waitsFor: () => string | undefined = () => undefined
   let phase: 'starting' | 'ready' | 'stopping' = 'starting'
 
   async function stop(): Promise<void> {
     phase = 'stopping'
-    for (const close of closers.splice(0).reverse()) await close()
+    for (const close of closers.splice(0).reverse()) {
+      // One that fails must not keep the others, the drain among them, from ending in order.
+      try {
+        await close()
+      } catch (error) {
+        log.error({ error }, 'closing failed, going on')
+      }
+    }
   }
 
   async function start(): Promise<void> {
@@ -66,7 +76,8 @@ export async function startApp(
           ready: () => (phase === 'ready' ? waitsFor() : phase),
         },
       })
-      reloads.push(() => http.reload())
+      if (config.httpTlsCert)
+        reloads.push({ what: 'certificates of --http-addr', reload: () => http.reload() })
       closers.push(() => http.close())
     }
 
@@ -134,7 +145,7 @@ export async function startApp(
         onRegistered: cluster.onRegistered,
         onRefused,
       })
-      closers.push(() => registration.close(DRAIN_MS))
+      closers.push(() => registration.close(FAREWELL_MS))
     }
     log.info(
       { driverName, nodeId, endpoint, version: version(), startMs: Math.round(performance.now()) },
@@ -151,12 +162,14 @@ export async function startApp(
   return {
     stop,
     async reload() {
-      for (const reload of reloads) {
-        await reload().catch((error: unknown) =>
-          log.error({ error }, 'reload failed, what was read before stays'),
-        )
+      for (const { what, reload } of reloads) {
+        try {
+          await reload()
+          log.info({ what }, 'reloaded')
+        } catch (error) {
+          log.error({ what, error }, 'reload failed, what was read before stays')
+        }
       }
-      log.info({}, 'settings files reloaded')
     },
   }
 }
