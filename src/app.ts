@@ -162,14 +162,16 @@ export async function startApp(
   return {
     stop,
     async reload() {
+      const reloaded: string[] = []
       for (const { what, reload } of reloads) {
         try {
           await reload()
-          log.info({ what }, 'reloaded')
+          reloaded.push(what)
         } catch (error) {
           log.error({ what, error }, 'reload failed, what was read before stays')
         }
       }
+      log.info({ reloaded }, 'reload asked for and done')
     },
   }
 }
