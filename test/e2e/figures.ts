@@ -26,6 +26,7 @@ import { until } from '../support/until.ts'
 /** Pods of each kind that are started one by one. */
 const SINGLES = 9
 const MANY = 50
+const ROUNDS = 2
 const IDLE_SECONDS = Number(process.env.E2E_IDLE_SECONDS ?? 60)
 /** Several looks fall into the idle time. */
 const INTERVAL_SECONDS = Math.min(120, Math.max(10, Math.round(IDLE_SECONDS / 5)))
@@ -113,15 +114,18 @@ t.test('figures of the DaemonSet under a real kubelet', { skip: noInstall || not
       }
     }
     t.ok(addedMs(single) <= goals.addedMs, `${addedMs(single)} ms`)
-    await team.removePods()
   })
 
   await t.test(
     `${MANY} pods at once: at most ${goals.manyRatio} times as long as with an emptyDir`,
     async (t) => {
-      many = { pods: MANY, emptyDir: await startMany('empty', { volume: emptyDir }), ours: 0 }
-      await team.removePods()
-      many.ours = await startMany('ours', {})
+      many = { pods: MANY, emptyDir: [], ours: [] }
+      for (let round = 0; round < ROUNDS; round += 1) {
+        await team.removePods()
+        many.emptyDir.push(await startMany(`empty-${round}`, { volume: emptyDir }))
+        await team.removePods()
+        many.ours.push(await startMany(`ours-${round}`, {}))
+      }
       t.ok(manyRatio(many) <= goals.manyRatio, `${manyRatio(many)} times`)
     },
   )
