@@ -36,8 +36,8 @@ export type Connections = {
 
 /** Milliseconds. */
 const CALL_TIMEOUT_MS = 15_000
-/** Bytes. Vault's integrated storage holds entries of 1 MiB; 4 MiB of numbers take the parser a second. */
-const MAX_BODY_BYTES = 4 * 1024 * 1024
+/** Bytes. Vault's integrated storage holds entries of 1 MiB; others hold more, and operators may raise a volume's size. */
+const MAX_BODY_BYTES = 8 * 1024 * 1024
 
 type Connection = { ca: string | undefined; transport: Transport; client: NodeVault }
 
