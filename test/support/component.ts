@@ -1,5 +1,13 @@
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, openSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { kubectl, noCluster } from './cluster.ts'
 import { until } from './until.ts'
@@ -35,7 +43,7 @@ export function findComponent(name: keyof typeof isReady): Component | undefined
     async stop() {
       const running = pidOf()
       process.kill(running, 'SIGKILL')
-      await until(`the ${name} to end`, () => !existsSync(`/proc/${running}`) || isZombie(running))
+      await until(`the ${name} to end`, () => hasEnded(running))
     },
     async start(more = []) {
       const log = openSync(join(FOLDER, 'log', `${name}.log`), 'a')
@@ -48,9 +56,12 @@ export function findComponent(name: keyof typeof isReady): Component | undefined
   }
 }
 
-function isZombie(pid: number): boolean {
+/** Gone, or a zombie without other threads: while one of them lives, its ports are taken. */
+function hasEnded(pid: number): boolean {
   try {
-    return / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+    return (
+      / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8')) && readdirSync(`/proc/${pid}/task`).length <= 1
+    )
   } catch {
     return true
   }
