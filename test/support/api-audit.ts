@@ -32,9 +32,20 @@ export async function auditUser(user: string): Promise<ApiAudit> {
       rules: [{ level: 'Metadata', users: [user] }, { level: 'None' }],
     }),
   )
+  const close = async () => {
+    await apiServer.stop()
+    await apiServer.start()
+    rmSync(folder, { recursive: true, force: true })
+  }
   await apiServer.stop()
-  await apiServer.start([`--audit-policy-file=${policy}`, `--audit-log-path=${log}`])
+  try {
+    await apiServer.start([`--audit-policy-file=${policy}`, `--audit-log-path=${log}`])
+  } catch (error) {
+    await close()
+    throw error
+  }
   return {
+    close,
     calls() {
       if (!existsSync(log)) return []
       return readFileSync(log, 'utf8')
@@ -47,11 +58,6 @@ export async function auditUser(user: string): Promise<ApiAudit> {
           resource: objectRef?.resource ?? '',
           at: Date.parse(stageTimestamp),
         }))
-    },
-    async close() {
-      await apiServer.stop()
-      await apiServer.start()
-      rmSync(folder, { recursive: true, force: true })
     },
   }
 }
