@@ -158,7 +158,8 @@ t.test('figures of the DaemonSet under a real kubelet', { skip: noInstall || not
     t.ok(reads <= Math.floor(IDLE_SECONDS / (INTERVAL_SECONDS * 0.9)) + 1, `${reads} reads`)
     t.ok(reads >= Math.floor(IDLE_SECONDS / (INTERVAL_SECONDS * 1.1)) - 1, `${reads} reads`)
     t.ok(idle.vaultOthers <= 1 + Math.ceil(IDLE_SECONDS / 200), `${idle.vaultOthers} other calls`)
-    t.ok(idle.republishes > 0, 'kubelet published all the while')
+    // Each pod's first comes after 60 to 90 s.
+    if (IDLE_SECONDS >= 120) t.ok(idle.republishes >= MANY, 'kubelet published all the while')
   })
 
   if (many === undefined || idle === undefined) return
