@@ -20,6 +20,7 @@ export type Fault =
   | 'login_audience'
   | 'login_mount'
   | 'read_denied'
+  | 'call_refused'
   | 'path_not_found'
   | 'kv2_path'
   | 'version_deleted'
@@ -31,6 +32,13 @@ export type Fault =
   | 'rate_limited'
   | 'vault_error'
   | 'decode_failed'
+  | 'template_failed'
+  | 'key_unusable'
+  | 'name_taken'
+  | 'credential_refused'
+  | 'sync_refused'
+  | 'sync_invalid'
+  | 'sync_unavailable'
   | 'volume_full'
   | 'volume_io'
   | 'mount_failed'
@@ -74,6 +82,7 @@ const table = {
   login_audience: { status: 'PERMISSION_DENIED', retry: 'slow' },
   login_mount: { status: 'FAILED_PRECONDITION', retry: 'slow' },
   read_denied: { status: 'PERMISSION_DENIED', retry: 'slow' },
+  call_refused: { status: 'FAILED_PRECONDITION', retry: 'slow' },
   path_not_found: { status: 'NOT_FOUND', retry: 'slow' },
   kv2_path: { status: 'INVALID_ARGUMENT', retry: 'slow' },
   version_deleted: { status: 'NOT_FOUND', retry: 'slow' },
@@ -85,6 +94,13 @@ const table = {
   rate_limited: { status: 'UNAVAILABLE', retry: 'soon' },
   vault_error: { status: 'UNAVAILABLE', retry: 'soon' },
   decode_failed: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  template_failed: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  key_unusable: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  name_taken: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  credential_refused: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  sync_refused: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  sync_invalid: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  sync_unavailable: { status: 'UNAVAILABLE', retry: 'soon' },
   volume_full: { status: 'FAILED_PRECONDITION', retry: 'slow' },
   volume_io: { status: 'INTERNAL', retry: 'soon' },
   mount_failed: { status: 'INTERNAL', retry: 'soon' },
@@ -109,6 +125,12 @@ export type Facts = {
   got?: string
   importName?: string
   path?: string
+  /** What a policy must grant on `path`; read when not set. */
+  capability?: string
+  /** Field of the import that leads to what is missing. */
+  field?: string
+  /** Kubernetes Secret, as namespace/name. */
+  secret?: string
   key?: string
   file?: string
   /** Names that exist where the asked one was not found. */

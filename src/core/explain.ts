@@ -42,11 +42,11 @@ const lines = {
       : 'wait; it is tried again by itself, and mounted volumes keep their files',
   }),
   reference_missing: (f) => ({
-    what: `spec.caCertRef of the import leads nowhere: ${f.reason}`,
-    next: 'create it, or correct spec.caCertRef',
+    what: `${f.field ?? 'spec.caCertRef'} of the import leads nowhere: ${f.reason}`,
+    next: `create it, or correct ${f.field ?? 'spec.caCertRef'}`,
   }),
   reference_unavailable: (f) => ({
-    what: `spec.caCertRef of the import cannot be read: ${f.reason}`,
+    what: `${f.field ?? 'spec.caCertRef'} of the import cannot be read: ${f.reason}`,
     next: f.setting ? `have the operator set ${f.setting}` : 'wait; it is tried again by itself',
   }),
   policy_refused: (f) => ({
@@ -63,7 +63,7 @@ const lines = {
   }),
   login_denied: (f) => ({
     what: `Vault refused the login${f.reason ? ` (${f.reason})` : ''}`,
-    next: f.setting ? `check ${f.setting}` : `bind them: ${bindCommand(f)}`,
+    next: f.setting ? `check ${f.setting}` : bindCommand(f),
   }),
   login_reviewer: () => ({
     what: 'Vault could not have the service-account token reviewed by Kubernetes (TokenReview)',
@@ -80,11 +80,15 @@ const lines = {
       : `set spec.authPath of the import (or --vault-auth-path) to a mount that exists, see \`bao auth list\`${f.vaultNamespace ? '' : '; in a Vault namespace set spec.namespace too'}`,
   }),
   read_denied: (f) => ({
-    what: `Vault refused to read ${quote(f.path)}`,
-    next: `grant it in a policy of role ${quote(f.role)}: path "${f.path}" { capabilities = ["read"] }`,
+    what: `Vault refused to ${(f.capability ?? 'read') === 'read' ? 'read' : 'write to'} ${quote(f.path)}`,
+    next: `grant it in a policy of role ${quote(f.role)}: path "${f.path}" { capabilities = ["${f.capability ?? 'read'}"] }`,
+  }),
+  call_refused: (f) => ({
+    what: `Vault took the call to ${quote(f.path)} but refused what it asks for${f.reason ? ` (${f.reason})` : ''}`,
+    next: "correct method and data of the source in the import, or what the engine's role allows",
   }),
   path_not_found: (f) => ({
-    what: `nothing is stored at ${quote(f.path)}`,
+    what: `nothing is stored at ${quote(f.path)}${f.version ? ` as version ${f.version}` : ''}`,
     next: 'write the secret, or correct source.path in the import (missingPolicy: Ignore or optional: true lets it be absent)',
   }),
   kv2_path: (f) => ({
@@ -129,6 +133,36 @@ const lines = {
     what: `the value for file ${quote(f.file)} is not valid ${f.wanted ?? 'in its encoding'}`,
     next: "correct the value in Vault, or the file's encoding in the import",
   }),
+  template_failed: (f) => ({
+    what: `the template of file ${quote(f.file)} failed: ${f.reason ?? 'it could not be rendered'}; there ${exist(f.known)}`,
+    next: 'correct spec.files[].template, or write what is missing to Vault',
+  }),
+  key_unusable: (f) => ({
+    what: `key ${quote(f.key)} of ${quote(f.path)} ${f.reason ?? 'cannot be used'}`,
+    next: f.setting ?? 'leave it out with dataFrom.exclude, or choose another dataFrom.format',
+  }),
+  name_taken: (f) => ({
+    what: `two files of the import would be named ${quote(f.file)}${f.reason ? ` (${f.reason})` : ''}`,
+    next: 'set dataFrom.prefix or dataFrom.exclude, or rename one of them',
+  }),
+  credential_refused: (f) => ({
+    what: `file ${quote(f.file)} cannot hold the credential: ${f.reason ?? 'refused'}`,
+    next: f.setting ?? 'correct spec.credentials of the import',
+  }),
+  sync_refused: (f) => ({
+    what: `Secret ${quote(f.secret)} is not kept in step: ${f.reason ?? 'refused'}`,
+    next: f.setting ?? 'choose another name in spec.secretSync, or delete that Secret',
+  }),
+  sync_invalid: (f) => ({
+    what: `Secret ${quote(f.secret)} would not be valid${f.key ? `, key ${quote(f.key)}` : ''}: ${f.reason ?? 'refused'}`,
+    next: 'correct spec.secretSync of the import, or the value in Vault; the Secret stays as it is',
+  }),
+  sync_unavailable: (f) => ({
+    what: `Secret ${quote(f.secret)} could not be brought in step: ${f.reason ?? 'the API server does not answer'}`,
+    next: f.setting
+      ? `have the operator set ${f.setting}`
+      : 'wait; it is tried again by itself, and the files are in step',
+  }),
   volume_full: (f) => ({
     what: `the files need ${f.sizeBytes} bytes, the volume holds ${f.limitBytes}${f.reason ? ` (${f.reason})` : ''}`,
     next: 'import less, or have the operator raise --max-volume-bytes',
@@ -162,10 +196,13 @@ function tried(f: Facts): string {
 
 function bindCommand(f: Facts): string {
   const role = `bao write auth/${f.authMount}/role/${f.role}`
-  if (f.method === 'jwt') {
-    return `\`${role} role_type=jwt user_claim=sub bound_subject=system:serviceaccount:${f.podNamespace}:${f.serviceAccount} bound_audiences=${f.audience || 'AUDIENCE'} token_policies=POLICY token_ttl=10m\``
+  if (f.method === 'approle') {
+    return `make a new secret ID (\`bao write -f auth/${f.authMount}/role/${f.role}/secret-id\`) and put it into the Secret of spec.appRole.secretIdRef`
   }
-  return `\`${role} bound_service_account_names=${f.serviceAccount} bound_service_account_namespaces=${f.podNamespace} token_policies=POLICY token_ttl=10m\``
+  if (f.method === 'jwt') {
+    return `bind them: \`${role} role_type=jwt user_claim=sub bound_subject=system:serviceaccount:${f.podNamespace}:${f.serviceAccount} bound_audiences=${f.audience || 'AUDIENCE'} token_policies=POLICY token_ttl=10m\``
+  }
+  return `bind them: \`${role} bound_service_account_names=${f.serviceAccount} bound_service_account_namespaces=${f.podNamespace} token_policies=POLICY token_ttl=10m\``
 }
 
 function again(f: Facts): string {

@@ -32,16 +32,27 @@ export function resolveIdentity(
     tlsMark(endpoint),
     spec.authMethod === 'jwt' ? pod.uid : '',
   ]
+  // Appended, so that the keys of all others stay as they are in logs and metrics of earlier versions.
+  if (spec.appRole !== undefined) {
+    const { roleId, secretIdRef } = spec.appRole
+    parts.push(roleId, secretIdRef.name, secretIdRef.key)
+  }
   return {
     key: parts.join('|'),
     endpoint,
     method: spec.authMethod,
     authMount,
     role: spec.role,
+    roleId: spec.appRole?.roleId,
     audience,
     podNamespace: pod.namespace,
     serviceAccount: pod.serviceAccount,
   }
+}
+
+/** The same pod for what is issued to one of its volumes alone: shares no Vault token with anybody. */
+export function ownIdentity(identity: Identity, volumeId: string): Identity {
+  return { ...identity, key: `${identity.key}|${volumeId}` }
 }
 
 /** The address without a trailing slash, so that spelling makes no second identity. */

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { knownFields, show, unsupportedFields } from './import-schema.ts'
+import { knownFields, show } from './import-schema.ts'
 import { nearest } from './nearest.ts'
 
 type Issue = z.core.$ZodIssue
@@ -23,15 +23,17 @@ function describe(issue: Issue, value: unknown): string {
     case 'invalid_type':
       return `must be ${article(issue.expected)}, is ${article(typeName(value))}${quotingHint(issue.expected, value)}`
     case 'invalid_value':
-      return (
-        unsupportedValue(issue, value) ?? `must be ${issue.values.map(show).join(' or ')}, is ${show(value)}`
-      )
+      return `must be ${issue.values.map(show).join(' or ')}, is ${show(value)}`
     case 'invalid_format':
       return `must match ${issue.pattern?.slice(1, -1)}, is ${show(value)}`
     case 'too_small':
-      return 'must not be empty'
+      return issue.origin === 'number' || issue.origin === 'int'
+        ? `must be ${issue.minimum} or more, is ${show(value)}`
+        : 'must not be empty'
     case 'too_big':
-      return `must have at most ${issue.maximum} characters`
+      return issue.origin === 'number' || issue.origin === 'int'
+        ? `must be ${issue.maximum} or less, is ${show(value)}`
+        : `must have at most ${issue.maximum} characters`
     default:
       return issue.message
   }
@@ -41,16 +43,9 @@ function wanted(issue: Issue): string {
   return issue.code === 'invalid_value' ? `, must be ${issue.values.map(show).join(' or ')}` : ''
 }
 
-/** A value of the public surface that this version does not serve. */
-function unsupportedValue(issue: Issue, value: unknown): string | undefined {
-  const isAppRole = formatPath(issue.path) === 'spec.authMethod' && value === 'approle'
-  return isAppRole ? '"approle" is not supported by this version, use "kubernetes" or "jwt"' : undefined
-}
-
 function describeUnknown(object: string, key: string): string {
   const field = object === '' ? key : `${object}.${key}`
   const place = object.replaceAll(/\[\d+\]/g, '[]')
-  if (unsupportedFields[place]?.includes(key)) return `${field}: not supported by this version`
   const known = knownFields[place] ?? []
   const meant = nearest(key, known)
   return `${field}: unknown field${meant ? `, did you mean ${meant}?` : ''} (known: ${known.join(', ')})`

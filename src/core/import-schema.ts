@@ -63,24 +63,78 @@ const fileName = matching(/^[-_a-zA-Z0-9.]+$/).transform((name, context) => {
     : refuse(context, `must have at most ${LONGEST_FILE_NAME} characters`)
 })
 
+const secretPath = slashed(/^[-a-zA-Z0-9_./]+$/)
+const objectKey = matching(/^[-._a-zA-Z0-9]+$/).max(253)
+const sourceName = matching(/^[-_a-zA-Z0-9]+$/).max(63)
+
+/** One call to Vault that several files share. */
+const namedSourceSchema = z.strictObject({
+  name: sourceName,
+  path: secretPath,
+  method: z.enum(['GET', 'PUT', 'POST']).optional(),
+  data: z.record(z.string(), z.unknown()).optional(),
+  version: z.int().min(0).optional(),
+  lease: z
+    .strictObject({
+      renewAt: z.int().min(1).max(99).optional(),
+      revokeOnUnmount: z.boolean().optional(),
+    })
+    .optional(),
+})
+
 const sourceSchema = z.strictObject({
-  path: slashed(/^[-a-zA-Z0-9_./]+$/),
-  key: matching(/^[-a-zA-Z0-9_.]+$/),
+  path: secretPath.optional(),
+  ref: sourceName.optional(),
+  key: matching(/^[-a-zA-Z0-9_.]+$/).optional(),
 })
 
 const fileSchema = z.strictObject({
   name: fileName,
   source: sourceSchema,
+  template: z.string().min(1).max(65_536).optional(),
   decodeBase64: z.boolean().optional(),
   encoding: z.enum(['utf-8', 'base64', 'hex']).optional(),
   mode: mode.optional(),
   optional: z.boolean().optional(),
 })
 
+const dataFromSchema = z.strictObject({
+  path: secretPath,
+  prefix: matching(/^[-_a-zA-Z0-9.]*$/)
+    .max(128)
+    .optional(),
+  include: mayBeEmpty.optional(),
+  exclude: mayBeEmpty.optional(),
+  format: z.enum(['Files', 'JSON', 'Dotenv', 'Shell', 'Properties']).optional(),
+  fileName: mayBeEmpty.pipe(fileName.optional()).optional(),
+})
+
+const credentialSchema = z.strictObject({
+  format: z.enum(['Token', 'KubernetesVaultToken', 'SecretID', 'WrappedSecretID', 'CABundle']),
+  name: fileName,
+  mode: mode.optional(),
+  role: matching(/^[-_.a-zA-Z0-9]+$/).optional(),
+  authPath: slashed(/^[-_./A-Za-z0-9]+$/).optional(),
+})
+
+const secretSyncSchema = z.strictObject({
+  name: matching(SUBDOMAIN).max(253),
+  type: z.string().min(1).max(253).optional(),
+  deletionPolicy: z.enum(['Delete', 'Retain']).optional(),
+  data: z.array(z.strictObject({ key: objectKey, file: fileName })).min(1),
+})
+
+const secretIdRefSchema = z.strictObject({ name: matching(SUBDOMAIN).max(253), key: objectKey })
+const appRoleSchema = z.strictObject({
+  roleId: z.string().min(1).max(256),
+  secretIdRef: secretIdRefSchema,
+})
+
 const specSchema = z.strictObject({
   type: z.literal('CSI').optional(),
   role: matching(/^[-_.a-zA-Z0-9]+$/),
-  authMethod: z.enum(['kubernetes', 'jwt']).optional(),
+  authMethod: z.enum(['kubernetes', 'jwt', 'approle']).optional(),
+  appRole: appRoleSchema.optional(),
   authPath: slashed(/^[-_./A-Za-z0-9]+$/).optional(),
   namespace: slashed(/^[-_./a-zA-Z0-9]+$/).optional(),
   address: address.optional(),
@@ -93,7 +147,11 @@ const specSchema = z.strictObject({
   updateMode: z.enum(['Live', 'InPlace', 'Atomic']).optional(),
   missingPolicy: z.enum(['Fail', 'Ignore']).optional(),
   defaultMode: mode.optional(),
-  files: z.array(fileSchema).min(1),
+  sources: z.array(namedSourceSchema).optional(),
+  files: z.array(fileSchema).optional(),
+  dataFrom: z.array(dataFromSchema).optional(),
+  credentials: z.array(credentialSchema).optional(),
+  secretSync: z.array(secretSyncSchema).optional(),
 })
 
 export const manifestSchema = z.strictObject({
@@ -111,16 +169,17 @@ export type ManifestFile = z.output<typeof fileSchema>
 export const knownFields: Readonly<Record<string, readonly string[]>> = {
   '': Object.keys(manifestSchema.shape),
   spec: Object.keys(specSchema.shape),
+  'spec.appRole': Object.keys(appRoleSchema.shape),
+  'spec.appRole.secretIdRef': Object.keys(secretIdRefSchema.shape),
   'spec.caCertRef': Object.keys(caCertRefSchema.shape),
+  'spec.sources[]': Object.keys(namedSourceSchema.shape),
+  'spec.sources[].lease': ['renewAt', 'revokeOnUnmount'],
   'spec.files[]': Object.keys(fileSchema.shape),
   'spec.files[].source': Object.keys(sourceSchema.shape),
-}
-
-/** Fields of the public surface that this version does not serve: refused by name, never passed over. */
-export const unsupportedFields: Readonly<Record<string, readonly string[]>> = {
-  spec: ['appRole', 'sources', 'dataFrom', 'credentials', 'secretSync'],
-  'spec.files[]': ['template'],
-  'spec.files[].source': ['ref'],
+  'spec.dataFrom[]': Object.keys(dataFromSchema.shape),
+  'spec.credentials[]': Object.keys(credentialSchema.shape),
+  'spec.secretSync[]': Object.keys(secretSyncSchema.shape),
+  'spec.secretSync[].data[]': ['key', 'file'],
 }
 
 /** A foreign value in a fault's text, cut short. */

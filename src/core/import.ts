@@ -1,18 +1,62 @@
+import { type Call, type NamedCall, readCall, sourceCall } from './call.ts'
+import { crossFaults, fieldOf } from './import-cross-faults.ts'
 import { describeIssues } from './import-faults.ts'
 import { type Manifest, type ManifestFile, manifestSchema } from './import-schema.ts'
+import { checkTemplate } from './template.ts'
 
 export type UpdateMode = 'Live' | 'InPlace' | 'Atomic'
 export type Encoding = 'utf-8' | 'base64' | 'hex'
 
+export type DataFormat = 'Files' | 'JSON' | 'Dotenv' | 'Shell' | 'Properties'
+export type CredentialFormat = 'Token' | 'KubernetesVaultToken' | 'SecretID' | 'WrappedSecretID' | 'CABundle'
+export type DeletionPolicy = 'Delete' | 'Retain'
+
 export type FileSpec = {
   name: string
-  path: string
-  key: string
+  call: Call
+  /** Exactly one of key and template is set. */
+  key: string | undefined
+  template: string | undefined
+  /** Sources that the template names. */
+  named: readonly NamedCall[]
   encoding: Encoding
   /** Permission bits; undefined: defaultMode, else 0640 with an fsGroup and 0644 without. */
   mode: number | undefined
   optional: boolean
 }
+
+/** Every key of a path. */
+export type DataFromSpec = {
+  call: Call
+  prefix: string
+  /** Regular expressions; undefined: all, none. */
+  include: string | undefined
+  exclude: string | undefined
+  format: DataFormat
+  /** undefined with format Files alone. */
+  fileName: string | undefined
+}
+
+/** A file that holds the pod's own Vault identity. */
+export type CredentialSpec = {
+  format: CredentialFormat
+  name: string
+  mode: number | undefined
+  /** AppRole of SecretID and WrappedSecretID, and its auth mount. */
+  role: string
+  authPath: string
+}
+
+/** A Kubernetes Secret kept in step with files of the import. */
+export type SecretSyncSpec = {
+  name: string
+  type: string
+  deletionPolicy: DeletionPolicy
+  data: readonly { key: string; file: string }[]
+}
+
+/** A key of a Secret in the import's own namespace. */
+export type SecretKeyRef = { name: string; key: string }
 
 /** Where the CA of `address` stands, in the import's own namespace. */
 export type CaCertRef = { kind: 'ConfigMap' | 'Secret'; name: string; key: string }
@@ -21,7 +65,9 @@ export type CaCertRef = { kind: 'ConfigMap' | 'Secret'; name: string; key: strin
 export type ImportSpec = {
   name: string
   namespace: string
-  authMethod: 'kubernetes' | 'jwt'
+  authMethod: 'kubernetes' | 'jwt' | 'approle'
+  /** Set with authMethod approle alone. */
+  appRole: { roleId: string; secretIdRef: SecretKeyRef } | undefined
   role: string
   authPath: string | undefined
   vaultNamespace: string | undefined
@@ -37,6 +83,9 @@ export type ImportSpec = {
   missingPolicy: 'Fail' | 'Ignore'
   defaultMode: number | undefined
   files: readonly FileSpec[]
+  dataFrom: readonly DataFromSpec[]
+  credentials: readonly CredentialSpec[]
+  secretSync: readonly SecretSyncSpec[]
 }
 
 /** Either the import, or every fault of its manifest, each beginning with the field: `spec.role: required`. */
@@ -65,10 +114,12 @@ export function identifyImport(manifest: unknown): { namespace: string; name: st
 }
 
 function toSpec({ metadata, spec }: Manifest): ImportSpec {
+  const sources = (spec.sources ?? []).map(toNamedCall)
   return {
     name: metadata.name,
     namespace: metadata.namespace,
     authMethod: spec.authMethod ?? 'kubernetes',
+    appRole: spec.appRole,
     role: spec.role,
     authPath: spec.authPath,
     vaultNamespace: spec.namespace,
@@ -82,59 +133,81 @@ function toSpec({ metadata, spec }: Manifest): ImportSpec {
     updateMode: spec.updateMode ?? 'Live',
     missingPolicy: spec.missingPolicy ?? 'Fail',
     defaultMode: spec.defaultMode,
-    files: spec.files.map(toFile),
+    files: (spec.files ?? []).map((file) => toFile(file, sources)),
+    dataFrom: (spec.dataFrom ?? []).map(toDataFrom),
+    credentials: (spec.credentials ?? []).map((credential) => toCredential(credential, spec.role)),
+    secretSync: (spec.secretSync ?? []).map((secret) => ({
+      ...secret,
+      type: secret.type ?? 'Opaque',
+      deletionPolicy: secret.deletionPolicy ?? 'Delete',
+    })),
   }
 }
 
-function toFile(file: ManifestFile): FileSpec {
+type ManifestSpec = Manifest['spec']
+type ManifestItem<Name extends 'sources' | 'dataFrom' | 'credentials'> = NonNullable<
+  ManifestSpec[Name]
+>[number]
+
+function toNamedCall({ name, path, method, version, data, lease }: ManifestItem<'sources'>): NamedCall {
+  const { renewAt, revokeOnUnmount } = lease ?? {}
+  const call = sourceCall({
+    name,
+    path,
+    method: method ?? 'GET',
+    version,
+    data,
+    lease: lease && { renewAt, revokeOnUnmount },
+  })
+  return { name, call }
+}
+
+function toFile(file: ManifestFile, sources: readonly NamedCall[]): FileSpec {
+  const { path, ref, key } = file.source
+  const mentioned = file.template === undefined ? [] : namesIn(file.template)
+  const refers = sources.find(({ name }) => name === ref)
   return {
     name: file.name,
-    path: file.source.path,
-    key: file.source.key,
+    // One of them is there: crossFaults saw to it.
+    call: refers?.call ?? readCall(path ?? ''),
+    key,
+    template: file.template,
+    named: sources.filter(({ name }) => mentioned.includes(name)),
     encoding: file.decodeBase64 ? 'base64' : (file.encoding ?? 'utf-8'),
     mode: file.mode,
     optional: file.optional ?? false,
   }
 }
 
-/** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
-function crossFaults(manifest: unknown): string[] {
-  const spec = fieldOf(manifest, 'spec')
-  const twoCas = Boolean(fieldOf(spec, 'caCert')) && fieldOf(spec, 'caCertRef') !== undefined
-  return [
-    ...(twoCas ? ['spec.caCertRef: contradicts spec.caCert, keep one'] : []),
-    ...fileFaults(fieldOf(spec, 'files')),
-  ]
+function namesIn(template: string): readonly string[] {
+  const checked = checkTemplate(template)
+  return 'names' in checked ? checked.names : []
 }
 
-function fileFaults(files: unknown): string[] {
-  if (!Array.isArray(files)) return []
-  const firstByName = new Map<unknown, number>()
-  return files.flatMap((file, index) => {
-    const faults: string[] = []
-    const name = fieldOf(file, 'name')
-    const first = firstByName.get(name)
-    if (typeof name === 'string' && first !== undefined) {
-      faults.push(
-        `spec.files[${index}].name: ${JSON.stringify(name)} is already the name of spec.files[${first}]`,
-      )
-    }
-    if (first === undefined) firstByName.set(name, index)
-    const encoding = fieldOf(file, 'encoding') ?? 'base64'
-    if (fieldOf(file, 'decodeBase64') === true && encoding !== 'base64') {
-      faults.push(
-        `spec.files[${index}].decodeBase64: true contradicts encoding ${JSON.stringify(encoding)}, keep one`,
-      )
-    }
-    return faults
-  })
+function toDataFrom({
+  path,
+  prefix,
+  include,
+  exclude,
+  format,
+  fileName,
+}: ManifestItem<'dataFrom'>): DataFromSpec {
+  return {
+    call: readCall(path),
+    prefix: prefix ?? '',
+    include,
+    exclude,
+    format: format ?? 'Files',
+    fileName,
+  }
 }
 
-function fieldOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined
+function toCredential(credential: ManifestItem<'credentials'>, role: string): CredentialSpec {
+  const { format, name, mode } = credential
+  return { format, name, mode, role: credential.role ?? role, authPath: credential.authPath ?? 'approle' }
 }
 
-/** A field that says null is a field left out, as the API server has it. */
+/** A field that says null is a field left out, as the API server has it; what a source sends is the author's own. */
 function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls)
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)

@@ -5,7 +5,13 @@ import type { ImportSpec } from './import.ts'
 
 export type PolicySettings = Pick<
   Config,
-  'vaultAddr' | 'allowAddress' | 'allowHttp' | 'allowSkipVerify' | 'minRefreshIntervalMs'
+  | 'vaultAddr'
+  | 'allowAddress'
+  | 'allowHttp'
+  | 'allowSkipVerify'
+  | 'allowTokenExport'
+  | 'allowSecretSync'
+  | 'minRefreshIntervalMs'
 >
 
 /**
@@ -17,6 +23,13 @@ export function checkPolicy(spec: ImportSpec, settings: PolicySettings): void {
   checkAddress(spec, settings)
   if (spec.skipTLSVerify && !settings.allowSkipVerify) {
     refuse(spec, 'spec.skipTLSVerify: true is not allowed', '--allow-skip-verify')
+  }
+  // The CA of Vault is no credential.
+  if (spec.credentials.some(({ format }) => format !== 'CABundle') && !settings.allowTokenExport) {
+    refuse(spec, 'spec.credentials would write Vault credentials into files', '--allow-token-export')
+  }
+  if (spec.secretSync.length > 0 && !settings.allowSecretSync) {
+    refuse(spec, 'spec.secretSync would write Kubernetes Secrets', '--allow-secret-sync')
   }
   if (spec.refreshIntervalMs !== undefined && spec.refreshIntervalMs < settings.minRefreshIntervalMs) {
     const floor = `${settings.minRefreshIntervalMs / 1000}s`

@@ -1,5 +1,6 @@
+import type { Order } from './call.ts'
 import type { FaultError } from './errors.ts'
-import type { CaCertRef, ImportSpec, UpdateMode } from './import.ts'
+import type { CaCertRef, DeletionPolicy, ImportSpec, SecretKeyRef, UpdateMode } from './import.ts'
 import type { SecretBytes, SecretText } from './secret.ts'
 
 /** Time. Unit tests pass a fake one and never sleep. */
@@ -20,10 +21,10 @@ export type Log = {
   error(fields: object, message: string): void
 }
 
-/** A service-account token as kubelet hands it to us. */
+/** What a pod logs in with: a service-account token as kubelet hands it to us, or the secret ID of its AppRole. */
 export type ServiceAccountToken = {
   token: SecretText
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since the Unix epoch; Infinity for a secret ID. */
   expiresAt: number
 }
 
@@ -54,9 +55,11 @@ export type Identity = {
   /** Stable, printable, free of secrets. */
   key: string
   endpoint: VaultEndpoint
-  method: 'kubernetes' | 'jwt'
+  method: 'kubernetes' | 'jwt' | 'approle'
   authMount: string
   role: string
+  /** Role ID of the AppRole, with method approle. */
+  roleId: string | undefined
   /** Audience of the service-account token used; '' when kubelet's only token is to be used. */
   audience: string
   podNamespace: string
@@ -85,12 +88,94 @@ export type SecretData = {
   values: ReadonlyMap<string, Json>
   /** KV v2 version, when the engine tells one. */
   version: number | undefined
+  /** Set when the answer was made for whoever asked and ends by itself: it must not be shared. */
+  lease?: Lease
+}
+
+/** Vault's promise that an answer stays good, which it keeps for as long as the token that asked lives. */
+export type Lease = {
+  id: string
+  /** When it was given or renewed last: milliseconds since the Unix epoch. */
+  leasedAt: number
+  durationMs: number
+  renewable: boolean
+}
+
+/** A Vault token of one volume's own. */
+export type OwnToken = {
+  token: SecretText
+  accessor: string
+  /** When it was given or renewed last: milliseconds since the Unix epoch. */
+  leasedAt: number
+  /** Infinity for a token that never ends. */
+  durationMs: number
+  renewable: boolean
+  /** A batch token: it cannot be renewed, nor revoked. */
+  isBatch: boolean
+}
+
+/** What Vault answered to an order. */
+export type Issued = {
+  data: SecretData
+  lease: Lease | undefined
+  /** When it ends whatever is renewed, such as a certificate's notAfter: milliseconds since the Unix epoch. */
+  endsAt: number | undefined
+  /** Whether anything ends, or can be taken back, with the token that asked. */
+  needsToken: boolean
+}
+
+/** Something issued to one volume, kept good for as long as the volume lives. */
+export type Holding = Omit<Issued, 'needsToken'> & {
+  /** New for each issue: tells whether files were made from it. */
+  id: string
+  order: Order
+  identity: Identity
+  /** undefined: nothing hangs on a token. */
+  token: OwnToken | undefined
+  /** Milliseconds since the Unix epoch. */
+  issuedAt: number
+  /** retiring: replaced, or not yet in any file; to be revoked. */
+  state: 'held' | 'retiring'
+}
+
+/** Vault, for what is issued to one volume alone. Each answer hangs on a token of its own. */
+export type Issuer = {
+  /**
+   * A token that nobody else uses.
+   * @throws FaultError as SecretStore.read does for logins
+   */
+  logIn(identity: Identity, tokens: readonly ServiceAccountToken[], signal: AbortSignal): Promise<OwnToken>
+  /** @throws FaultError read_denied, path_not_found, call_refused, credential_refused, tls, unreachable, … */
+  issue(identity: Identity, token: OwnToken, order: Order, signal: AbortSignal): Promise<Issued>
+  /**
+   * Token and lease with their lives prolonged; undefined when Vault will not prolong them by what is worth it.
+   * @throws FaultError when Vault could not be asked
+   */
+  renew(holding: Holding, signal: AbortSignal): Promise<Pick<Holding, 'token' | 'lease'> | undefined>
+  /**
+   * Takes back what was issued, with its token. What is gone already is success.
+   * @throws FaultError
+   */
+  revoke(holding: Holding, signal: AbortSignal): Promise<void>
+}
+
+/**
+ * What is issued to volumes, over a restart of ours: sealed in the memory of the volume's own tmpfs, where neither a pod
+ * nor a disk sees it, under a key that the ledger keeps.
+ */
+export type Safe = {
+  /** A new key, for a new volume. */
+  newKey(): string
+  /** Replaces what is kept. False: this node or these holdings do not allow it, nothing is kept. Never throws. */
+  put(targetPath: string, key: string, holdings: readonly Holding[]): boolean
+  /** undefined: nothing is kept, or it cannot be read. Never throws. */
+  get(targetPath: string, key: string): Holding[] | undefined
 }
 
 /** Vault, as the flow sees it. Every call collapses with an equal one under way. */
 export type SecretStore = {
   /**
-   * Reads `path` (full API path without /v1/) as `identity`, logging in first when there is no usable Vault token.
+   * Reads `path` (full API path without /v1/, with `?version=N` for a version of KV v2) as `identity`, logging in first when there is no usable Vault token.
    * A 403 leads to one fresh login and one more try.
    * @param tokens service-account tokens that may be used to log in, best first; may be empty when a Vault token is still good
    * @throws FaultError login_*, read_*, path_*, tls, unreachable, sealed, standby, rate_limited, vault_error, token_missing
@@ -101,6 +186,13 @@ export type SecretStore = {
     tokens: readonly ServiceAccountToken[],
     signal: AbortSignal,
   ): Promise<SecretData>
+  /**
+   * Gives the identity's Vault token up for another: what was leased by a read, which nobody may keep, ends with it.
+   * Best effort, never throws.
+   */
+  retire(identity: Identity, signal: AbortSignal): Promise<void>
+  /** The certificate authorities that verify the endpoint; undefined: the system's. */
+  authority(endpoint: VaultEndpoint): string | undefined
   /** Counts a volume as a user of the identity's Vault token. Idempotent. */
   retain(identity: Identity, volumeId: string): void
   /** The volume is gone: with its last user the Vault token is revoked (best effort, never throws). Idempotent. */
@@ -136,6 +228,36 @@ export type References = {
    * @throws FaultError reference_missing, reference_unavailable
    */
   caCert(namespace: string, ref: CaCertRef, signal: AbortSignal): Promise<string>
+  /**
+   * The secret ID of an AppRole, read anew each time: it is asked for when somebody must log in.
+   * @throws FaultError reference_missing, reference_unavailable
+   */
+  secretId(namespace: string, ref: SecretKeyRef, signal: AbortSignal): Promise<SecretText>
+}
+
+/** One Kubernetes Secret that must hold what files hold. */
+export type WantedSecret = {
+  namespace: string
+  name: string
+  type: string
+  deletionPolicy: DeletionPolicy
+  importName: string
+  /** The pod for which it is kept. */
+  pod: Pod
+  data: ReadonlyMap<string, SecretBytes>
+  /** When Vault was asked for it: of two that differ, the later is right. Milliseconds since the Unix epoch. */
+  seenAt: number
+  /** Something in it was issued to this pod alone: other pods' values differ for ever, and one of them is kept. */
+  isOwn: boolean
+}
+
+/** Kubernetes Secrets kept in step with files. */
+export type SecretSync = {
+  /**
+   * Writes what differs, and nothing when nothing does.
+   * @throws FaultError sync_refused, sync_invalid, sync_unavailable
+   */
+  sync(secrets: readonly WantedSecret[], signal: AbortSignal): Promise<void>
 }
 
 /** tmpfs mounts. All calls are for memory file systems and return in microseconds, hence synchronous. */
@@ -202,6 +324,8 @@ export type LedgerEntry = {
   fingerprint: string
   updateMode: UpdateMode
   sizeBytes: number
+  /** Opens what the volume's Safe holds; undefined for volumes to which nothing is issued. */
+  safeKey: string | undefined
   /** mounting: killed in this phase, the target holds no complete files and is removed at start. */
   phase: 'mounting' | 'complete'
 }

@@ -1,51 +1,104 @@
-import { FaultError } from './errors.ts'
+import type { Call } from './call.ts'
+import { credentialFile } from './credential.ts'
+import { renderDataFrom } from './data-from.ts'
+import { type Facts, FaultError } from './errors.ts'
 import type { Encoding, FileSpec, ImportSpec } from './import.ts'
 import { stringifyJson } from './json.ts'
 import type { Json, RenderedFile, SecretData } from './ports.ts'
 import { SecretBytes } from './secret.ts'
+import { renderTemplate } from './template.ts'
+import { templateScope } from './template-scope.ts'
 
 const MODE_ALONE = 0o644
 /** The group may read what root owns, others may not. */
 const MODE_WITH_GROUP = 0o640
 
+/** What Vault said, by the key of each call and order of the import. */
+export type Answers = {
+  /** Its data, or the fault of reading it. */
+  of(key: string): SecretData | FaultError
+  vaultAddr: string
+  /** PEM of the authorities that verify Vault; undefined: the system's. */
+  authority: string | undefined
+}
+
 /**
  * The files that an import asks for, from what Vault held.
- * @param secrets what each path gave: its data, or the fault of reading it
  * @param fsGroup gid of the pod's fsGroup; decides the mode where the import names none
- * @throws FaultError the first in file order: that of the path, key_missing, decode_failed
+ * @throws FaultError the first in file order: that of the path, key_missing, decode_failed, template_failed,
+ * key_unusable, name_taken, credential_refused
  */
-export function renderFiles(
-  spec: ImportSpec,
-  secrets: (path: string) => SecretData | FaultError,
-  fsGroup: number | undefined,
-): RenderedFile[] {
-  const plainMode = fsGroup === undefined ? MODE_ALONE : MODE_WITH_GROUP
-  return spec.files.flatMap((file) => {
-    const value = pickValue(file, secrets(file.path))
-    if (value instanceof FaultError) {
-      if (mayBeAbsent(spec, file, value)) return []
-      throw value
-    }
-    const mode = file.mode ?? spec.defaultMode ?? plainMode
-    return [{ name: file.name, content: toBytes(file, value), mode }]
-  })
+export function renderFiles(spec: ImportSpec, answers: Answers, fsGroup: number | undefined): RenderedFile[] {
+  const plainMode = spec.defaultMode ?? (fsGroup === undefined ? MODE_ALONE : MODE_WITH_GROUP)
+  const rendered: RenderedFile[] = []
+  for (const file of spec.files) {
+    const content = tolerating(file.optional || spec.missingPolicy === 'Ignore', () =>
+      file.template === undefined ? keyContent(file, answers) : templateContent(file, answers),
+    )
+    if (content !== undefined) rendered.push({ name: file.name, content, mode: file.mode ?? plainMode })
+  }
+  for (const entry of spec.dataFrom) {
+    const files = tolerating(spec.missingPolicy === 'Ignore', () =>
+      renderDataFrom(entry, dataOf(entry.call, answers, { path: entry.call.path })),
+    )
+    rendered.push(...(files ?? []).map(({ name, content }) => ({ name, content, mode: plainMode })))
+  }
+  for (const credential of spec.credentials) {
+    const content = credentialFile(credential, answers)
+    rendered.push({ name: credential.name, content, mode: credential.mode ?? plainMode })
+  }
+  checkNames(rendered)
+  return rendered
 }
 
 /** A refused read is never taken for an absent secret: it would delete the file when a policy changes. */
-function mayBeAbsent(spec: ImportSpec, file: FileSpec, { fault }: FaultError): boolean {
-  const isAbsent = fault === 'path_not_found' || fault === 'version_deleted' || fault === 'key_missing'
-  return isAbsent && (file.optional || spec.missingPolicy === 'Ignore')
+function tolerating<T>(mayBeAbsent: boolean, render: () => T): T | undefined {
+  try {
+    return render()
+  } catch (error) {
+    if (mayBeAbsent && error instanceof FaultError && isAbsence(error)) return undefined
+    throw error
+  }
 }
 
-/** The value under the file's key. null counts as missing: nobody wants a file that says `null`. */
-function pickValue(file: FileSpec, secret: SecretData | FaultError): Exclude<Json, null> | FaultError {
-  const where = { path: file.path, key: file.key, file: file.name }
-  if (secret instanceof FaultError) return secret.with(where)
-  const value = secret.values.get(file.key)
-  const known = [...secret.values.keys()]
-  if (value === undefined) return new FaultError('key_missing', { ...where, known })
-  if (value === null) return new FaultError('key_missing', { ...where, known, reason: 'its value is null' })
+function isAbsence({ fault }: FaultError): boolean {
+  return fault === 'path_not_found' || fault === 'version_deleted' || fault === 'key_missing'
+}
+
+function dataOf(call: Call, answers: Answers, where: Facts): SecretData {
+  const data = answers.of(call.key)
+  if (data instanceof FaultError) throw data.with(where)
+  return data
+}
+
+function keyContent(file: FileSpec, answers: Answers): SecretBytes {
+  const key = file.key ?? ''
+  const where = { path: file.call.path, key, file: file.name }
+  return toBytes(file, pickValue(dataOf(file.call, answers, where), key, where))
+}
+
+/** The value under a key. null counts as missing: nobody wants a file that says `null`. */
+function pickValue({ values }: SecretData, key: string, where: Facts): Exclude<Json, null> {
+  const value = values.get(key)
+  const known = [...values.keys()]
+  if (value === undefined) throw new FaultError('key_missing', { ...where, known })
+  if (value === null) throw new FaultError('key_missing', { ...where, known, reason: 'its value is null' })
   return value
+}
+
+function templateContent(file: FileSpec, answers: Answers): SecretBytes {
+  const read = (call: Call) => dataOf(call, answers, { path: call.path, file: file.name }).values
+  const named = file.named.map(({ name, call }) => [name, read(call)] as const)
+  const scope = templateScope(read(file.call), new Map(named))
+  return SecretBytes.fromText(renderTemplate(file.name, file.template ?? '', scope))
+}
+
+function checkNames(files: readonly RenderedFile[]): void {
+  const seen = new Set<string>()
+  for (const { name } of files) {
+    if (seen.has(name)) throw new FaultError('name_taken', { file: name })
+    seen.add(name)
+  }
 }
 
 function toBytes(file: FileSpec, value: Exclude<Json, null>): SecretBytes {

@@ -51,6 +51,14 @@ const bounds = {
   slow: (intervalMs) => ({ first: intervalMs, most: Math.max(intervalMs, SLOW_MOST_MS) }),
 } satisfies Record<Retry, (intervalMs: number) => { first: number; most: number }>
 
+/**
+ * When something of limited life is to be renewed or replaced: milliseconds since the Unix epoch, Infinity for never.
+ * @param percent of its life that may pass
+ */
+export function renewalAt(life: { from: number; to: number }, percent: number): number {
+  return life.to === Number.POSITIVE_INFINITY ? life.to : life.from + ((life.to - life.from) * percent) / 100
+}
+
 function jitter(delayMs: number, random: number): number {
   return Math.round(delayMs * (1 - JITTER + 2 * JITTER * random))
 }

@@ -1,3 +1,4 @@
+import { readCall } from '../../src/core/call.ts'
 import { FaultError } from '../../src/core/errors.ts'
 import type { FileSpec, ImportSpec } from '../../src/core/import.ts'
 import type { ImportSource } from '../../src/core/ports.ts'
@@ -39,6 +40,7 @@ export function importSpec(over: Partial<ImportSpec> = {}): ImportSpec {
     name: 'python-backend',
     namespace: 'my-namespace1',
     authMethod: 'kubernetes',
+    appRole: undefined,
     role: 'my-namespace1_backend',
     authPath: undefined,
     vaultNamespace: undefined,
@@ -53,15 +55,21 @@ export function importSpec(over: Partial<ImportSpec> = {}): ImportSpec {
     missingPolicy: 'Fail',
     defaultMode: undefined,
     files: [fileSpec()],
+    dataFrom: [],
+    credentials: [],
+    secretSync: [],
     ...over,
   }
 }
 
-export function fileSpec(over: Partial<FileSpec> = {}): FileSpec {
+/** @param over.path instead of a call: the latest of what stands there */
+export function fileSpec({ path, ...over }: Partial<FileSpec> & { path?: string } = {}): FileSpec {
   return {
     name: 'db-password',
-    path: 'secret/data/database-for-python-app',
+    call: readCall(path ?? 'secret/data/database-for-python-app'),
     key: 'password',
+    template: undefined,
+    named: [],
     encoding: 'utf-8',
     mode: undefined,
     optional: false,

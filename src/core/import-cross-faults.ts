@@ -1,0 +1,172 @@
+import { patternFault } from './key-pattern.ts'
+import { checkTemplate } from './template.ts'
+
+/** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
+export function crossFaults(manifest: unknown): string[] {
+  const spec = fieldOf(manifest, 'spec')
+  return [
+    ...specFaults(spec),
+    ...sourceFaults(spec),
+    ...listOf(spec, 'files').flatMap((file, index) => fileFaults(spec, file, `spec.files[${index}]`)),
+    ...listOf(spec, 'dataFrom').flatMap((entry, index) => dataFromFaults(entry, `spec.dataFrom[${index}]`)),
+    ...nameFaults(spec),
+    ...secretSyncFaults(spec),
+  ]
+}
+
+export function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined
+}
+
+function specFaults(spec: unknown): string[] {
+  if (typeof spec !== 'object' || spec === null) return []
+  const isAppRole = fieldOf(spec, 'authMethod') === 'approle'
+  const hasAppRole = fieldOf(spec, 'appRole') !== undefined
+  const isEmpty = ['files', 'dataFrom', 'credentials'].every((name) => {
+    const list = fieldOf(spec, name)
+    return list === undefined || (Array.isArray(list) && list.length === 0)
+  })
+  return [
+    ...(isEmpty ? ['spec.files: may be empty only when dataFrom or credentials is set'] : []),
+    ...(isAppRole && !hasAppRole ? ['spec.appRole: required with authMethod "approle"'] : []),
+    ...(hasAppRole && !isAppRole ? ['spec.appRole: needs authMethod "approle"'] : []),
+    ...(fieldOf(spec, 'caCert') && fieldOf(spec, 'caCertRef') !== undefined
+      ? ['spec.caCertRef: contradicts spec.caCert, keep one']
+      : []),
+  ]
+}
+
+function sourceFaults(spec: unknown): string[] {
+  return listOf(spec, 'sources').flatMap((source, index) => {
+    const field = `spec.sources[${index}]`
+    const method = fieldOf(source, 'method') ?? 'GET'
+    const name = fieldOf(source, 'name')
+    return [
+      ...(method === 'GET' && fieldOf(source, 'data') !== undefined
+        ? [`${field}.data: needs method "PUT" or "POST"`]
+        : []),
+      ...(method !== 'GET' && fieldOf(source, 'version') ? [`${field}.version: needs method "GET"`] : []),
+      ...(name === 'data' ? [`${field}.name: "data" is what templates call the file's own source`] : []),
+    ]
+  })
+}
+
+function fileFaults(spec: unknown, file: unknown, field: string): string[] {
+  const source = fieldOf(file, 'source')
+  const ref = fieldOf(source, 'ref')
+  const template = fieldOf(file, 'template')
+  const encoding = fieldOf(file, 'encoding')
+  const isBase64 = fieldOf(file, 'decodeBase64') === true
+  const names = listOf(spec, 'sources').map((one) => fieldOf(one, 'name'))
+  return [
+    ...(source === undefined ? [] : eitherFaults(source, ['path', 'ref'], `${field}.source`)),
+    ...(typeof ref === 'string' && !names.includes(ref)
+      ? [
+          `${field}.source.ref: ${JSON.stringify(ref)} is not among spec.sources (${names.join(', ') || 'none'})`,
+        ]
+      : []),
+    ...(source !== undefined && fieldOf(source, 'key') === undefined && template === undefined
+      ? [`${field}.source.key: required`]
+      : []),
+    ...(fieldOf(source, 'key') !== undefined && template !== undefined
+      ? [`${field}.template: contradicts source.key, keep one`]
+      : []),
+    ...(typeof template === 'string' ? templateFaults(template, `${field}.template`) : []),
+    ...(isBase64 && (encoding ?? 'base64') !== 'base64'
+      ? [`${field}.decodeBase64: true contradicts encoding ${JSON.stringify(encoding)}, keep one`]
+      : []),
+    ...(template !== undefined && (isBase64 || (encoding ?? 'utf-8') !== 'utf-8')
+      ? [`${field}.encoding: a template makes text; use its filter base64_decode instead`]
+      : []),
+  ]
+}
+
+function templateFaults(template: string, field: string): string[] {
+  const checked = checkTemplate(template)
+  return 'fault' in checked ? [`${field}: ${checked.fault}`] : []
+}
+
+/** Exactly one of two fields. */
+function eitherFaults(object: unknown, names: readonly [string, string], field: string): string[] {
+  const given = names.filter((name) => fieldOf(object, name) !== undefined)
+  if (given.length === 1) return []
+  // The usual one is asked for where neither is there.
+  return given.length === 0
+    ? [`${field}.${names[0]}: required`]
+    : [`${field}.${names[1]}: contradicts ${names[0]}, keep one`]
+}
+
+function dataFromFaults(entry: unknown, field: string): string[] {
+  const format = fieldOf(entry, 'format') ?? 'Files'
+  const hasName = Boolean(fieldOf(entry, 'fileName'))
+  return [
+    ...(format !== 'Files' && !hasName
+      ? [`${field}.fileName: required with format ${JSON.stringify(format)}`]
+      : []),
+    ...(format === 'Files' && hasName ? [`${field}.fileName: has no meaning with format "Files"`] : []),
+    ...['include', 'exclude'].flatMap((name) => {
+      const pattern = fieldOf(entry, name)
+      const fault = typeof pattern === 'string' ? patternFault(pattern) : undefined
+      return fault === undefined ? [] : [`${field}.${name}: ${fault}`]
+    }),
+  ]
+}
+
+/** Names that must differ; of files with a credential or a dataFrom too, for all of them are files of one volume. */
+function nameFaults(spec: unknown): string[] {
+  return [
+    ...twiceIn(entries(spec, 'sources', 'name')),
+    ...twiceIn([
+      ...entries(spec, 'files', 'name'),
+      ...entries(spec, 'dataFrom', 'fileName'),
+      ...entries(spec, 'credentials', 'name'),
+    ]),
+    ...twiceIn(entries(spec, 'secretSync', 'name')),
+  ]
+}
+
+type Entry = { item: string; member: string; name: unknown }
+
+function entries(spec: unknown, list: string, member: string): Entry[] {
+  return listOf(spec, list).map((item, index) => ({
+    item: `spec.${list}[${index}]`,
+    member,
+    name: fieldOf(item, member),
+  }))
+}
+
+function twiceIn(all: readonly Entry[]): string[] {
+  const firstByName = new Map<unknown, string>()
+  return all.flatMap(({ item, member, name }) => {
+    if (typeof name !== 'string' || name === '') return []
+    const first = firstByName.get(name)
+    if (first === undefined) firstByName.set(name, item)
+    return first === undefined
+      ? []
+      : [`${item}.${member}: ${JSON.stringify(name)} is already the name of ${first}`]
+  })
+}
+
+function secretSyncFaults(spec: unknown): string[] {
+  // Which files dataFrom makes is known when Vault has answered.
+  const isOpen = listOf(spec, 'dataFrom').some((entry) => (fieldOf(entry, 'format') ?? 'Files') === 'Files')
+  const names = [
+    ...entries(spec, 'files', 'name'),
+    ...entries(spec, 'dataFrom', 'fileName'),
+    ...entries(spec, 'credentials', 'name'),
+  ].map(({ name }) => name)
+  return listOf(spec, 'secretSync').flatMap((secret, index) =>
+    listOf(secret, 'data').flatMap((item, at) => {
+      const file = fieldOf(item, 'file')
+      if (isOpen || typeof file !== 'string' || names.includes(file)) return []
+      return [
+        `spec.secretSync[${index}].data[${at}].file: ${JSON.stringify(file)} is not among the files of the import`,
+      ]
+    }),
+  )
+}
+
+function listOf(object: unknown, name: string): readonly unknown[] {
+  const list = fieldOf(object, name)
+  return Array.isArray(list) ? list : []
+}
