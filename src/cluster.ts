@@ -1,18 +1,19 @@
 import type { Config } from './core/config.ts'
 import { FaultError } from './core/errors.ts'
-import type { Clock, ImportSource, Log, Notifier, References, TokenSource } from './core/ports.ts'
+import type { Clock, ImportSource, Log, Notifier, References, SecretSync, TokenSource } from './core/ports.ts'
 import { createDirImports } from './files/imports-dir.ts'
 import { createLogNotifier } from './ops/notifier.ts'
 
 /** Events that wait are written for so long at shutdown, in milliseconds. */
 const LAST_EVENTS_MS = 2_000
 
-/** What surrounds the node: where imports come from, who is told, who issues further tokens. */
+/** What surrounds the node: where imports come from, who is told, who issues further tokens, where Secrets are kept. */
 export type Cluster = {
   imports: ImportSource
   notifier: Notifier
   tokenSource: TokenSource
   references: References
+  secretSync: SecretSync
   /** kubelet sends volumes from now on. */
   onRegistered(): void
   /** Whether imports are known by now; a reason when they are not. */
@@ -35,6 +36,7 @@ async function directory(path: string, { log, clock }: Deps): Promise<Cluster> {
     notifier: createLogNotifier(log),
     tokenSource: { request: async () => undefined },
     references: noReferences,
+    secretSync: noSecretSync,
     onRegistered: () => undefined,
     waitsFor: () => undefined,
     close: () => imports.close(),
@@ -50,6 +52,7 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     { createKubeNotifier },
     { createTokenRequests },
     { createKubeReferences },
+    { createKubeSecretSync },
     { createTaintRemover },
   ] = await Promise.all([
     import('./kube/load.ts'),
@@ -58,6 +61,7 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     import('./kube/events.ts'),
     import('./kube/tokens.ts'),
     import('./kube/references.ts'),
+    import('./kube/secret-sync.ts'),
     import('./kube/taint.ts'),
   ])
   const client = createKubeClient({ connection: loadConnection({ clock, env: process.env }), clock })
@@ -70,6 +74,7 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     notifier,
     tokenSource: createTokenRequests({ client, clock }),
     references: createKubeReferences({ client, clock }),
+    secretSync: createKubeSecretSync({ client, clock, log, driverName, nodeId }),
     onRegistered() {
       if (key === undefined) return
       // Beside everything else; it ends by itself, or with us.
@@ -90,8 +95,27 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
 const noReferences: References = {
   async caCert(namespace, { kind, name }) {
     throw new FaultError('reference_unavailable', {
+      field: 'spec.caCertRef',
       reason: `${kind} "${namespace}/${name}": with --imports=dir there is no API server`,
       setting: '--imports=kube, or write spec.caCert instead',
+    })
+  },
+  async secretId(namespace, { name }) {
+    throw new FaultError('reference_unavailable', {
+      field: 'spec.appRole.secretIdRef',
+      reason: `Secret "${namespace}/${name}": with --imports=dir there is no API server`,
+      setting: '--imports=kube',
+    })
+  },
+}
+
+const noSecretSync: SecretSync = {
+  async sync([first]) {
+    if (first === undefined) return
+    throw new FaultError('sync_unavailable', {
+      secret: `${first.namespace}/${first.name}`,
+      reason: 'with --imports=dir there is no API server',
+      setting: '--imports=kube, or leave spec.secretSync out of the import',
     })
   },
 }

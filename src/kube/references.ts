@@ -3,6 +3,7 @@ import { FaultError } from '../core/errors.ts'
 import type { CaCertRef } from '../core/import.ts'
 import { certificatesFault } from '../core/pem.ts'
 import type { Clock, References } from '../core/ports.ts'
+import { SecretText } from '../core/secret.ts'
 import type { Answer, KubeClient } from './client.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
 
@@ -20,6 +21,9 @@ const places = {
   Secret: { resource: 'secrets', setting: 'rbac.secrets=true in the Helm values (get on secrets)' },
 } satisfies Record<CaCertRef['kind'], { resource: string; setting: string }>
 
+/** A key of an object, and the field of the import that leads to it. */
+type Ref = CaCertRef & { field: 'spec.caCertRef' | 'spec.appRole.secretIdRef' }
+
 type Held = { pem: string; readAt: number; askedAt: number }
 
 /**
@@ -30,8 +34,9 @@ export function createKubeReferences(deps: { client: KubeClient; clock: Pick<Clo
   const { client, clock } = deps
   const held = new Map<string, Held>()
   const collapse = createCollapse<string>()
+  const collapseSecretIds = createCollapse<SecretText>()
 
-  async function read(key: string, namespace: string, ref: CaCertRef, signal: AbortSignal): Promise<string> {
+  async function read(key: string, namespace: string, ref: Ref, signal: AbortSignal): Promise<string> {
     const last = held.get(key)
     try {
       const pem = pemOf(namespace, ref, await send(client, namespace, ref, signal))
@@ -51,54 +56,70 @@ export function createKubeReferences(deps: { client: KubeClient; clock: Pick<Clo
   return {
     async caCert(namespace, ref, signal) {
       forgetOld()
-      const key = JSON.stringify([namespace, ref.kind, ref.name, ref.key])
+      const key = keyOf(namespace, ref)
       const last = held.get(key)
       if (last !== undefined) last.askedAt = clock.now()
       if (last !== undefined && clock.now() - last.readAt < KEPT_MS) return last.pem
-      return collapse.share(key, (shared) => read(key, namespace, ref, shared), signal)
+      const asked: Ref = { ...ref, field: 'spec.caCertRef' }
+      return collapse.share(key, (shared) => read(key, namespace, asked, shared), signal)
+    },
+    async secretId(namespace, { name, key }, signal) {
+      const ref: Ref = { kind: 'Secret', name, key, field: 'spec.appRole.secretIdRef' }
+      // Kept nowhere: it is a credential, and the one that was replaced must not be tried again.
+      const ask = async (shared: AbortSignal) =>
+        secretIdOf(namespace, ref, await send(client, namespace, ref, shared))
+      return collapseSecretIds.share(keyOf(namespace, ref), ask, signal)
     },
   }
 }
 
-async function send(
-  client: KubeClient,
-  namespace: string,
-  ref: CaCertRef,
-  signal: AbortSignal,
-): Promise<Answer> {
+async function send(client: KubeClient, namespace: string, ref: Ref, signal: AbortSignal): Promise<Answer> {
+  const { field } = ref
   const { resource, setting } = places[ref.kind]
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/${resource}/${encodeURIComponent(ref.name)}`
   const answer = await client.call({ method: 'GET', path }, signal).catch((error: unknown) => {
     signal.throwIfAborted()
     const reason = `${show(namespace, ref)}: the API server at ${client.server}: ${describeError(error)}`
-    throw new FaultError('reference_unavailable', { reason }, error)
+    throw new FaultError('reference_unavailable', { field, reason }, error)
   })
   if (answer.status === 200) return answer
-  if (answer.status === 404) {
-    throw new FaultError('reference_missing', { reason: `${show(namespace, ref)} does not exist` })
-  }
+  if (answer.status === 404) throw missing(ref, `${show(namespace, ref)} does not exist`)
   const reason = `${show(namespace, ref)}: the API server answered ${describeAnswer(answer)}`
   const known = isPassing(answer) || answer.status === 401 ? {} : { setting }
-  throw new FaultError('reference_unavailable', { reason, ...known })
+  throw new FaultError('reference_unavailable', { field, reason, ...known })
 }
 
 /** The object's content never stands in a fault: it may be a Secret. */
-function pemOf(namespace: string, ref: CaCertRef, { body }: Answer): string {
+function textOf(namespace: string, ref: Ref, { body }: Answer): string {
   const data = fieldOf(body, 'data')
   const value = fieldOf(data, ref.key)
   if (typeof value !== 'string') {
     const known = typeof data === 'object' && data !== null ? Object.keys(data).sort().join(', ') : ''
-    const reason = `${show(namespace, ref)} has no key "${ref.key}"; there are: ${known || 'none'}`
-    throw new FaultError('reference_missing', { reason })
+    throw missing(ref, `${show(namespace, ref)} has no key "${ref.key}"; there are: ${known || 'none'}`)
   }
-  const pem = ref.kind === 'Secret' ? Buffer.from(value, 'base64').toString('utf8') : value
+  return ref.kind === 'Secret' ? Buffer.from(value, 'base64').toString('utf8') : value
+}
+
+function pemOf(namespace: string, ref: Ref, answer: Answer): string {
+  const pem = textOf(namespace, ref, answer)
   const fault = certificatesFault(pem)
-  if (fault !== undefined) {
-    throw new FaultError('reference_missing', {
-      reason: `key "${ref.key}" of ${show(namespace, ref)} ${fault}`,
-    })
-  }
+  if (fault !== undefined) throw missing(ref, `key "${ref.key}" of ${show(namespace, ref)} ${fault}`)
   return pem
+}
+
+function secretIdOf(namespace: string, ref: Ref, answer: Answer): SecretText {
+  // Who makes a Secret with --from-file or an editor has a newline at its end, which no secret ID has.
+  const text = textOf(namespace, ref, answer).replace(/[\r\n]+$/, '')
+  if (text === '') throw missing(ref, `key "${ref.key}" of ${show(namespace, ref)} is empty`)
+  return new SecretText(text)
+}
+
+function missing({ field }: Ref, reason: string): FaultError {
+  return new FaultError('reference_missing', { field, reason })
+}
+
+function keyOf(namespace: string, { kind, name, key }: CaCertRef): string {
+  return JSON.stringify([namespace, kind, name, key])
 }
 
 function show(namespace: string, { kind, name }: CaCertRef): string {

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import type { Fault } from '../../src/core/errors.ts'
 import type { CaCertRef } from '../../src/core/import.ts'
 import { createKubeReferences } from '../../src/kube/references.ts'
 import { FakeClock } from '../fakes/clock.ts'
@@ -83,4 +84,53 @@ t.test('a refusal names the switch that grants it', async (t) => {
     references.caCert('shop', secret, never),
     faulty('reference_unavailable', /403 Forbidden.*rbac\.secrets=true/),
   )
+})
+
+const secretIdRef = { name: 'app-role', key: 'secret-id' }
+const holding = (text: string) => ({
+  status: 200,
+  body: { data: { 'secret-id': Buffer.from(text).toString('base64'), 'other-key': 'b3RoZXI=' } },
+})
+
+t.test('a secret ID is read anew whenever it is asked for, once for all who ask at one time', async (t) => {
+  const { api, references } = await bench(t)
+  api.instead = () => holding('old-id\n')
+  t.equal((await references.secretId('shop', secretIdRef, never)).reveal(), 'old-id')
+  t.match(api.seen, [{ method: 'GET', path: '/api/v1/namespaces/shop/secrets/app-role' }])
+  api.instead = () => holding('new-id')
+  const all = await Promise.all([1, 2, 3].map(() => references.secretId('shop', secretIdRef, never)))
+  t.strictSame(new Set(all.map((text) => text.reveal())), new Set(['new-id']))
+  t.equal(api.seen.length, 2)
+})
+
+t.test('a secret ID that is not there is never replaced by the one that was', async (t) => {
+  const { api, references } = await bench(t)
+  api.instead = () => holding('canary')
+  await references.secretId('shop', secretIdRef, never)
+  api.instead = () => status(503, 'ServiceUnavailable', 'starting')
+  const error = await references.secretId('shop', secretIdRef, never).catch((fault: Error) => fault)
+  t.match(error, faulty('reference_unavailable', /spec\.appRole\.secretIdRef.*Secret "shop\/app-role".*503/))
+  t.notMatch(String(error), /canary/)
+})
+
+t.test('what is wrong with the Secret of a secret ID is told by field, name and key', async (t) => {
+  const { api, references } = await bench(t)
+  const cases: [object, Fault, RegExp][] = [
+    [
+      status(404, 'NotFound', 'no'),
+      'reference_missing',
+      /"shop\/app-role" does not exist.*correct spec\.appRole\.secretIdRef/,
+    ],
+    [
+      { status: 200, body: { data: { other: 'b3RoZXI=' } } },
+      'reference_missing',
+      /no key "secret-id"; there are: other/,
+    ],
+    [holding('\n'), 'reference_missing', /key "secret-id" of Secret "shop\/app-role" is empty/],
+    [status(403, 'Forbidden', 'cannot get resource'), 'reference_unavailable', /rbac\.secrets=true/],
+  ]
+  for (const [answer, fault, message] of cases) {
+    api.instead = () => answer as ReturnType<NonNullable<typeof api.instead>>
+    await t.rejects(references.secretId('shop', secretIdRef, never), faulty(fault, message))
+  }
 })
