@@ -1,13 +1,12 @@
 import * as z from 'zod'
 import { parseDuration } from './duration.ts'
 import { parseMode } from './file-mode.ts'
+import { FILE_NAME, fileNameFault } from './file-name.ts'
 import { certificatesFault } from './pem.ts'
 
 /** Kubernetes object names: DNS labels, for names joined by dots. */
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
-/** NAME_MAX of Linux. */
-const LONGEST_FILE_NAME = 255
 
 /** A text held to one of the patterns that users know from the CRD. */
 const matching = (pattern: RegExp) => z.string().regex(pattern)
@@ -54,13 +53,11 @@ const caCertRefSchema = z.strictObject({
   key: matching(/^[-._a-zA-Z0-9]+$/).max(253),
 })
 
-const fileName = matching(/^[-_a-zA-Z0-9.]+$/).transform((name, context) => {
-  if (name === '.' || name.startsWith('..')) {
-    return refuse(context, `must not be "." or begin with "..", is ${show(name)}`)
-  }
-  return name.length <= LONGEST_FILE_NAME
+const fileName = matching(FILE_NAME).transform((name, context) => {
+  const fault = fileNameFault(name)
+  return fault === undefined
     ? name
-    : refuse(context, `must have at most ${LONGEST_FILE_NAME} characters`)
+    : refuse(context, `${fault}${name.length > 64 ? '' : `, is ${show(name)}`}`)
 })
 
 const secretPath = slashed(/^[-a-zA-Z0-9_./]+$/)

@@ -1,8 +1,8 @@
 import type { Call } from './call.ts'
 import { credentialFile } from './credential.ts'
-import { renderDataFrom } from './data-from.ts'
+import { type DataFile, renderDataFrom } from './data-from.ts'
 import { type Facts, FaultError } from './errors.ts'
-import type { Encoding, FileSpec, ImportSpec } from './import.ts'
+import type { DataFromSpec, Encoding, FileSpec, ImportSpec } from './import.ts'
 import { stringifyJson } from './json.ts'
 import type { Json, RenderedFile, SecretData } from './ports.ts'
 import { SecretBytes } from './secret.ts'
@@ -26,7 +26,7 @@ export type Answers = {
  * The files that an import asks for, from what Vault held.
  * @param fsGroup gid of the pod's fsGroup; decides the mode where the import names none
  * @throws FaultError the first in file order: that of the path, key_missing, decode_failed, template_failed,
- * key_unusable, name_taken, credential_refused
+ * key_unusable, name_taken, credential_refused, import_invalid for a pattern that takes too long
  */
 export function renderFiles(spec: ImportSpec, answers: Answers, fsGroup: number | undefined): RenderedFile[] {
   const plainMode = spec.defaultMode ?? (fsGroup === undefined ? MODE_ALONE : MODE_WITH_GROUP)
@@ -38,9 +38,7 @@ export function renderFiles(spec: ImportSpec, answers: Answers, fsGroup: number 
     if (content !== undefined) rendered.push({ name: file.name, content, mode: file.mode ?? plainMode })
   }
   for (const entry of spec.dataFrom) {
-    const files = tolerating(spec.missingPolicy === 'Ignore', () =>
-      renderDataFrom(entry, dataOf(entry.call, answers, { path: entry.call.path })),
-    )
+    const files = tolerating(spec.missingPolicy === 'Ignore', () => dataFiles(entry, spec, answers))
     rendered.push(...(files ?? []).map(({ name, content }) => ({ name, content, mode: plainMode })))
   }
   for (const credential of spec.credentials) {
@@ -91,6 +89,15 @@ function templateContent(file: FileSpec, answers: Answers): SecretBytes {
   const named = file.named.map(({ name, call }) => [name, read(call)] as const)
   const scope = templateScope(read(file.call), new Map(named))
   return SecretBytes.fromText(renderTemplate(file.name, file.template ?? '', scope))
+}
+
+function dataFiles(entry: DataFromSpec, { name, namespace }: ImportSpec, answers: Answers): DataFile[] {
+  const data = dataOf(entry.call, answers, { path: entry.call.path })
+  try {
+    return renderDataFrom(entry, data)
+  } catch (error) {
+    throw error instanceof FaultError ? error.with({ importName: name, podNamespace: namespace }) : error
+  }
 }
 
 function checkNames(files: readonly RenderedFile[]): void {

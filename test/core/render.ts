@@ -1,17 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import t from 'tap'
+import { readCall } from '../../src/core/call.ts'
 import { FaultError } from '../../src/core/errors.ts'
 import type { FileSpec, ImportSpec } from '../../src/core/import.ts'
 import { isJsonObject, parseJson } from '../../src/core/json.ts'
 import type { SecretData } from '../../src/core/ports.ts'
-import { renderFiles } from '../../src/core/render.ts'
+import { type Answers, renderFiles } from '../../src/core/render.ts'
 
 function file(changes: Partial<FileSpec> = {}): FileSpec {
   return {
     name: 'f',
-    path: 'secret/data/app',
+    call: readCall('secret/data/app'),
     key: 'k',
+    template: undefined,
+    named: [],
     encoding: 'utf-8',
     mode: undefined,
     optional: false,
@@ -24,6 +27,7 @@ function spec(files: FileSpec[], changes: Partial<ImportSpec> = {}): ImportSpec 
     name: 'web',
     namespace: 'shop',
     authMethod: 'kubernetes',
+    appRole: undefined,
     role: 'web',
     authPath: undefined,
     vaultNamespace: undefined,
@@ -38,8 +42,16 @@ function spec(files: FileSpec[], changes: Partial<ImportSpec> = {}): ImportSpec 
     missingPolicy: 'Fail',
     defaultMode: undefined,
     files,
+    dataFrom: [],
+    credentials: [],
+    secretSync: [],
     ...changes,
   }
+}
+
+/** Answers to every call by its key. */
+function answers(of: (key: string) => SecretData | FaultError): Answers {
+  return { of, vaultAddr: 'https://vault.example.org:8200', authority: undefined }
 }
 
 function secret(json: string): SecretData {
@@ -49,7 +61,11 @@ function secret(json: string): SecretData {
 
 /** What one file with key `k` holds when Vault's data is `json`. */
 function contentOf(json: string, changes: Partial<FileSpec> = {}): string | undefined {
-  return renderFiles(spec([file(changes)]), () => secret(json), undefined)[0]
+  return renderFiles(
+    spec([file(changes)]),
+    answers(() => secret(json)),
+    undefined,
+  )[0]
     ?.content.reveal()
     .toString('latin1')
 }
@@ -149,9 +165,9 @@ t.test('what is absent is left out where the import lets it be', async (t) => {
     () => secret('{"k":null}'),
   ]
   for (const answer of absent) {
-    t.same(renderFiles(spec([file()], { missingPolicy: 'Ignore' }), answer, undefined), [])
-    t.same(renderFiles(spec([file({ optional: true })]), answer, undefined), [])
-    faultOf(() => renderFiles(spec([file()]), answer, undefined))
+    t.same(renderFiles(spec([file()], { missingPolicy: 'Ignore' }), answers(answer), undefined), [])
+    t.same(renderFiles(spec([file({ optional: true })]), answers(answer), undefined), [])
+    faultOf(() => renderFiles(spec([file()]), answers(answer), undefined))
   }
 })
 
@@ -165,7 +181,13 @@ t.test('what is refused or broken is never taken for absent', async (t) => {
     'vault_error',
   ] as const) {
     const lenient = spec([file({ optional: true })], { missingPolicy: 'Ignore' })
-    const error = faultOf(() => renderFiles(lenient, () => new FaultError(fault), undefined))
+    const error = faultOf(() =>
+      renderFiles(
+        lenient,
+        answers(() => new FaultError(fault)),
+        undefined,
+      ),
+    )
     t.equal(error.fault, fault)
   }
   const broken = () => contentOf('{"k":"*"}', { optional: true, encoding: 'base64' })
@@ -176,9 +198,13 @@ t.test('files that are there come along with optional ones that are not', async 
   const files = [
     file({ name: 'a' }),
     file({ name: 'b', key: 'gone', optional: true }),
-    file({ name: 'c', path: 'p' }),
+    file({ name: 'c', call: readCall('p') }),
   ]
-  const rendered = renderFiles(spec(files), (path) => secret(`{"k":"from ${path}"}`), undefined)
+  const rendered = renderFiles(
+    spec(files),
+    answers((path) => secret(`{"k":"from ${path}"}`)),
+    undefined,
+  )
   t.same(
     rendered.map(({ name, content }) => [name, content.reveal().toString()]),
     [
@@ -189,18 +215,26 @@ t.test('files that are there come along with optional ones that are not', async 
 })
 
 t.test('the first faulty file in order is the one told', async (t) => {
-  const files = [file({ name: 'a' }), file({ name: 'b', key: 'gone' }), file({ name: 'c', path: 'denied' })]
+  const files = [
+    file({ name: 'a' }),
+    file({ name: 'b', key: 'gone' }),
+    file({ name: 'c', call: readCall('denied') }),
+  ]
   const answer = (path: string) =>
     path === 'denied' ? new FaultError('read_denied', { path }) : secret('{"k":"v"}')
   t.match(
-    faultOf(() => renderFiles(spec(files), answer, undefined)),
+    faultOf(() => renderFiles(spec(files), answers(answer), undefined)),
     { fault: 'key_missing', facts: { file: 'b' } },
   )
 })
 
 t.test("mode: the file's, else the import's, else 0644, or 0640 for an fsGroup", async (t) => {
   const modeOf = (mode: number | undefined, defaultMode: number | undefined, fsGroup: number | undefined) =>
-    renderFiles(spec([file({ mode })], { defaultMode }), () => secret('{"k":"v"}'), fsGroup)[0]?.mode
+    renderFiles(
+      spec([file({ mode })], { defaultMode }),
+      answers(() => secret('{"k":"v"}')),
+      fsGroup,
+    )[0]?.mode
   t.equal(modeOf(0o400, 0o600, 2000), 0o400)
   t.equal(modeOf(0, 0o600, 2000), 0)
   t.equal(modeOf(undefined, 0o600, 2000), 0o600)

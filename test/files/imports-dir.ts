@@ -72,7 +72,7 @@ t.test('imports of all files and documents are there after start', async (t) => 
   t.equal(imports.get('shop', 'one').role, 'web')
   t.equal(imports.get('shop', 'two').role, 'other')
   t.equal(imports.get('bank', 'three').files[0]?.mode, 0o400, '0400 in YAML is octal, as for kubectl users')
-  t.equal(imports.get('shop', 'four').files[0]?.path, 'kv/a')
+  t.equal(imports.get('shop', 'four').files[0]?.call.path, 'kv/a')
   t.same(changes.sort(), ['bank/three', 'shop/four', 'shop/one', 'shop/two'])
 })
 

@@ -1,0 +1,101 @@
+import { dotenvJson, dotenvLine } from './dotenv.ts'
+import { FaultError } from './errors.ts'
+import { fileNameFault } from './file-name.ts'
+import type { FormattedLine } from './formatted-line.ts'
+import type { DataFormat, DataFromSpec } from './import.ts'
+import { stringifyJson } from './json.ts'
+import { matchKeys } from './key-pattern.ts'
+import type { Json, SecretData } from './ports.ts'
+import { propertiesLine } from './properties.ts'
+import { SecretBytes } from './secret.ts'
+import { shellLine } from './shell.ts'
+
+export type DataFile = { name: string; content: SecretBytes }
+
+type Entry = { key: string; name: string; value: Json }
+
+/**
+ * Every key of a path, as a file each or as one file of them all, in the order of the keys: whatever order Vault
+ * answers in, the same secret makes the same files.
+ * @throws FaultError key_unusable naming the key; import_invalid for a pattern that takes too long
+ */
+export function renderDataFrom(entry: DataFromSpec, data: SecretData): DataFile[] {
+  return writers[entry.format](selectEntries(entry, data), entry)
+}
+
+const writers = {
+  Files: (entries, spec) => present(entries).map((entry) => toFile(entry, spec)),
+  JSON: (entries, spec) => [one(spec, toJson(entries))],
+  Dotenv: (entries, spec) => [one(spec, toLines(entries, spec, dotenvLine, dotenvJson))],
+  Shell: (entries, spec) => [one(spec, toLines(entries, spec, shellLine))],
+  Properties: (entries, spec) => [one(spec, toLines(entries, spec, propertiesLine))],
+} satisfies Record<DataFormat, (entries: readonly Entry[], spec: DataFromSpec) => DataFile[]>
+
+function selectEntries(spec: DataFromSpec, { values }: SecretData): Entry[] {
+  const keys = [...values.keys()]
+  const included = matching(spec, 'include', keys)
+  const excluded = matching(spec, 'exclude', keys)
+  return [...values]
+    .filter(([key]) => (included?.has(key) ?? true) && !excluded?.has(key))
+    .map(([key, value]) => ({ key, name: `${spec.prefix}${key}`, value }))
+    .sort((left, right) => (left.key < right.key ? -1 : 1))
+}
+
+/** The keys that a pattern of the entry matches; undefined where it has none. */
+function matching(
+  spec: DataFromSpec,
+  field: 'include' | 'exclude',
+  keys: readonly string[],
+): ReadonlySet<string> | undefined {
+  const pattern = spec[field]
+  if (pattern === undefined) return undefined
+  const matched = matchKeys(pattern, keys)
+  if (matched !== undefined) return matched
+  const reason = `spec.dataFrom[].${field} ${JSON.stringify(pattern)} takes too long to match ${keys.length} keys, use one without nested repetitions`
+  throw new FaultError('import_invalid', { path: spec.call.path, reason })
+}
+
+/** null counts as absent: nobody wants a file that says `null`. */
+function present(entries: readonly Entry[]): Entry[] {
+  return entries.filter(({ value }) => value !== null)
+}
+
+function toFile({ key, name, value }: Entry, spec: DataFromSpec): DataFile {
+  const fault = fileNameFault(name)
+  if (fault === undefined) return { name, content: SecretBytes.fromText(textOf(value)) }
+  throw unusable(spec, key, `cannot be a file: its name ${JSON.stringify(name)} ${fault}`)
+}
+
+/** Written by hand: an object would put keys that look like numbers first. */
+function toJson(entries: readonly Entry[]): string {
+  const members = entries.map(({ name, value }) => `${JSON.stringify(name)}:${stringifyJson(value)}`)
+  return `{${members.join(',')}}`
+}
+
+function toLines(
+  entries: readonly Entry[],
+  spec: DataFromSpec,
+  format: (name: string, text: string) => FormattedLine,
+  escapeJson = (json: string) => json,
+): string {
+  const lines = present(entries).map(({ key, name, value }) => {
+    const text = typeof value === 'string' ? value : escapeJson(stringifyJson(value))
+    const formatted = format(name, text)
+    if ('fault' in formatted) throw unusable(spec, key, formatted.fault)
+    return `${formatted.line}\n`
+  })
+  return lines.join('')
+}
+
+function one({ fileName }: DataFromSpec, text: string): DataFile {
+  return { name: fileName ?? '', content: SecretBytes.fromText(text) }
+}
+
+function textOf(value: Json): string {
+  return typeof value === 'string' ? value : stringifyJson(value)
+}
+
+function unusable({ call, format }: DataFromSpec, key: string, reason: string): FaultError {
+  const setting = `leave it out with dataFrom.exclude, or choose another dataFrom.format than ${format}`
+  return new FaultError('key_unusable', { path: call.path, key, reason, setting })
+}
