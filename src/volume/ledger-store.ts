@@ -24,11 +24,18 @@ const entrySchema = z.object({
   fingerprint: z.string(),
   updateMode: z.enum(['Live', 'InPlace', 'Atomic']),
   sizeBytes: z.int().positive(),
+  // Earlier plugins wrote none.
+  safeKey: z
+    .string()
+    .nullable()
+    .default(null)
+    .transform((key) => key ?? undefined),
   phase: z.enum(['mounting', 'complete']),
 })
 
 /**
- * One JSON file per mounted volume under `<stateDir>/volumes`, replaced whole. No secret, no token.
+ * One JSON file per mounted volume under `<stateDir>/volumes`, replaced whole. No secret, no token: `safeKey` opens nothing but what
+ * the volume's own mount holds.
  * @throws FaultError internal when the directory cannot be written
  */
 export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Log }): LedgerStore {
@@ -84,7 +91,8 @@ function isHalfWritten(name: string): boolean {
 }
 
 function serialize(entry: LedgerEntry): string {
-  return `${JSON.stringify({ version: VERSION, ...entry, fsGroup: entry.fsGroup ?? null })}\n`
+  const { fsGroup = null, safeKey = null } = entry
+  return `${JSON.stringify({ version: VERSION, ...entry, fsGroup, safeKey })}\n`
 }
 
 function loadEntry(directory: string, name: string, log: Log): LedgerEntry[] {

@@ -20,8 +20,10 @@ const FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC
 /** Thrice the files that etcd's size limit lets an import list, and far from what would trouble a node. */
 const INODES = 32768
 
+export type MountCalls = Pick<Syscalls, 'mount' | 'unmount'>
+
 /** @param syscalls for tests */
-export function createMounter({ syscalls = createSyscalls() }: { syscalls?: Syscalls } = {}): Mounter {
+export function createMounter({ syscalls = createSyscalls() }: { syscalls?: MountCalls } = {}): Mounter {
   // Kernels before 6.4, and user namespaces, refuse noswap. Learnt at the first mount.
   let noswap: 'unknown' | 'accepted' | 'refused' = 'unknown'
 
@@ -64,7 +66,7 @@ export function createMounter({ syscalls = createSyscalls() }: { syscalls?: Sysc
 }
 
 /** Takes one mount off. False: nothing is mounted there any more. */
-function unmountTop(syscalls: Syscalls, targetPath: string): boolean {
+function unmountTop(syscalls: MountCalls, targetPath: string): boolean {
   for (const flags of [UMOUNT_NOFOLLOW, UMOUNT_NOFOLLOW, UMOUNT_NOFOLLOW | MNT_DETACH]) {
     try {
       syscalls.unmount(targetPath, flags)

@@ -10,6 +10,12 @@ export type Syscalls = {
   setMtime(fd: number, mtimeNs: bigint): void
   /** prctl(2) PR_SET_DUMPABLE 0: no core file of this process, and no debugger of another one. */
   forbidCoreDumps(): void
+  /** fsetxattr(2): makes or replaces. */
+  setAttribute(fd: number, name: string, value: Uint8Array): void
+  /** fgetxattr(2); undefined where there is no such attribute. */
+  getAttribute(fd: number, name: string): Buffer | undefined
+  /** fremovexattr(2); one that is not there is success. */
+  removeAttribute(fd: number, name: string): void
 }
 
 /** mount(2) and umount2(2) flags, from the kernel's uapi headers. */
@@ -18,6 +24,8 @@ export const MS_NODEV = 4
 export const MS_NOEXEC = 8
 export const MNT_DETACH = 2
 export const UMOUNT_NOFOLLOW = 8
+/** The kernel's limit for the value of one extended attribute, in bytes (XATTR_SIZE_MAX). */
+export const ATTRIBUTE_MAX = 65_536
 
 const PR_SET_DUMPABLE = 4
 const UTIME_OMIT = 0x3ffffffen
@@ -44,6 +52,9 @@ export function createSyscalls(): Syscalls {
   const umount2 = libc.func('int umount2(const char *, int)')
   const futimens = libc.func('int futimens(int, const void *)')
   const prctl = libc.func('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)')
+  const fsetxattr = libc.func('int fsetxattr(int, const char *, const void *, size_t, int)')
+  const fgetxattr = libc.func('long fgetxattr(int, const char *, void *, size_t)')
+  const fremovexattr = libc.func('int fremovexattr(int, const char *)')
   return {
     mount: (source, target, fileSystem, flags, data) =>
       check('mount', mount(source, target, fileSystem, flags, data)),
@@ -54,11 +65,27 @@ export function createSyscalls(): Syscalls {
       check('futimens', futimens(fd, times))
     },
     forbidCoreDumps: () => check('prctl', prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)),
+    setAttribute: (fd, name, value) => check('fsetxattr', fsetxattr(fd, name, value, value.byteLength, 0)),
+    getAttribute(fd, name) {
+      const value = Buffer.alloc(ATTRIBUTE_MAX)
+      const size = Number(fgetxattr(fd, name, value, value.byteLength))
+      if (size >= 0) return value.subarray(0, size)
+      return ignoreMissing(() => check('fgetxattr', size))
+    },
+    removeAttribute: (fd, name) => ignoreMissing(() => check('fremovexattr', fremovexattr(fd, name))),
   }
 }
 
 function check(syscall: string, answer: number): void {
   if (answer !== 0) throw new SyscallError(syscall, koffi.errno())
+}
+
+function ignoreMissing(call: () => void): undefined {
+  try {
+    call()
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.code === 'ENODATA')) throw error
+  }
 }
 
 /** Of several names for a number the first counts: EAGAIN, not EWOULDBLOCK. */

@@ -1,12 +1,15 @@
 import { FaultError } from '../../src/core/errors.ts'
 import type {
+  Holding,
   LedgerEntry,
   LedgerStore,
   Mounter,
   RenderedFile,
+  Safe,
   VolumeFiles,
   VolumeShape,
 } from '../../src/core/ports.ts'
+import { createSafe } from '../../src/volume/safe.ts'
 
 /** Mounts and files in memory: what the kernel would keep when our process dies. */
 export class FakeNode {
@@ -14,13 +17,17 @@ export class FakeNode {
   readonly mounts = new Map<string, Map<string, string>>()
   readonly writes: string[] = []
   failWriteWith: FaultError | undefined
+  readonly safe = new FakeSafe(this.mounts)
 
   readonly mounter: Mounter = {
     mount: (targetPath) => {
       if (this.mounts.has(targetPath)) throw new FaultError('mount_failed', { reason: 'mounted twice' })
       this.mounts.set(targetPath, new Map())
     },
-    unmount: (targetPath) => void this.mounts.delete(targetPath),
+    unmount: (targetPath) => {
+      this.mounts.delete(targetPath)
+      this.safe.sealed.delete(targetPath)
+    },
     list: () => new Map([...this.mounts.keys()].map((targetPath) => [targetPath, 'tmpfs'])),
     isMounted: (targetPath) => this.mounts.has(targetPath),
   }
@@ -43,6 +50,40 @@ export class FakeNode {
     repair: async (targetPath) => (this.mounts.get(targetPath)?.size ?? 0) > 0,
     found: (targetPath) => ((this.mounts.get(targetPath)?.size ?? 0) > 0 ? 'Live' : undefined),
     wipe: (targetPath) => this.mounts.get(targetPath)?.clear(),
+  }
+}
+
+/** The real one over attributes in memory: they go with the mount. */
+export class FakeSafe implements Safe {
+  /** By target path: what the kernel would hold, as an onlooker sees it. */
+  readonly sealed = new Map<string, Buffer>()
+  /** As on a node where the kernel refuses the attribute. */
+  isRefused = false
+  readonly #safe: Safe
+
+  constructor(mounts: ReadonlyMap<string, unknown>) {
+    this.#safe = createSafe({
+      attribute: {
+        set: (targetPath, value) => {
+          if (this.isRefused || !mounts.has(targetPath)) throw new Error('refused')
+          this.sealed.set(targetPath, Buffer.from(value))
+        },
+        get: (targetPath) => this.sealed.get(targetPath),
+        remove: (targetPath) => void this.sealed.delete(targetPath),
+      },
+    })
+  }
+
+  newKey(): string {
+    return this.#safe.newKey()
+  }
+
+  put(targetPath: string, key: string, holdings: readonly Holding[]): boolean {
+    return this.#safe.put(targetPath, key, holdings)
+  }
+
+  get(targetPath: string, key: string): Holding[] | undefined {
+    return this.#safe.get(targetPath, key)
   }
 }
 

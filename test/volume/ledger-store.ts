@@ -17,6 +17,7 @@ const entry: LedgerEntry = {
   fingerprint: 'f',
   updateMode: 'Live',
   sizeBytes: 4 << 20,
+  safeKey: undefined,
   phase: 'mounting',
 }
 const other: LedgerEntry = {
@@ -24,6 +25,7 @@ const other: LedgerEntry = {
   volumeId: 'csi-2',
   targetPath: '/other',
   fsGroup: 2000,
+  safeKey: 'k'.repeat(43),
   phase: 'complete',
 }
 
@@ -56,6 +58,16 @@ t.test('entries survive as they were put', async (t) => {
   store.remove(entry.targetPath)
   store.remove('/never/there')
   t.strictSame(open().load(), [other])
+})
+
+t.test('an entry of a plugin that kept no keys is read', async (t) => {
+  const { directory, open, store } = setUp(t)
+  store.put(entry)
+  const [name = ''] = readdirSync(directory)
+  const { safeKey, ...old } = JSON.parse(readFileSync(join(directory, name), 'utf8'))
+  t.equal(safeKey, null)
+  writeFileSync(join(directory, name), JSON.stringify(old))
+  t.strictSame(open().load(), [entry])
 })
 
 t.test('only root may look in', async (t) => {

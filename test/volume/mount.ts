@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { createMounter } from '../../src/volume/mount.ts'
-import { MNT_DETACH, SyscallError, type Syscalls } from '../../src/volume/syscalls.ts'
+import { createMounter, type MountCalls } from '../../src/volume/mount.ts'
+import { MNT_DETACH, SyscallError } from '../../src/volume/syscalls.ts'
 import { faulty } from '../support/faulty.ts'
 
 const EPERM = 1
@@ -14,7 +14,7 @@ const EINVAL = 22
 function fakeKernel(refuse: { options?: RegExp; busyTimes?: number } = {}) {
   const kernel = { mounted: 0, options: [] as string[], unmountFlags: [] as number[] }
   let busyTimes = refuse.busyTimes ?? 0
-  const syscalls: Syscalls = {
+  const syscalls: MountCalls = {
     mount(_source, _target, _fileSystem, _flags, options) {
       kernel.options.push(options)
       if (refuse.options?.test(options)) throw new SyscallError('mount', EINVAL)
@@ -26,8 +26,6 @@ function fakeKernel(refuse: { options?: RegExp; busyTimes?: number } = {}) {
       if (busyTimes-- > 0 && !(flags & MNT_DETACH)) throw new SyscallError('umount2', EBUSY)
       kernel.mounted--
     },
-    setMtime() {},
-    forbidCoreDumps() {},
   }
   return { kernel, mounter: createMounter({ syscalls }) }
 }
@@ -96,19 +94,17 @@ t.test('a mount that stays busy is detached', async (t) => {
 })
 
 t.test('what cannot be unmounted is told', async (t) => {
-  const refused: Syscalls = {
+  const refused: MountCalls = {
     mount() {},
     unmount() {
       throw new SyscallError('umount2', EPERM)
     },
-    setMtime() {},
-    forbidCoreDumps() {},
   }
   t.throws(
     () => createMounter({ syscalls: refused }).unmount(target),
     faulty('mount_failed', /\/volume: EPERM at umount2\(2\)/),
   )
-  const locked: Syscalls = {
+  const locked: MountCalls = {
     ...refused,
     unmount() {
       throw new SyscallError('umount2', EINVAL)

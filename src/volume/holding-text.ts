@@ -1,0 +1,116 @@
+import { z } from 'zod'
+import { isJsonNumber, isJsonObject, parseJson, stringifyJson } from '../core/json.ts'
+import type { Holding, Json, JsonNumber } from '../core/ports.ts'
+import { SecretText } from '../core/secret.ts'
+
+// JSON has neither undefined nor Infinity: null stands for both, by field.
+const number = z
+  .custom<JsonNumber>((value) => isJsonNumber(value as Json))
+  .transform(({ rawJSON }) => Number(rawJSON))
+const duration = number.nullable().transform((ms) => ms ?? Number.POSITIVE_INFINITY)
+const json = z.custom<Json>((value) => value !== undefined)
+
+function maybe<Schema extends z.ZodType>(schema: Schema) {
+  return schema.nullable().transform((value) => value ?? undefined)
+}
+
+const leaseSchema = z.object({
+  id: z.string(),
+  leasedAt: number,
+  durationMs: duration,
+  renewable: z.boolean(),
+})
+
+const tokenSchema = z.object({
+  token: z.string().transform((text) => new SecretText(text)),
+  accessor: z.string(),
+  leasedAt: number,
+  durationMs: duration,
+  renewable: z.boolean(),
+  isBatch: z.boolean(),
+})
+
+const callSchema = z.object({
+  key: z.string(),
+  method: z.enum(['GET', 'PUT', 'POST']),
+  path: z.string(),
+  version: maybe(number),
+  data: maybe(z.custom<Json>((value) => isJsonObject(value as Json)).transform(plainObject)),
+  isIssue: z.boolean(),
+  renewAt: number,
+  revokeOnUnmount: z.boolean(),
+})
+
+const orderFields = { key: z.string(), renewAt: number, revokeOnUnmount: z.boolean() }
+const orderSchema = z.discriminatedUnion('kind', [
+  z.object({ ...orderFields, kind: z.literal('call'), call: callSchema }),
+  z.object({ ...orderFields, kind: z.literal('token') }),
+  z.object({
+    ...orderFields,
+    kind: z.literal('secret-id'),
+    role: z.string(),
+    authPath: z.string(),
+    isWrapped: z.boolean(),
+  }),
+])
+
+const identitySchema = z.object({
+  key: z.string(),
+  endpoint: z.object({
+    address: z.string(),
+    namespace: z.string(),
+    caCert: maybe(z.string()),
+    skipTLSVerify: z.boolean(),
+    tlsServerName: maybe(z.string()),
+  }),
+  method: z.enum(['kubernetes', 'jwt', 'approle']),
+  authMount: z.string(),
+  role: z.string(),
+  roleId: maybe(z.string()),
+  audience: z.string(),
+  podNamespace: z.string(),
+  serviceAccount: z.string(),
+})
+
+const dataSchema = z.object({
+  // Pairs, for an object would put keys that look like numbers first.
+  values: z.array(z.tuple([z.string(), json])).transform((pairs) => new Map(pairs)),
+  version: maybe(number),
+  lease: leaseSchema.optional(),
+})
+
+const holdingSchema = z.object({
+  id: z.string(),
+  order: orderSchema,
+  identity: identitySchema,
+  token: maybe(tokenSchema),
+  data: dataSchema.transform(({ lease, ...data }) => (lease === undefined ? data : { ...data, lease })),
+  lease: maybe(leaseSchema),
+  endsAt: maybe(number),
+  issuedAt: number,
+  state: z.enum(['held', 'retiring']),
+}) satisfies z.ZodType<Holding>
+
+/** As text that a later process reads again. It holds the secrets in the clear: seal it. */
+export function serializeHoldings(holdings: readonly Holding[]): string {
+  return JSON.stringify(holdings.map(disclosed), (_key, value) => (value === undefined ? null : value))
+}
+
+/** @throws Error for a text that serializeHoldings of this version did not make; its message may hold secrets */
+export function parseHoldings(text: string): Holding[] {
+  return z.array(holdingSchema).parse(parseJson(text))
+}
+
+/** With everything that hides itself from JSON laid open. */
+function disclosed({ token, data, ...holding }: Holding): object {
+  return {
+    ...holding,
+    token: token && { ...token, token: token.token.reveal() },
+    data: { ...data, values: [...data.values] },
+  }
+}
+
+/** With numbers as an import has them. */
+function plainObject(value: Json): Record<string, unknown> {
+  return JSON.parse(stringifyJson(value)) as Record<string, unknown>
+}

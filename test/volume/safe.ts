@@ -1,0 +1,332 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { callOrder, sourceCall } from '../../src/core/call.ts'
+import { parseJson, stringifyJson } from '../../src/core/json.ts'
+import type { Holding, Identity, Json } from '../../src/core/ports.ts'
+import { SecretText } from '../../src/core/secret.ts'
+import { createMounter } from '../../src/volume/mount.ts'
+import { createRootAttribute } from '../../src/volume/root-attribute.ts'
+import { createSafe } from '../../src/volume/safe.ts'
+import { createVolumeFiles } from '../../src/volume/volume-files.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { FakeNode } from '../fakes/node.ts'
+import { mayMount, mountedVolume } from '../support/tmpfs.ts'
+import { owner, readByPath, rendered, temporaryDirectory } from '../support/volume.ts'
+
+const CANARY = 'canary-0123456789'
+const TARGET = '/pods/1/mount'
+const mounts = mayMount() ? false : 'mounting needs root or a user namespace'
+const attributes = mayKeep() ? false : 'trusted attributes need root outside of any user namespace'
+
+const identity: Identity = {
+  key: 'kubernetes|a|volume-1',
+  endpoint: {
+    address: 'https://vault.example.org',
+    namespace: '',
+    caCert: undefined,
+    skipTLSVerify: false,
+    tlsServerName: undefined,
+  },
+  method: 'kubernetes',
+  authMount: 'kubernetes',
+  role: 'backend',
+  roleId: undefined,
+  audience: '',
+  podNamespace: 'shop',
+  serviceAccount: 'backend',
+}
+
+const certificate: Holding = {
+  id: 'one',
+  order: callOrder(
+    sourceCall({
+      name: 'web',
+      path: 'pki/issue/web',
+      method: 'PUT',
+      version: undefined,
+      data: { common_name: 'web.example.org', ttl: 3600, more: { 2: [true, null, 0.5] } },
+      lease: { renewAt: 50, revokeOnUnmount: false },
+    }),
+  ),
+  identity,
+  token: {
+    token: new SecretText(`hvs.${CANARY}`),
+    accessor: 'accessor',
+    leasedAt: 1_700_000_000_000,
+    durationMs: Number.POSITIVE_INFINITY,
+    renewable: false,
+    isBatch: true,
+  },
+  data: {
+    values: new Map(
+      Object.entries({
+        zulu: parseJson('{"a":9007199254740993,"b":[1.10,1e2,-0,null],"__proto__":"own"}'),
+        private_key: `-----BEGIN\n${CANARY}\n"ü\u0000`,
+        serial: parseJson('90071992547409931234'),
+        nothing: null,
+      }) as [string, Json][],
+    ).set('2', 'numbers are not sorted to the front'),
+    version: undefined,
+  },
+  lease: undefined,
+  endsAt: 1_700_000_900_000,
+  issuedAt: 1_700_000_000_500,
+  state: 'held',
+}
+
+const database: Holding = {
+  ...certificate,
+  id: 'two',
+  order: {
+    key: 'id',
+    renewAt: 66,
+    revokeOnUnmount: true,
+    kind: 'secret-id',
+    role: 'app',
+    authPath: 'approle',
+    isWrapped: true,
+  },
+  identity: {
+    ...identity,
+    method: 'approle',
+    roleId: 'role-id',
+    endpoint: { ...identity.endpoint, caCert: 'PEM', tlsServerName: 'vault' },
+  },
+  token: undefined,
+  data: {
+    values: new Map<string, Json>([['password', CANARY]]),
+    version: 7,
+    lease: { id: 'read', leasedAt: 1, durationMs: 2, renewable: true },
+  },
+  lease: { id: `database/creds/app/${CANARY}`, leasedAt: 5, durationMs: 60_000, renewable: true },
+  endsAt: undefined,
+  state: 'retiring',
+}
+
+const token: Holding = {
+  ...database,
+  id: 'three',
+  order: { key: 't', renewAt: 1, revokeOnUnmount: true, kind: 'token' },
+}
+
+/** A safe over attributes in memory, and what an onlooker sees of them. */
+function inMemory() {
+  const node = new FakeNode()
+  node.mounts.set(TARGET, new Map()).set('/other', new Map())
+  return { safe: node.safe, sealed: node.safe.sealed }
+}
+
+t.test('what is issued comes back as it was put', async (t) => {
+  const { safe } = inMemory()
+  const key = safe.newKey()
+  t.ok(safe.put(TARGET, key, [certificate, database, token]))
+  const [first, second, third] = safe.get(TARGET, key) ?? []
+  t.equal(first?.token?.token.reveal(), `hvs.${CANARY}`)
+  t.strictSame(plain(first), plain(certificate))
+  t.strictSame(plain(second), plain(database))
+  t.strictSame(plain(third), plain(token))
+  t.equal(first?.token?.durationMs, Number.POSITIVE_INFINITY)
+  t.ok(first && 'lease' in first && first.lease === undefined)
+  t.strictSame([...(first?.data.values.keys() ?? [])], [...certificate.data.values.keys()])
+  t.equal(stringifyJson(first?.data.values.get('serial') ?? null), '90071992547409931234')
+  t.match(
+    stringifyJson(first?.data.values.get('zulu') ?? null),
+    '{"a":9007199254740993,"b":[1.10,1e2,-0,null],',
+  )
+})
+
+t.test('what is put replaces all that was there', async (t) => {
+  const { safe } = inMemory()
+  const key = safe.newKey()
+  safe.put(TARGET, key, [certificate, database])
+  safe.put(TARGET, key, [database])
+  t.strictSame(
+    safe.get(TARGET, key)?.map(({ id }) => id),
+    ['two'],
+  )
+  safe.put(TARGET, key, [])
+  t.strictSame(safe.get(TARGET, key), [])
+})
+
+t.test('another key, another target and changed bytes open nothing', async (t) => {
+  const { safe, sealed } = inMemory()
+  const key = safe.newKey()
+  t.not(safe.newKey(), key)
+  t.equal(safe.get(TARGET, key), undefined, 'nothing was put')
+  safe.put(TARGET, key, [database])
+  const bytes = sealed.get(TARGET) ?? Buffer.alloc(0)
+  t.equal(safe.get(TARGET, safe.newKey()), undefined)
+  for (const wrong of ['', 'no key', `${key}AAAA`]) t.equal(safe.get(TARGET, wrong), undefined)
+  sealed.set('/other', bytes)
+  t.equal(safe.get('/other', key), undefined, 'bound to its target')
+  for (const size of [0, 1, 12, 27, 28, bytes.length - 1]) {
+    sealed.set(TARGET, bytes.subarray(0, size))
+    t.equal(safe.get(TARGET, key), undefined, `cut off after ${size} bytes`)
+  }
+  for (const at of [0, 12, 28, bytes.length - 1]) {
+    const changed = Buffer.from(bytes)
+    changed[at] = (changed[at] ?? 0) ^ 1
+    sealed.set(TARGET, changed)
+    t.equal(safe.get(TARGET, key), undefined, `byte ${at} changed`)
+  }
+  sealed.set(TARGET, bytes)
+  t.equal(safe.get(TARGET, key)?.length, 1)
+})
+
+t.test('neither the attribute nor the key tells a secret, nor twice the same', async (t) => {
+  const { safe, sealed } = inMemory()
+  const key = safe.newKey()
+  t.equal(Buffer.from(key, 'base64url').length, 32)
+  safe.put(TARGET, key, [certificate, database])
+  const bytes = sealed.get(TARGET) ?? Buffer.alloc(0)
+  for (const text of [CANARY, 'backend', 'vault.example.org', key]) t.notOk(bytes.includes(text), text)
+  safe.put(TARGET, key, [certificate, database])
+  const again = sealed.get(TARGET) ?? Buffer.alloc(0)
+  t.equal(again.length, bytes.length)
+  t.not(again.subarray(0, 12).toString('hex'), bytes.subarray(0, 12).toString('hex'), 'a fresh nonce')
+})
+
+t.test('where the attribute is refused nothing is kept', async (t) => {
+  const { safe } = inMemory()
+  const key = safe.newKey()
+  safe.put(TARGET, key, [database])
+  safe.isRefused = true
+  t.notOk(safe.put(TARGET, key, [certificate]))
+  t.equal(safe.get(TARGET, key), undefined, 'nor what was true before')
+})
+
+t.test('holdings in no shape of ours are not taken', async (t) => {
+  const { safe } = inMemory()
+  const key = safe.newKey()
+  t.ok(safe.put(TARGET, key, [{ ...database, state: 'lost' } as unknown as Holding]))
+  t.equal(safe.get(TARGET, key), undefined)
+})
+
+t.test('a directory that is no tmpfs, or none at all, keeps nothing', async (t) => {
+  const safe = createSafe()
+  const key = safe.newKey()
+  for (const path of ['/proc/self', join(temporaryDirectory(t), 'none')]) {
+    t.notOk(safe.put(path, key, [database]))
+    t.equal(safe.get(path, key), undefined)
+  }
+})
+
+t.test('on a mount of ours the attribute is invisible and goes with it', { skip: attributes }, async (t) => {
+  const target = mountedVolume(t)
+  const key = createSafe().newKey()
+  t.equal(createSafe().get(target, key), undefined)
+  t.ok(createSafe().put(target, key, [certificate, database]))
+  t.strictSame(readdirSync(target), [])
+  t.strictSame(
+    plain(createSafe().get(target, key)),
+    plain([certificate, database]),
+    'for the next process too',
+  )
+  const mounter = createMounter()
+  mounter.unmount(target)
+  mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+  t.equal(createSafe().get(target, key), undefined)
+})
+
+t.test('a process in a user namespace sees nothing and sets nothing', { skip: attributes }, async (t) => {
+  const target = mountedVolume(t)
+  const safe = createSafe()
+  const key = safe.newKey()
+  safe.put(target, key, [database])
+  const [module, source] = [import.meta.resolve('../../src/volume/root-attribute.ts'), JSON.stringify(target)]
+  const answer = execFileSync(
+    'unshare',
+    [
+      '--user',
+      '--map-root-user',
+      process.execPath,
+      '--input-type=module',
+      '--eval',
+      `import { createRootAttribute } from '${module}'
+       const attribute = createRootAttribute()
+       const words = (call) => { try { return String(call()) } catch (error) { return error.message } }
+       console.log(words(() => attribute.get(${source})), words(() => attribute.set(${source}, Buffer.of(1))))`,
+    ],
+    { encoding: 'utf8' },
+  )
+  t.equal(answer, 'undefined EPERM at fsetxattr(2)\n')
+  t.strictSame(plain(safe.get(target, key)), plain([database]))
+})
+
+t.test(
+  'a user namespace of our own is refused the attribute',
+  { skip: mounts || (!attributes && 'trusted attributes are allowed here') },
+  async (t) => {
+    const target = mountedVolume(t)
+    const safe = createSafe()
+    const key = safe.newKey()
+    t.notOk(safe.put(target, key, [database]))
+    t.equal(safe.get(target, key), undefined)
+  },
+)
+
+t.test('what one attribute cannot hold is not kept, nor what was there', { skip: attributes }, async (t) => {
+  const target = mountedVolume(t)
+  const safe = createSafe()
+  const key = safe.newKey()
+  const sized = (size: number): Holding => ({
+    ...database,
+    data: { values: new Map([['password', 'x'.repeat(size)]]), version: undefined },
+  })
+  t.ok(safe.put(target, key, [sized(60_000)]))
+  t.notOk(safe.put(target, key, [sized(66_000)]))
+  t.equal(safe.get(target, key), undefined)
+  t.equal(createRootAttribute().get(target), undefined)
+  t.ok(safe.put(target, key, [sized(10)]))
+})
+
+t.test(
+  'the files of the volume and the attribute leave each other alone',
+  { skip: attributes },
+  async (t) => {
+    const target = mountedVolume(t)
+    const safe = createSafe()
+    const key = safe.newKey()
+    const files = createVolumeFiles({ clock: new FakeClock(), graceMs: 0 })
+    const shape = { updateMode: 'Atomic', gid: owner.gid, sizeBytes: 4 << 20 } as const
+    await files.apply(target, shape, rendered({ password: 'one' }))
+    t.ok(safe.put(target, key, [database]))
+    const later = await files.apply(target, shape, rendered({ password: 'one' }))
+    t.strictSame(later.changed, [])
+    await files.apply(target, shape, rendered({ password: 'two' }))
+    t.ok(await files.repair(target, shape))
+    t.strictSame(readByPath(target), { password: 'two' })
+    t.equal(safe.get(target, key)?.length, 1)
+    files.wipe(target)
+    t.strictSame(readdirSync(target), [])
+    t.equal(safe.get(target, key)?.length, 1, 'kept until the unmount: a killed unpublish goes on with it')
+  },
+)
+
+/** With what hides itself laid open, numbers as they are written. */
+function plain(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (_key, member) =>
+      member instanceof Map ? [...member] : member === undefined ? 'undefined' : member,
+    ),
+  )
+}
+
+function mayKeep(): boolean {
+  if (!mayMount()) return false
+  const path = mkdtempSync(join(tmpdir(), 'vault-files-probe-'))
+  const mounter = createMounter()
+  mounter.mount(path, { sizeBytes: 4096, gid: undefined })
+  try {
+    createRootAttribute().set(path, Buffer.of(1))
+    return true
+  } catch {
+    return false
+  } finally {
+    mounter.unmount(path)
+    rmSync(path, { recursive: true, force: true })
+  }
+}
