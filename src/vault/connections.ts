@@ -9,15 +9,17 @@ import { type Answer, createTransport, type Transport } from './transport.ts'
 /** The authority for endpoints whose import names none; read at each use, for the file may change. */
 export type DefaultCa = () => { pem: string | undefined; source: string }
 
-export type Operation = 'login' | 'renew' | 'read' | 'revoke' | 'probe'
+export type Operation = 'login' | 'renew' | 'read' | 'issue' | 'revoke' | 'probe'
 
 export type Call<T> = {
   operation: Operation
   endpoint: VaultEndpoint
-  method: 'GET' | 'POST'
+  method: 'GET' | 'POST' | 'PUT'
   /** API path without /v1/. */
   path: string
   body?: object
+  /** Headers besides token and namespace. */
+  headers?: Readonly<Record<string, string>>
   token?: SecretText
   /** What errors tell besides the address. */
   facts: Facts
@@ -31,6 +33,8 @@ export type Connections = {
    * @throws FaultError tls, unreachable, rate_limited, vault_error, and what `judge` throws; else the signal's reason
    */
   call<T>(call: Call<T>, signal: AbortSignal): Promise<T>
+  /** PEM of the authorities that verify the endpoint; undefined: the system's, or none for http. */
+  authority(endpoint: VaultEndpoint): string | undefined
   close(): void
 }
 
@@ -80,7 +84,7 @@ export function createConnections(deps: {
       return await connect(endpoint, pem).client.request({
         path: `/${path}`,
         method,
-        headers: headersOf(endpoint, token),
+        headers: { ...call.headers, ...headersOf(endpoint, token) },
         ...(body === undefined ? {} : { json: body }),
         signal,
       })
@@ -120,6 +124,7 @@ export function createConnections(deps: {
         throw error instanceof FaultError ? error.with(call.facts) : error
       }
     },
+    authority: (endpoint) => authorityFor(endpoint, defaultCa).pem,
     close: () => {
       for (const { transport } of open.values()) transport.close()
       open.clear()

@@ -18,11 +18,13 @@ export type VaultToken = {
   /** Milliseconds; Infinity for a token that never ends. */
   leaseDurationMs: number
   renewable: boolean
+  /** A batch token: it cannot be renewed, nor revoked. */
+  isBatch: boolean
 }
 
 export type Login = {
   /**
-   * Logs in with exactly this service-account token.
+   * Logs in with exactly this service-account token, or secret ID of an AppRole.
    * @throws FaultError login_*, tls, unreachable, sealed, standby, rate_limited, vault_error
    */
   login(
@@ -60,16 +62,15 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
     serviceAccountToken: ServiceAccountToken,
     signal: AbortSignal,
   ): Promise<VaultToken> => {
-    const jwt = serviceAccountToken.token.reveal()
-    const facts = { ...audienceOf(jwt), ...factsOf(identity) }
+    const body = loginBody(identity, serviceAccountToken.token)
+    const facts = { ...('jwt' in body ? audienceOf(body.jwt) : {}), ...factsOf(identity) }
     const startedAt = clock.now()
     const judge = (answer: Answer) => {
       if (answer.status >= 300) throw loginFault(answer, startedAt, facts)
       return parseToken(answer.body, startedAt, facts)
     }
-    const { endpoint, role, authMount } = identity
+    const { endpoint, authMount } = identity
     const path = `auth/${authMount}/login`
-    const body = { role, jwt }
     try {
       return await connections.call(
         { operation: 'login', endpoint, method: 'POST', path, body, facts, judge },
@@ -95,6 +96,11 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
   }
 }
 
+function loginBody({ method, role, roleId }: Identity, token: SecretText) {
+  if (method === 'approle') return { role_id: roleId ?? '', secret_id: token.reveal() }
+  return { role, jwt: token.reveal() }
+}
+
 /**
  * The `auth` part of Vault's answer.
  * @throws FaultError vault_error when it holds no token
@@ -110,6 +116,7 @@ export function parseToken(body: Json | undefined, leasedAt: number, facts: Fact
     accessor: typeof auth.accessor === 'string' ? auth.accessor : '',
     leaseDurationMs: seconds > 0 ? seconds * 1000 : Number.POSITIVE_INFINITY,
     renewable: auth.renewable === true,
+    isBatch: auth.token_type === 'batch',
     issuedAt: leasedAt,
     leasedAt,
   }

@@ -14,6 +14,25 @@ export function readFault(answer: Answer, path: string, now: number, facts: Fact
   return server ?? new FaultError('vault_error', known)
 }
 
+/** Why Vault did not do what was asked of it. */
+export function callFault(
+  answer: Answer,
+  { method, path }: { method: 'GET' | 'POST' | 'PUT'; path: string },
+  now: number,
+  facts: Facts,
+): FaultError {
+  const known = { ...facts, path, ...answerFacts(answer) }
+  const { words = '' } = known
+  if (answer.status === 400 || answer.status === 422) return new FaultError('call_refused', known)
+  if (method === 'GET') return readFault(answer, path, now, facts)
+  if (answer.status === 403) return new FaultError('read_denied', { ...known, capability: 'update' })
+  if (answer.status === 405) {
+    const reason = words === '' ? `nothing there can be asked with ${method}` : undefined
+    return new FaultError('call_refused', { ...known, ...(reason === undefined ? {} : { reason }) })
+  }
+  return readFault(answer, path, now, facts)
+}
+
 /** Whether Vault warns that the path belongs to a KV v2 engine but leaves out data/. */
 export function isKv2Path(answer: Answer): boolean {
   if (answer.status !== 404 || !isJsonObject(answer.body)) return false

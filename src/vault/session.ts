@@ -1,4 +1,4 @@
-import type { Identity, ServiceAccountToken } from '../core/ports.ts'
+import type { Identity } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
 import type { VaultToken } from './login.ts'
 
@@ -47,15 +47,4 @@ export function isFresh(token: VaultToken, now: number): boolean {
 /** A renewed token is the same one, with another lease. */
 export function isSameToken(one: VaultToken | undefined, other: VaultToken | undefined): boolean {
   return one !== undefined && other !== undefined && one.token.equals(other.token)
-}
-
-/** The tokens that Kubernetes still vouches for, best first, without those in `refused`. */
-export function usable(
-  tokens: readonly ServiceAccountToken[],
-  refused: readonly SecretText[],
-  now: number,
-): ServiceAccountToken[] {
-  return tokens.filter(
-    ({ token, expiresAt }) => expiresAt > now && !refused.some((other) => other.equals(token)),
-  )
 }

@@ -1,7 +1,8 @@
 import { createCollapse } from '../core/collapse.ts'
 import { FaultError } from '../core/errors.ts'
-import { isJsonObject, jsonToNumber } from '../core/json.ts'
-import type { Clock, Identity, Json, Log, Meter, SecretData, SecretStore } from '../core/ports.ts'
+import { isJsonObject } from '../core/json.ts'
+import type { Clock, Identity, Log, Meter, SecretData, SecretStore } from '../core/ports.ts'
+import { answerData } from './answer-data.ts'
 import { type Connections, createConnections, type DefaultCa } from './connections.ts'
 import { factsOf } from './facts.ts'
 import type { Limiter } from './limiter.ts'
@@ -23,9 +24,10 @@ export function createSecretStore(deps: {
   defaultCa: DefaultCa
   /** Milliseconds a call to Vault may take; default 15,000. */
   callTimeoutMs?: number
+  /** Those of an Issuer beside it; default: its own. */
+  connections?: Connections
 }): SecretStore {
-  const { clock } = deps
-  const connections = createConnections(deps)
+  const { clock, connections = createConnections(deps) } = deps
   const login = createLogin({ ...deps, connections })
   const lease = createTokenLease({ ...deps, connections })
   const tokens = createTokens({ clock, login, lease })
@@ -51,6 +53,8 @@ export function createSecretStore(deps: {
           return await get(identity, path, other, signal)
         }
       }),
+    retire: tokens.retire,
+    authority: connections.authority,
     retain: tokens.retain,
     release: tokens.release,
     close: async () => connections.close(),
@@ -63,10 +67,11 @@ export async function readPath(
   clock: Clock,
   identity: Identity,
   path: string,
-  token: VaultToken,
+  token: Pick<VaultToken, 'token'>,
   signal: AbortSignal,
 ): Promise<SecretData> {
-  const facts = { ...factsOf(identity), path }
+  const { place, ...version } = splitVersion(path)
+  const facts = { ...factsOf(identity), path: place, ...version }
   const call = {
     operation: 'read',
     endpoint: identity.endpoint,
@@ -74,10 +79,13 @@ export async function readPath(
     token: token.token,
     facts,
   } as const
+  const askedAt = clock.now()
   const judge = (answer: Answer): SecretData => {
-    if (isKv2Path(answer)) throw kv2PathFault(path, undefined, { ...facts, ...warningFacts(answer) })
-    if (answer.status >= 300) throw readFault(answer, path, clock.now(), facts)
-    return secretData(answer, facts)
+    if (isKv2Path(answer)) throw kv2PathFault(place, undefined, { ...facts, ...warningFacts(answer) })
+    if (answer.status >= 300) throw readFault(answer, place, clock.now(), facts)
+    const data = answerData(answer, askedAt)
+    if (data === undefined) throw new FaultError('path_not_found', { ...facts, httpStatus: answer.status })
+    return data
   }
   try {
     return await connections.call({ ...call, path, judge }, signal)
@@ -85,10 +93,16 @@ export async function readPath(
     if (!(error instanceof FaultError) || error.fault !== 'kv2_path') throw error
     // Only Vault knows how many segments the mount has; it tells those who may use something under it.
     const mount = await connections
-      .call({ ...call, operation: 'probe', path: `sys/internal/ui/mounts/${path}`, judge: mountOf }, signal)
+      .call({ ...call, operation: 'probe', path: `sys/internal/ui/mounts/${place}`, judge: mountOf }, signal)
       .catch(() => undefined)
-    throw mount === undefined ? error : kv2PathFault(path, mount, error.facts)
+    throw mount === undefined ? error : kv2PathFault(place, mount, error.facts)
   }
+}
+
+/** `secret/data/app?version=3`: the path, which policies name without the version, and the version. */
+function splitVersion(path: string): { place: string; version?: number } {
+  const [, place = path, version] = /^(.*)\?version=(\d+)$/.exec(path) ?? []
+  return version === undefined ? { place } : { place, version: Number(version) }
 }
 
 /** Where the engine is mounted, without the slash at the end. */
@@ -96,23 +110,4 @@ function mountOf(answer: Answer): string | undefined {
   const data = isJsonObject(answer.body) ? answer.body.data : undefined
   const path = isJsonObject(data) ? data.path : undefined
   return answer.status === 200 && typeof path === 'string' ? path.replace(/\/+$/, '') : undefined
-}
-
-/** @throws FaultError path_not_found */
-function secretData(answer: Answer, facts: ReturnType<typeof factsOf>): SecretData {
-  const data = isJsonObject(answer.body) ? answer.body.data : undefined
-  if (!isJsonObject(data)) throw new FaultError('path_not_found', { ...facts, httpStatus: answer.status })
-  if (!isVersioned(data)) return { values: valuesOf(data), version: undefined }
-  return { values: valuesOf(data.data), version: jsonToNumber(data.metadata.version) }
-}
-
-type JsonObject = { [key: string]: Json }
-
-/** KV v2 wraps what was stored; a KV v1 secret with keys of these names and others beside them is not meant. */
-function isVersioned(data: JsonObject): data is { data: JsonObject; metadata: JsonObject } {
-  return isJsonObject(data.data) && isJsonObject(data.metadata) && Object.keys(data).length === 2
-}
-
-function valuesOf(object: JsonObject): ReadonlyMap<string, Json> {
-  return new Map(Object.entries(object))
 }

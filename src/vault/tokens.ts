@@ -1,10 +1,9 @@
 import { waitFor } from '../core/collapse.ts'
-import { type Fault, FaultError } from '../core/errors.ts'
 import type { Clock, Identity, ServiceAccountToken } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
-import { factsOf } from './facts.ts'
+import { isTokenFault, logInWithAny, missingFault, usable } from './candidates.ts'
 import type { Login, VaultToken } from './login.ts'
-import { isFresh, isSameToken, openSession, remainingMs, type Session, usable } from './session.ts'
+import { isFresh, isSameToken, openSession, remainingMs, type Session } from './session.ts'
 import type { TokenLease } from './token-lease.ts'
 
 /** Vault tokens: one per identity, renewed and replaced on use, never by a timer. */
@@ -20,6 +19,8 @@ export type Tokens = {
     signal: AbortSignal,
     task: (access: Access) => Promise<T>,
   ): Promise<T>
+  /** Revokes the identity's token and forgets it: whoever uses it meanwhile logs in anew. Never throws. */
+  retire(identity: Identity, signal: AbortSignal): Promise<void>
   retain(identity: Identity, volumeId: string): void
   release(identityKey: string, volumeId: string, signal: AbortSignal): Promise<void>
 }
@@ -33,9 +34,6 @@ export type Access = {
 /** A token this young, in milliseconds, is refused for what it may do, not for what became of it. */
 const YOUNG_MS = 10_000
 
-/** Faults that another service-account token may not have. */
-const tokenFaults: readonly Fault[] = ['login_denied', 'login_reviewer', 'login_audience', 'token_missing']
-
 export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clock }): Tokens {
   const { login, lease, clock } = deps
   const sessions = new Map<string, Session>()
@@ -48,25 +46,6 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     const session = openSession(identity)
     sessions.set(identity.key, session)
     return session
-  }
-
-  /** Tries the candidates in turn for as long as the fault may lie with the token. */
-  const logIn = async (
-    session: Session,
-    candidates: readonly ServiceAccountToken[],
-    tried: SecretText[],
-  ): Promise<VaultToken> => {
-    let first: unknown
-    for (const candidate of candidates) {
-      tried.push(candidate.token)
-      try {
-        return await login.login(session.identity, candidate, unaborted)
-      } catch (error) {
-        first ??= error
-        if (!isTokenFault(error)) break
-      }
-    }
-    throw first
   }
 
   /** Renews if that may do, else logs in; without a way to log in a token is used to its end. */
@@ -83,8 +62,7 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
       if (renewed) return renewed
     }
     try {
-      if (candidates.length === 0) throw new FaultError('token_missing', factsOf(session.identity))
-      return await logIn(session, candidates, tried)
+      return await logInWithAny(login, session.identity, candidates, tried, unaborted)
     } catch (error) {
       if (current && remainingMs(current, clock.now()) > 0) return current
       throw error
@@ -136,7 +114,7 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
         if (signal.aborted || !isTokenFault(error)) throw error
         denied.push(...refresh.tried)
         if (usable(candidates, denied, clock.now()).length === 0) {
-          throw explainMissing(error, session.identity, candidates)
+          throw error.fault === 'token_missing' ? missingFault(session.identity, candidates) : error
         }
       }
     }
@@ -187,6 +165,15 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
         leave(session)
       }
     },
+    retire: async (identity, signal) => {
+      const session = sessions.get(identity.key)
+      // A renewal under way would bring the revoked token back.
+      await session?.refresh?.result.catch(() => undefined)
+      const current = session?.current
+      if (!session || !current) return
+      session.current = undefined
+      if (remainingMs(current, clock.now()) > 0) await lease.revoke(identity, current, signal)
+    },
     retain: (identity, volumeId) => {
       const session = sessionOf(identity)
       session.isReleased = false
@@ -200,23 +187,4 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
       if (isIdle(session)) await revoke(session, signal)
     },
   }
-}
-
-function isTokenFault(error: unknown): error is FaultError {
-  return error instanceof FaultError && tokenFaults.includes(error.fault)
-}
-
-/** Says why there was no service-account token to log in with. */
-function explainMissing(
-  error: FaultError,
-  identity: Identity,
-  candidates: readonly ServiceAccountToken[],
-): FaultError {
-  if (error.fault !== 'token_missing') return error
-  const latest = Math.max(...candidates.map(({ expiresAt }) => expiresAt))
-  const reason =
-    candidates.length === 0
-      ? 'kubelet passed no service-account token'
-      : `the service-account token from kubelet expired at ${new Date(latest).toISOString()} and no newer one came`
-  return new FaultError('token_missing', { ...factsOf(identity), reason })
 }

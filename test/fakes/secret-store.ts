@@ -1,10 +1,24 @@
 import { FaultError } from '../../src/core/errors.ts'
-import type { Identity, Json, SecretData, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
+import type {
+  Identity,
+  Json,
+  Lease,
+  SecretData,
+  SecretStore,
+  ServiceAccountToken,
+  VaultEndpoint,
+} from '../../src/core/ports.ts'
 
 /** A Vault of maps. `failWith` makes every read fail until it is cleared. */
 export class FakeSecretStore implements SecretStore {
   readonly data = new Map<string, Record<string, Json>>()
   readonly reads: string[] = []
+  /** By path: reads of these are answered with a lease. */
+  readonly leases = new Map<string, Lease>()
+  /** Keys of identities whose token was given up. */
+  readonly retired: string[] = []
+  /** PEM that verifies endpoints without a CA of their own. */
+  defaultCa: string | undefined
   readonly users = new Map<string, Set<string>>()
   readonly revoked: string[] = []
   failWith: FaultError | undefined
@@ -24,7 +38,20 @@ export class FakeSecretStore implements SecretStore {
     if (this.failWith) throw this.failWith
     const values = this.data.get(path)
     if (values === undefined) throw new FaultError('path_not_found', { path, role: identity.role })
-    return { values: new Map(Object.entries(values)), version: undefined }
+    const lease = this.leases.get(path)
+    return {
+      values: new Map(Object.entries(values)),
+      version: undefined,
+      ...(lease === undefined ? {} : { lease }),
+    }
+  }
+
+  async retire(identity: Identity): Promise<void> {
+    this.retired.push(identity.key)
+  }
+
+  authority({ caCert }: VaultEndpoint): string | undefined {
+    return caCert ?? this.defaultCa
   }
 
   retain(identity: Identity, volumeId: string): void {

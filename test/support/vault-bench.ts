@@ -1,17 +1,17 @@
-import type { Clock, Identity, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
+import type { Clock, Identity, Issuer, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import type { DefaultCa } from '../../src/vault/connections.ts'
 import { createLimiter } from '../../src/vault/limiter.ts'
-import { createSecretStore } from '../../src/vault/store.ts'
+import { createVault } from '../../src/vault/vault.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { FakeMeter } from '../fakes/meter.ts'
 
 /** A signal for calls that nobody gives up. */
 export const patient: AbortSignal = new AbortController().signal
 
-export type VaultBench = { store: SecretStore; log: FakeLog; meter: FakeMeter }
+export type VaultBench = { store: SecretStore; issuer: Issuer; log: FakeLog; meter: FakeMeter }
 
-/** The real store with a fake log and meter. */
+/** The real store and issuer with a fake log and meter. */
 export function createVaultBench(
   clock: Clock,
   options: { defaultCa?: DefaultCa; callTimeoutMs?: number; callsPerSecond?: number } = {},
@@ -20,7 +20,7 @@ export function createVaultBench(
   const log = new FakeLog()
   const meter = new FakeMeter()
   const limiter = createLimiter({ clock, callsPerSecond, concurrency: 16 })
-  const store = createSecretStore({
+  const { store, issuer } = createVault({
     clock,
     log,
     meter,
@@ -28,7 +28,7 @@ export function createVaultBench(
     defaultCa: defaultCa ?? (() => ({ pem: undefined, source: 'the system CAs' })),
     ...(callTimeoutMs === undefined ? {} : { callTimeoutMs }),
   })
-  return { store, log, meter }
+  return { store, issuer, log, meter }
 }
 
 /** A pod's identity as tests need it; `more` may change anything. */
@@ -38,6 +38,7 @@ export function testIdentity(address: string, more: Partial<Identity> = {}): Ide
     method: 'jwt' as const,
     authMount: 'jwt',
     role: 'app',
+    roleId: undefined,
     audience: 'vault',
     podNamespace: 'shop',
     serviceAccount: 'backend',

@@ -1,0 +1,67 @@
+import { X509Certificate } from 'node:crypto'
+import { isJsonObject, jsonToNumber } from '../core/json.ts'
+import type { Json, Lease, SecretData } from '../core/ports.ts'
+import type { Answer } from './transport.ts'
+
+type JsonObject = { [key: string]: Json }
+
+/**
+ * What an answer holds; undefined when it has no data.
+ * @param askedAt when Vault was asked, the earliest at which a lease can have begun: milliseconds since the Unix epoch
+ */
+export function answerData(answer: Answer, askedAt: number): SecretData | undefined {
+  const data = isJsonObject(answer.body) ? answer.body.data : undefined
+  if (!isJsonObject(data)) return undefined
+  const lease = leaseOf(answer, askedAt)
+  const leased = lease === undefined ? {} : { lease }
+  if (!isVersioned(data)) return { values: valuesOf(data), version: undefined, ...leased }
+  return { values: valuesOf(data.data), version: jsonToNumber(data.metadata.version), ...leased }
+}
+
+/** The lease of an answer; most have none. */
+export function leaseOf(answer: Answer, askedAt: number): Lease | undefined {
+  if (!isJsonObject(answer.body)) return undefined
+  const { lease_id: id, lease_duration: duration, renewable } = answer.body
+  if (typeof id !== 'string' || id === '') return undefined
+  const seconds = jsonToNumber(duration) ?? 0
+  return {
+    id,
+    leasedAt: askedAt,
+    durationMs: seconds > 0 ? seconds * 1000 : Number.POSITIVE_INFINITY,
+    renewable: renewable === true,
+  }
+}
+
+/**
+ * When a certificate among the values ends: milliseconds since the Unix epoch. undefined for all else, and for one that
+ * had ended before it came: another would be no better.
+ */
+export function certificateEnd(values: SecretData['values'], now: number): number | undefined {
+  const certificate = values.get('certificate')
+  if (typeof certificate !== 'string') return undefined
+  const expiration = jsonToNumber(values.get('expiration'))
+  const ends = [notAfter(certificate), expiration === undefined ? undefined : expiration * 1000]
+  const known = ends.filter((end) => end !== undefined && end > now)
+  return known.length === 0 ? undefined : Math.min(...known.map(Number))
+}
+
+/** @param certificate PEM, or DER in base64 as the PKI engine gives with format=der */
+function notAfter(certificate: string): number | undefined {
+  const isPem = certificate.includes('-----BEGIN')
+  try {
+    const { validTo } = new X509Certificate(isPem ? certificate : Buffer.from(certificate, 'base64'))
+    const end = Date.parse(validTo)
+    return Number.isNaN(end) ? undefined : end
+  } catch {
+    return undefined
+  }
+}
+
+/** KV v2 wraps what was stored; a KV v1 secret with keys of these names and others beside them is not meant. */
+function isVersioned(data: JsonObject): data is { data: JsonObject; metadata: JsonObject } {
+  return isJsonObject(data.data) && isJsonObject(data.metadata) && Object.keys(data).length === 2
+}
+
+function valuesOf(object: JsonObject): ReadonlyMap<string, Json> {
+  return new Map(Object.entries(object))
+}

@@ -1,0 +1,63 @@
+import { type Fault, FaultError } from '../core/errors.ts'
+import type { Identity, ServiceAccountToken } from '../core/ports.ts'
+import type { SecretText } from '../core/secret.ts'
+import { factsOf } from './facts.ts'
+import type { Login, VaultToken } from './login.ts'
+
+/** Faults that another service-account token may not have. */
+const tokenFaults: readonly Fault[] = ['login_denied', 'login_reviewer', 'login_audience', 'token_missing']
+
+export function isTokenFault(error: unknown): error is FaultError {
+  return error instanceof FaultError && tokenFaults.includes(error.fault)
+}
+
+/** The tokens that Kubernetes still vouches for, best first, without those in `refused`. */
+export function usable(
+  tokens: readonly ServiceAccountToken[],
+  refused: readonly SecretText[],
+  now: number,
+): ServiceAccountToken[] {
+  return tokens.filter(
+    ({ token, expiresAt }) => expiresAt > now && !refused.some((other) => other.equals(token)),
+  )
+}
+
+/**
+ * Tries the candidates in turn for as long as the fault may lie with the token.
+ * @param tried what was tried is added to it
+ * @throws FaultError of the first
+ */
+export async function logInWithAny(
+  login: Login,
+  identity: Identity,
+  candidates: readonly ServiceAccountToken[],
+  tried: SecretText[],
+  signal: AbortSignal,
+): Promise<VaultToken> {
+  let first: unknown
+  for (const candidate of candidates) {
+    tried.push(candidate.token)
+    try {
+      return await login.login(identity, candidate, signal)
+    } catch (error) {
+      first ??= error
+      if (!isTokenFault(error)) break
+    }
+  }
+  throw first ?? new FaultError('token_missing', factsOf(identity))
+}
+
+/** Says why there was nothing to log in with. */
+export function missingFault(identity: Identity, candidates: readonly ServiceAccountToken[]): FaultError {
+  return new FaultError('token_missing', {
+    ...factsOf(identity),
+    reason: missingReason(identity, candidates),
+  })
+}
+
+function missingReason({ method }: Identity, candidates: readonly ServiceAccountToken[]): string {
+  if (method === 'approle') return 'no secret ID of the AppRole was read'
+  if (candidates.length === 0) return 'kubelet passed no service-account token'
+  const latest = Math.max(...candidates.map(({ expiresAt }) => expiresAt))
+  return `the service-account token from kubelet expired at ${new Date(latest).toISOString()} and no newer one came`
+}

@@ -1,0 +1,76 @@
+import type { Identity, OwnToken } from '../core/ports.ts'
+import type { Ask } from './ask.ts'
+import { factsOf } from './facts.ts'
+import { wordsOf } from './faults.ts'
+import { parseToken, type VaultToken } from './login.ts'
+import type { Answer } from './transport.ts'
+
+export function toOwnToken({
+  token,
+  accessor,
+  leasedAt,
+  leaseDurationMs,
+  renewable,
+  isBatch,
+}: VaultToken): OwnToken {
+  return { token, accessor, leasedAt, durationMs: leaseDurationMs, renewable, isBatch }
+}
+
+/**
+ * The token with a new life; undefined when Vault gives none, or none that is worth it.
+ * @throws FaultError when Vault could not be asked
+ */
+export async function renewOwnToken(
+  ask: Ask,
+  identity: Identity,
+  current: OwnToken,
+  now: number,
+  signal: AbortSignal,
+): Promise<OwnToken | undefined> {
+  if (!current.renewable) return undefined
+  const renewed = await ask(
+    {
+      operation: 'renew',
+      method: 'POST',
+      path: 'auth/token/renew-self',
+      body: {},
+      judge: (answer) => toOwnToken(parseToken(answer.body, now, factsOf(identity))),
+      refused: (answer) => (isRefusal(answer) ? { result: undefined } : undefined),
+    },
+    signal,
+  )
+  return renewed && isWorthIt(renewed, current) ? { ...renewed, isBatch: current.isBatch } : undefined
+}
+
+/**
+ * Ends the token and all that hangs on it. One that is gone already is success.
+ * @throws FaultError
+ */
+export async function revokeOwnToken(ask: Ask, signal: AbortSignal): Promise<void> {
+  await ask(
+    {
+      operation: 'revoke',
+      method: 'POST',
+      path: 'auth/token/revoke-self',
+      body: {},
+      judge: () => undefined,
+      refused: (answer) => (isUnknownToken(answer) ? { result: undefined } : undefined),
+    },
+    signal,
+  )
+}
+
+/** Near its end Vault prolongs a life by less and less: then it is time for another. */
+export function isWorthIt(renewed: { durationMs: number }, before: { durationMs: number }): boolean {
+  return renewed.durationMs > before.durationMs / 2
+}
+
+/** Vault was asked and will not: asking again would change nothing. */
+export function isRefusal({ status }: Answer): boolean {
+  return status === 400 || status === 403 || status === 404
+}
+
+/** Vault knows no such token, be it revoked or ended. A policy that is missing is refused in a list of errors. */
+function isUnknownToken(answer: Answer): boolean {
+  return answer.status === 403 && /bad token|invalid token/i.test(wordsOf(answer))
+}

@@ -1,0 +1,159 @@
+import type { Order } from '../core/call.ts'
+import { type Facts, FaultError } from '../core/errors.ts'
+import { isJsonObject, jsonToNumber, parseJson } from '../core/json.ts'
+import type { Issued, Json, SecretData } from '../core/ports.ts'
+import { SecretText } from '../core/secret.ts'
+import type { Ask } from './ask.ts'
+import type { Answer } from './transport.ts'
+
+export type SecretIdOrder = Extract<Order, { kind: 'secret-id' }>
+
+/** Seconds for which an application may unwrap a secret ID. */
+const WRAP_SECONDS = 60
+
+/**
+ * A new secret ID of the order's AppRole, with its role ID.
+ * @param now milliseconds since the Unix epoch
+ * @throws FaultError read_denied, credential_refused, …
+ */
+export async function issueSecretId(
+  ask: Ask,
+  order: SecretIdOrder,
+  now: number,
+  signal: AbortSignal,
+): Promise<Issued> {
+  const role = `auth/${order.authPath}/role/${order.role}`
+  const refused = (answer: Answer, facts: Facts) => missingRole(order, answer, facts)
+  const roleId = await ask(
+    {
+      operation: 'read',
+      method: 'GET',
+      path: `${role}/role-id`,
+      judge: (answer, facts) => textIn(dataOf(answer), 'role_id', facts),
+      refused,
+    },
+    signal,
+  )
+  const made = await ask(
+    {
+      operation: 'issue',
+      method: 'POST',
+      path: `${role}/secret-id`,
+      body: {},
+      ...(order.isWrapped ? { headers: { 'X-Vault-Wrap-TTL': `${WRAP_SECONDS}s` } } : {}),
+      judge: order.isWrapped ? wrappedSecretId : plainSecretId,
+      refused,
+    },
+    signal,
+  )
+  const endsAt = made.seconds > 0 ? now + made.seconds * 1000 : undefined
+  const values = new Map<string, Json>([['roleId', roleId], ...made.values])
+  return { data: { values, version: undefined }, lease: undefined, endsAt, needsToken: true }
+}
+
+type Made = { values: [string, Json][]; seconds: number }
+
+function plainSecretId(answer: Answer, facts: Facts): Made {
+  const data = dataOf(answer)
+  return {
+    values: [
+      ['secretId', textIn(data, 'secret_id', facts)],
+      ['accessor', textIn(data, 'secret_id_accessor', facts)],
+    ],
+    seconds: jsonToNumber(data?.secret_id_ttl) ?? 0,
+  }
+}
+
+function wrappedSecretId(answer: Answer, facts: Facts): Made {
+  const wrap = isJsonObject(answer.body) ? answer.body.wrap_info : undefined
+  const info = isJsonObject(wrap) ? wrap : undefined
+  const seconds = jsonToNumber(info?.ttl) ?? WRAP_SECONDS
+  return {
+    values: [
+      ['wrappedSecretId', textIn(info, 'token', facts)],
+      ['ttl', parseJson(String(seconds))],
+    ],
+    seconds,
+  }
+}
+
+/**
+ * Destroys what issueSecretId made. A wrapped one that the application has unwrapped is the application's.
+ * @param unwrap asks with the wrapping token
+ * @throws FaultError
+ */
+export async function destroySecretId(
+  ask: Ask,
+  askWith: (token: SecretText) => Ask,
+  order: SecretIdOrder,
+  { values }: SecretData,
+  signal: AbortSignal,
+): Promise<void> {
+  const accessor = order.isWrapped ? await unwrapAccessor(askWith, values, signal) : values.get('accessor')
+  if (typeof accessor !== 'string') return
+  await ask(
+    {
+      operation: 'revoke',
+      method: 'POST',
+      path: `auth/${order.authPath}/role/${order.role}/secret-id-accessor/destroy`,
+      body: { secret_id_accessor: accessor },
+      judge: () => undefined,
+      // The role, or the secret ID under it, is not there any more.
+      refused: ({ status }) => (status === 404 ? { result: undefined } : undefined),
+    },
+    signal,
+  )
+}
+
+/** undefined: unwrapped or ended already. */
+async function unwrapAccessor(
+  askWith: (token: SecretText) => Ask,
+  values: SecretData['values'],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const wrapping = values.get('wrappedSecretId')
+  if (typeof wrapping !== 'string') return undefined
+  return askWith(new SecretText(wrapping))(
+    {
+      operation: 'revoke',
+      method: 'POST',
+      path: 'sys/wrapping/unwrap',
+      body: {},
+      judge: (answer, facts) => textIn(dataOf(answer), 'secret_id_accessor', facts),
+      refused: ({ status }) => (status === 400 || status === 403 ? { result: undefined } : undefined),
+    },
+    signal,
+  )
+}
+
+function missingRole(
+  { role, authPath }: SecretIdOrder,
+  answer: Answer,
+  facts: Facts,
+): FaultError | undefined {
+  if (answer.status === 404 || answer.status === 405) {
+    return new FaultError('credential_refused', {
+      ...facts,
+      reason: `there is no AppRole "${role}" at auth/${authPath}`,
+      setting: `correct role and authPath in spec.credentials, or create it (\`bao write -f auth/${authPath}/role/${role}\`)`,
+    })
+  }
+  if (answer.status !== 400) return undefined
+  return new FaultError('credential_refused', {
+    ...facts,
+    reason: `AppRole "${role}" at auth/${authPath} gives no secret ID`,
+    setting: `correct the AppRole (\`bao read auth/${authPath}/role/${role}\`)`,
+  })
+}
+
+function dataOf(answer: Answer): { [key: string]: Json } | undefined {
+  const data = isJsonObject(answer.body) ? answer.body.data : undefined
+  return isJsonObject(data) ? data : undefined
+}
+
+/** @throws FaultError vault_error */
+function textIn(object: { [key: string]: Json } | undefined, key: string, facts: Facts): string {
+  const value = object?.[key]
+  if (typeof value === 'string' && value !== '') return value
+  throw new FaultError('vault_error', { ...facts, reason: `an answer without ${key}` })
+}

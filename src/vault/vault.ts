@@ -1,0 +1,28 @@
+import type { Clock, Issuer, Log, Meter, SecretStore } from '../core/ports.ts'
+import { createConnections, type DefaultCa } from './connections.ts'
+import { createIssuer } from './issuer.ts'
+import type { Limiter } from './limiter.ts'
+import { createSecretStore } from './store.ts'
+
+/** Vault or OpenBao: what all may read, and what is issued to one. Both over the same connections. */
+export type Vault = { store: SecretStore; issuer: Issuer }
+
+/**
+ * `store.close()` closes the connections of both.
+ * @param deps.defaultCa authority for imports without a caCert, asked at each call
+ */
+export function createVault(deps: {
+  clock: Clock
+  meter: Meter
+  log: Log
+  limiter: Limiter
+  defaultCa: DefaultCa
+  /** Milliseconds a call to Vault may take; default 15,000. */
+  callTimeoutMs?: number
+}): Vault {
+  const connections = createConnections(deps)
+  return {
+    store: createSecretStore({ ...deps, connections }),
+    issuer: createIssuer({ ...deps, connections }),
+  }
+}

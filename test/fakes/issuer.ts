@@ -1,0 +1,150 @@
+import type { Order } from '../../src/core/call.ts'
+import type { FaultError } from '../../src/core/errors.ts'
+import { parseJson } from '../../src/core/json.ts'
+import type {
+  Clock,
+  Holding,
+  Identity,
+  Issued,
+  Issuer,
+  Json,
+  Lease,
+  OwnToken,
+  ServiceAccountToken,
+} from '../../src/core/ports.ts'
+import { SecretText } from '../../src/core/secret.ts'
+
+type Life = { durationMs: number; renewable: boolean }
+type Step = 'logIn' | 'issue' | 'renew' | 'revoke'
+
+/**
+ * A Vault that issues: the Nth login gives the token `own-N`, the Nth issue values of `<path>-N` (`token-N` and
+ * `secret-id-N` for credentials). Lives are as set when it is asked.
+ */
+export class FakeIssuer implements Issuer {
+  readonly #clock: Pick<Clock, 'now'>
+  #logins = 0
+  #issues = 0
+  /** What logins give. */
+  token: Life & { isBatch: boolean } = { durationMs: 60 * 60_000, renewable: true, isBatch: false }
+  /** What a call gives; undefined: no lease. A lease ends with its token. */
+  lease: Life | undefined = { durationMs: 30 * 60_000, renewable: true }
+  /** After how many milliseconds it ends whatever is renewed; undefined: never. */
+  endsAfterMs: number | undefined
+  /** Keys of an answer, by path; others have `username` and `password`. */
+  readonly keys = new Map<string, readonly string[]>()
+  /** How many renewals Vault still grants. */
+  renewalsLeft = Number.POSITIVE_INFINITY
+  /** Makes a step fail until it is cleared. */
+  readonly failWith: Partial<Record<Step, FaultError>> = {}
+  /** Makes the issue of one path or credential fail until it is cleared. */
+  readonly failPath = new Map<string, FaultError>()
+  /** Awaited by every step: lets a test hold Vault's answers back. */
+  held: Promise<void> = Promise.resolve()
+  /** Every step in order: `logIn <identity key>`, `issue <path>`, `renew <path>`, `revoke <path>`. */
+  readonly steps: string[] = []
+  readonly tokensAlive = new Set<string>()
+  /** By lease ID the token on which it hangs. */
+  readonly leasesAlive = new Map<string, string>()
+  /** Tokens in the order in which they were revoked. */
+  readonly revoked: string[] = []
+
+  constructor(clock: Pick<Clock, 'now'>) {
+    this.#clock = clock
+  }
+
+  /** How often a step was taken: `count('issue database/creds/app')`, `count('revoke')`. */
+  count(step: string): number {
+    return this.steps.filter((one) => one === step || one.startsWith(`${step} `)).length
+  }
+
+  async logIn(
+    identity: Identity,
+    _tokens: readonly ServiceAccountToken[],
+    signal: AbortSignal,
+  ): Promise<OwnToken> {
+    await this.#step('logIn', identity.key, signal)
+    this.#logins += 1
+    const text = `own-${this.#logins}`
+    this.tokensAlive.add(text)
+    const leasedAt = this.#clock.now()
+    return { token: new SecretText(text), accessor: `accessor-${this.#logins}`, leasedAt, ...this.token }
+  }
+
+  async issue(_identity: Identity, token: OwnToken, order: Order, signal: AbortSignal): Promise<Issued> {
+    await this.#step('issue', pathOf(order), signal)
+    const failure = this.failPath.get(pathOf(order))
+    if (failure) throw failure
+    this.#issues += 1
+    const lease = order.kind === 'call' ? this.#newLease(pathOf(order), token) : undefined
+    const endsAt = this.endsAfterMs === undefined ? undefined : this.#clock.now() + this.endsAfterMs
+    return {
+      data: { values: new Map(this.#values(order, token)), version: undefined },
+      lease,
+      endsAt: order.kind === 'token' ? undefined : endsAt,
+      needsToken: order.kind !== 'call' || lease !== undefined,
+    }
+  }
+
+  async renew(holding: Holding, signal: AbortSignal): Promise<Pick<Holding, 'token' | 'lease'> | undefined> {
+    await this.#step('renew', pathOf(holding.order), signal)
+    const { token, lease, endsAt } = holding
+    const isAlive = token === undefined || this.tokensAlive.has(token.token.reveal())
+    const isLeased = lease === undefined || this.leasesAlive.has(lease.id)
+    const isRenewable = (token?.renewable ?? true) && (lease?.renewable ?? true)
+    if (!isAlive || !isLeased || !isRenewable || endsAt !== undefined || this.renewalsLeft <= 0) {
+      return undefined
+    }
+    this.renewalsLeft -= 1
+    const leasedAt = this.#clock.now()
+    return { token: token && { ...token, leasedAt }, lease: lease && { ...lease, leasedAt } }
+  }
+
+  async revoke(holding: Holding, signal: AbortSignal): Promise<void> {
+    await this.#step('revoke', pathOf(holding.order), signal)
+    const text = holding.token?.token.reveal()
+    if (text === undefined || !this.tokensAlive.delete(text)) return
+    this.revoked.push(text)
+    for (const [id, owner] of this.leasesAlive) if (owner === text) this.leasesAlive.delete(id)
+  }
+
+  async #step(step: Step, what: string, signal: AbortSignal): Promise<void> {
+    this.steps.push(`${step} ${what}`)
+    await this.held
+    signal.throwIfAborted()
+    const failure = this.failWith[step]
+    if (failure) throw failure
+  }
+
+  #newLease(path: string, token: OwnToken): Lease | undefined {
+    if (this.lease === undefined) return undefined
+    const id = `${path}/lease-${this.#issues}`
+    this.leasesAlive.set(id, token.token.reveal())
+    return { id, leasedAt: this.#clock.now(), ...this.lease }
+  }
+
+  #values(order: Order, token: OwnToken): [string, Json][] {
+    const seconds = (ms: number) => parseJson(String(ms === Number.POSITIVE_INFINITY ? 0 : ms / 1000))
+    const number = this.#issues
+    if (order.kind === 'token') {
+      return [
+        ['clientToken', token.token.reveal()],
+        ['accessor', token.accessor],
+        ['leaseDuration', seconds(token.durationMs)],
+        ['renewable', token.renewable],
+      ]
+    }
+    if (order.kind === 'secret-id') {
+      const roleId: [string, Json] = ['roleId', `role-id-of-${order.role}`]
+      if (order.isWrapped) return [roleId, ['wrappedSecretId', `wrapped-${number}`], ['ttl', seconds(60_000)]]
+      return [roleId, ['secretId', `secret-id-${number}`], ['accessor', `secret-id-accessor-${number}`]]
+    }
+    const path = pathOf(order)
+    return (this.keys.get(path) ?? ['username', 'password']).map((key) => [key, `${path}-${number}`])
+  }
+}
+
+/** How steps and failPath name what an order is for. */
+function pathOf(order: Order): string {
+  return order.kind === 'call' ? order.call.path : order.key
+}
