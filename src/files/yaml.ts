@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { LineCounter, parseAllDocuments, type ScalarTag, type Tags } from 'yaml'
+import { LineCounter, parseAllDocuments } from 'yaml'
+import { likeKubectl } from '../core/kubectl-yaml.ts'
 
 /** One document of a stream, or where and why it cannot be read. The words never quote the text: it may be a Secret. */
 export type YamlDocument = { value: unknown } | { fault: string }
@@ -47,22 +48,4 @@ function toValue(document: { toJS(): unknown }): YamlDocument[] {
     // Aliases that would grow without bound are found only here.
     return [{ fault: 'too many aliases, or an alias without its anchor' }]
   }
-}
-
-/** YAML 1.1 of the yaml package, less sexagesimal numbers and timestamps, which Go's reader leaves as text. */
-function likeKubectl(tags: Tags): Tags {
-  const kept = tags.filter((tag) => !isTime(tag))
-  return [octalWithLetter, ...kept]
-}
-
-function isTime(tag: Tags[number]): boolean {
-  return typeof tag !== 'string' && (tag.format === 'TIME' || tag.tag === 'tag:yaml.org,2002:timestamp')
-}
-
-const octalWithLetter: ScalarTag = {
-  default: true,
-  tag: 'tag:yaml.org,2002:int',
-  format: 'OCT_LETTER',
-  test: /^[-+]?0[oO][0-7_]+$/,
-  resolve: (text) => Number.parseInt(text.replaceAll(/[_oO]/g, ''), 8),
 }
