@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs'
 import { type App, startApp } from './app.ts'
 import { parseArguments, version } from './arguments.ts'
 import { createClock } from './ops/clock.ts'
@@ -11,6 +12,7 @@ const STOP_TIMEOUT_MS = 20_000
 const COMPACT_AFTER_MS = 3_000
 
 if (process.argv[2] === 'doctor') process.exit(await runDoctor())
+if (process.argv[2] === 'convert') await runConvert()
 
 const config = parseArguments()
 const log = await createLog({ level: config.logLevel, format: config.logFormat })
@@ -53,6 +55,21 @@ async function stop(signal: string): Promise<void> {
 
 function end(code: number, error: unknown, message: string): never {
   log.error({ error }, message)
+  process.exit(code)
+}
+
+/** Loaded only when it is called, as the doctor is. */
+async function runConvert(): Promise<never> {
+  const { convert } = await import('./convert/convert.ts')
+  const written: string[] = []
+  const code = convert({
+    argv: process.argv.slice(3),
+    read: (file) => readFileSync(file ?? process.stdin.fd, 'utf8'),
+    write: (text) => void written.push(text),
+    complain: (text) => void process.stderr.write(text),
+  })
+  // To a pipe it is written in pieces: the process may end when the last is through.
+  await new Promise<void>((resolve) => process.stdout.write(written.join(''), () => resolve()))
   process.exit(code)
 }
 

@@ -14,6 +14,8 @@ const allowed: Record<string, readonly string[]> = {
   kube: ['kube', 'core'],
   files: ['files', 'core'],
   ops: ['ops', 'core'],
+  // Reads manifests of other systems and writes ours: text in, text out.
+  convert: ['convert', 'core'],
   // A second composition root beside app.ts, for a command that asks the API server, then Vault, then judges both.
   doctor: ['doctor', 'kube', 'vault', 'files', 'core'],
   // Development only, left out of the build: plays kubelet and operator, hence knows the wire.

@@ -13,7 +13,10 @@ import { showTap } from './support/tap-output.ts'
 const LINES_COVERED_PERCENT = 90
 
 const suites = {
-  unit: ['test/architecture.ts', 'test/{core,flow,vault,kube,files,volume,grpc,ops,demo,doctor,docs}/*.ts'],
+  unit: [
+    'test/architecture.ts',
+    'test/{core,flow,vault,kube,files,volume,grpc,ops,demo,doctor,convert,docs}/*.ts',
+  ],
   integration: ['test/integration/*.ts'],
   deploy: ['test/deploy/*.ts'],
 } as const

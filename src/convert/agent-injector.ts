@@ -1,0 +1,140 @@
+import {
+  type AgentAnnotations,
+  type AgentSecret,
+  convertAgentAccess,
+  isAgentAnnotation,
+  readAgentAnnotations,
+  secretsOf,
+} from './agent-annotations.ts'
+import { convertAgentSecret } from './agent-secret.ts'
+import { noCounterpart, toDo } from './comment.ts'
+import type { Conversion, Manifests } from './conversion.ts'
+import { createDraft, type ImportDraft, isEmpty } from './draft.ts'
+import { addComment } from './edit.ts'
+import { objectNameOf } from './names.ts'
+import { isTrue, listAt, textAt } from './value.ts'
+import {
+  addMount,
+  addVolume,
+  annotationsOf,
+  containersOf,
+  removeAnnotations,
+  titleOf,
+  type Workload,
+} from './workload.ts'
+
+/** Files of one folder are one import and one volume. */
+type Folder = { path: string; secrets: AgentSecret[]; hasToken: boolean }
+
+/** Vault Agent's injector, and OpenBao's: annotations that ask for a sidecar which renders templates. */
+export function convertAgentInjector({ workloads, importName }: Manifests): Conversion {
+  const conversion: Conversion = { imports: [], workloads: [], refusals: [] }
+  for (const workload of workloads) {
+    const annotations = readAgentAnnotations(workload)
+    if (annotations === undefined) continue
+    if (annotationsOf(workload).get('vault.hashicorp.com/agent-inject-status') === 'injected') {
+      conversion.refusals.push(
+        `${titleOf(workload)}: the agents are in it already; convert the Deployment or what else makes the pod`,
+      )
+      continue
+    }
+    const made = foldersOf(annotations).map((folder, index) => {
+      const wanted = index === 0 ? workload.name : `${workload.name}-${folder.path.split('/').at(-1)}`
+      const draft = createDraft(importName(objectNameOf(wanted), workload.namespace), workload.namespace)
+      writeDraft(draft, folder, annotations)
+      return { folder, draft }
+    })
+    const filled = made.filter(({ draft }) => !isEmpty(draft))
+    const lost = made.filter(({ draft }) => isEmpty(draft)).flatMap(({ draft }) => draft.notes)
+    if (filled.length === 0) {
+      const reasons = made.flatMap(({ draft }) => draft.notes)
+      conversion.refusals.push(
+        [`${titleOf(workload)}: none of its files could be converted`, ...reasons].join('; '),
+      )
+      continue
+    }
+    for (const { folder, draft } of filled) mountFolder(workload, annotations, folder, draft)
+    addComment(workload.document, [...workload.pod, 'spec'], lost)
+    removeAnnotations(workload, isAgentAnnotation)
+    conversion.imports.push(...filled.map(({ draft }) => draft))
+    conversion.workloads.push(workload)
+  }
+  return conversion
+}
+
+/** The folder of the secrets comes first, then those that agent-inject-file and secret-volume-path-NAME name. */
+function foldersOf(annotations: AgentAnnotations): Folder[] {
+  const folders = new Map<string, Folder>()
+  const at = (path: string): Folder => {
+    const folder = folders.get(path) ?? { path, secrets: [], hasToken: false }
+    folders.set(path, folder)
+    return folder
+  }
+  if (isTrue(annotations.values.get('agent-inject-token'))) at(plain(annotations.folder)).hasToken = true
+  for (const secret of secretsOf(annotations)) {
+    const below = secret.file.split('/').slice(0, -1).join('/')
+    at(plain(`${secret.folder}/${below}`)).secrets.push(secret)
+  }
+  return [...folders.values()].sort((one, other) => one.path.length - other.path.length)
+}
+
+function plain(path: string): string {
+  return `/${path.split('/').filter(Boolean).join('/')}`
+}
+
+function writeDraft(draft: ImportDraft, { secrets, hasToken }: Folder, annotations: AgentAnnotations): void {
+  convertAgentAccess(draft, annotations)
+  const isJson = annotations.values.get('agent-inject-default-template') === 'json'
+  if (hasToken)
+    draft.credentials.push({
+      format: 'Token',
+      name: draft.fileNames.take('token'),
+      mode: undefined,
+      notes: [],
+    })
+  for (const secret of secrets) convertAgentSecret(draft, secret, isJson ? 'json' : 'map')
+}
+
+function mountFolder(
+  workload: Workload,
+  { values }: AgentAnnotations,
+  { path }: Folder,
+  draft: ImportDraft,
+): void {
+  const { document } = workload
+  const volume = addVolume(workload, 'vault-secrets', draft.name)
+  const named = values
+    .get('agent-inject-containers')
+    ?.split(',')
+    .map((name) => name.trim())
+  const withInit = isTrue(values.get('agent-init-first'))
+  for (const container of containersOf(workload)) {
+    const isWanted = container.isInit ? withInit : (named?.includes(container.name) ?? true)
+    if (!isWanted) continue
+    const mounts = listAt(container.value, 'volumeMounts').map((mount) =>
+      plain(textAt(mount, 'mountPath') ?? '/'),
+    )
+    const mountsPath = [...container.path, 'volumeMounts']
+    if (mounts.includes(path)) {
+      addComment(document, mountsPath, [
+        toDo(`something is mounted at ${path} already: mount volume ${volume} there instead`),
+      ])
+      continue
+    }
+    addMount(workload, container, volume, path)
+    const around = mounts.find((mount) => path.startsWith(`${mount}/`) && mount !== '/')
+    if (around === undefined) continue
+    const next = `have the files of ${path} at a path of their own and the application read them there`
+    const index = mounts.length
+    addComment(
+      document,
+      [...mountsPath, index],
+      [
+        noCounterpart(
+          `a folder inside of ${around}, where another volume stands which may be read-only`,
+          next,
+        ),
+      ],
+    )
+  }
+}

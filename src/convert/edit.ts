@@ -1,0 +1,48 @@
+import { type Document, isMap, isNode, isPair, isScalar, isSeq } from 'yaml'
+import { commentText } from './comment.ts'
+
+export type Path = readonly (string | number)[]
+
+/** Lines are never folded: a command or a certificate stays as it was. */
+export const YAML_STYLE = { lineWidth: 0, indentSeq: false } as const
+
+/** Puts notes above what stands at a path; above what holds it when there is nothing at that path. */
+export function addComment(document: Document, path: Path, notes: readonly string[]): void {
+  if (notes.length === 0) return
+  const text = commentText(notes)
+  const place = commentable(document, path)
+  place.commentBefore = place.commentBefore ? `${place.commentBefore}\n${text}` : text
+}
+
+type Commentable = { commentBefore?: string | null | undefined }
+
+function commentable(document: Document, path: Path): Commentable {
+  const last = path.at(-1)
+  const parent = path.length > 1 ? document.getIn(path.slice(0, -1), true) : document.contents
+  if (last === undefined) return document
+  if (isSeq(parent) && typeof last === 'number') {
+    const item = parent.items[last]
+    if (isNode(item)) return item
+  }
+  if (isMap(parent)) {
+    const pair = parent.items.find(({ key }) => isScalar(key) && key.value === last)
+    if (isPair(pair) && isScalar(pair.key)) return pair.key
+  }
+  return commentable(document, path.slice(0, -1))
+}
+
+/** Adds an item to a list, which is made when it is not there. */
+export function appendTo(document: Document, path: Path, value: unknown): void {
+  if (isSeq(document.getIn(path, true))) document.addIn(path, document.createNode(value))
+  else document.setIn(path, document.createNode([value]))
+}
+
+/** Removes what stands at a path, and the map or list that holds it when nothing else is left in it. */
+export function remove(document: Document, path: Path): void {
+  document.deleteIn(path)
+  const parentPath = path.slice(0, -1)
+  const parent = document.getIn(parentPath, true)
+  if ((isMap(parent) || isSeq(parent)) && parent.items.length === 0 && parentPath.length > 0) {
+    document.deleteIn(parentPath)
+  }
+}

@@ -1,0 +1,77 @@
+import { noCounterpart, toDo } from './comment.ts'
+import type { Conversion, Manifests } from './conversion.ts'
+import { type ImportDraft, isEmpty } from './draft.ts'
+import { addComment } from './edit.ts'
+import { type Manifest, readAt } from './input.ts'
+import { objectNameOf } from './names.ts'
+import { convertProviderClass } from './provider-class.ts'
+import { listAt, textAt } from './value.ts'
+import { csiOf, titleOf, type Workload } from './workload.ts'
+
+const FOREIGN_DRIVER = 'secrets-store.csi.k8s.io'
+const PROVIDERS = ['vault', 'openbao']
+
+/** secrets-store-csi-driver with the provider of Vault or OpenBao: SecretProviderClass, and the volumes that name one. */
+export function convertSecretsStore({ all, workloads, importName }: Manifests): Conversion {
+  const classes = all.filter(({ kind }) => kind === 'SecretProviderClass')
+  const imports = new Map<Manifest, ImportDraft>()
+  const refusals: string[] = []
+  for (const manifest of classes) {
+    const provider = textAt(readAt(manifest, ['spec']), 'provider') ?? ''
+    if (!PROVIDERS.includes(provider)) {
+      refusals.push(
+        `${titleOf(manifest)}: its provider is ${JSON.stringify(provider)}, not ${PROVIDERS.join(' or ')}`,
+      )
+      continue
+    }
+    const draft = convertProviderClass(
+      readAt(manifest, []),
+      importName(objectNameOf(manifest.name), manifest.namespace),
+    )
+    if (isEmpty(draft))
+      refusals.push(`${titleOf(manifest)}: none of its objects could be converted; ${draft.notes.join(' ')}`)
+    else imports.set(manifest, draft)
+  }
+  const changed = workloads.filter((workload) => convertVolumes(workload, classes, imports))
+  return { imports: [...imports.values()], workloads: changed, refusals }
+}
+
+/** The volumes keep their names, hence the containers their mounts. */
+function convertVolumes(
+  workload: Workload,
+  classes: readonly Manifest[],
+  imports: ReadonlyMap<Manifest, ImportDraft>,
+): boolean {
+  const path = [...workload.pod, 'spec', 'volumes']
+  let isChanged = false
+  for (const [index, volume] of listAt(readAt(workload, path)).entries()) {
+    const wanted = textAt(volume, 'csi', 'volumeAttributes', 'secretProviderClass')
+    if (textAt(volume, 'csi', 'driver') !== FOREIGN_DRIVER || wanted === undefined) continue
+    const found = classes.find(
+      ({ name, namespace }) => name === wanted && isSameNamespace(namespace, workload.namespace),
+    )
+    const draft = found && imports.get(found)
+    // One of another provider: the volume is none of ours.
+    if (found !== undefined && draft === undefined) continue
+    const { document } = workload
+    document.setIn([...path, index, 'csi'], document.createNode(csiOf(draft?.name ?? objectNameOf(wanted))))
+    isChanged = true
+    if (draft === undefined) {
+      addComment(
+        document,
+        [...path, index],
+        [toDo(`SecretProviderClass ${wanted} is not in the input: convert it too`)],
+      )
+    }
+    if (textAt(volume, 'csi', 'nodePublishSecretRef', 'name') !== undefined) {
+      const next = 'nothing: the pod logs in with its own service account'
+      addComment(document, [...path, index], [noCounterpart('nodePublishSecretRef', next)])
+    }
+  }
+  return isChanged
+}
+
+/** Without a namespace it is applied to the one that the other names. */
+function isSameNamespace(one: string | undefined, other: string | undefined): boolean {
+  return one === undefined || other === undefined || one === other
+}

@@ -1,0 +1,91 @@
+import { isMap } from 'yaml'
+import { appendTo, type Path, remove } from './edit.ts'
+import { type Manifest, readAt } from './input.ts'
+import { createNames } from './names.ts'
+import { listAt, textAt, textsAt } from './value.ts'
+
+export const DRIVER = 'secrets-store.csi.deckhouse.io'
+
+/** A manifest that makes pods. */
+export type Workload = Manifest & {
+  /** Where the pod's metadata and spec stand. */
+  pod: Path
+}
+
+export type Container = {
+  path: Path
+  name: string
+  isInit: boolean
+  /** As plain data. */
+  value: unknown
+}
+
+/** Where the pod stands in a Pod, in a CronJob, and in everything else that has a template. */
+const POD_PATHS: readonly Path[] = [[], ['spec', 'template'], ['spec', 'jobTemplate', 'spec', 'template']]
+
+/** @returns undefined when the manifest makes no pods */
+export function toWorkload(manifest: Manifest): Workload | undefined {
+  const pod = POD_PATHS.find((path) => listAt(readAt(manifest, path), 'spec', 'containers').length > 0)
+  return pod && { ...manifest, pod }
+}
+
+export function annotationsOf(workload: Workload): Map<string, string> {
+  return textsAt(readAt(workload, workload.pod), 'metadata', 'annotations')
+}
+
+export function removeAnnotations(workload: Workload, isGone: (name: string) => boolean): void {
+  for (const name of annotationsOf(workload).keys()) {
+    if (isGone(name)) remove(workload.document, [...workload.pod, 'metadata', 'annotations', name])
+  }
+  const metadata = workload.document.getIn([...workload.pod, 'metadata'], true)
+  if (isMap(metadata) && metadata.items.length === 0)
+    workload.document.deleteIn([...workload.pod, 'metadata'])
+}
+
+/** Init containers first, in the order in which they run. */
+export function containersOf(workload: Workload): Container[] {
+  return ['initContainers', 'containers'].flatMap((list) => {
+    const path = [...workload.pod, 'spec', list]
+    return listAt(readAt(workload, path)).map((value, index) => ({
+      path: [...path, index],
+      name: textAt(value, 'name') ?? `${list}-${index}`,
+      isInit: list === 'initContainers',
+      value,
+    }))
+  })
+}
+
+export function serviceAccountOf(workload: Workload): string {
+  const spec = readAt(workload, [...workload.pod, 'spec'])
+  return textAt(spec, 'serviceAccountName') ?? textAt(spec, 'serviceAccount') ?? 'default'
+}
+
+/**
+ * Adds a volume with the files of an import.
+ * @returns the volume's name, `wanted` or one like it that is free
+ */
+export function addVolume(workload: Workload, wanted: string, importName: string): string {
+  const path = [...workload.pod, 'spec', 'volumes']
+  const taken = listAt(readAt(workload, path)).map((volume) => textAt(volume, 'name') ?? '')
+  const name = createNames('-', taken).take(wanted)
+  appendTo(workload.document, path, { name, csi: csiOf(importName) })
+  return name
+}
+
+/** What a volume's `csi` says. */
+export function csiOf(importName: string): object {
+  return { driver: DRIVER, readOnly: true, volumeAttributes: { secretsStoreImport: importName } }
+}
+
+export function addMount(workload: Workload, container: Container, volume: string, mountPath: string): void {
+  appendTo(workload.document, [...container.path, 'volumeMounts'], {
+    name: volume,
+    mountPath,
+    readOnly: true,
+  })
+}
+
+/** What people call it: `Deployment/app`. */
+export function titleOf({ kind, name }: Manifest): string {
+  return `${kind}/${name}`
+}
