@@ -12,9 +12,10 @@ import { createClock } from './ops/clock.ts'
 import { startHttp } from './ops/http.ts'
 import { createMetrics } from './ops/metrics.ts'
 import { createLimiter } from './vault/limiter.ts'
-import { createSecretStore } from './vault/store.ts'
+import { createVault } from './vault/vault.ts'
 import { createLedgerStore } from './volume/ledger-store.ts'
 import { createMounter } from './volume/mount.ts'
+import { createSafe } from './volume/safe.ts'
 import { volumeStats } from './volume/stats.ts'
 import { createSyscalls } from './volume/syscalls.ts'
 import { createVolumeFiles } from './volume/volume-files.ts'
@@ -88,13 +89,19 @@ export async function startApp(
       callsPerSecond: config.vaultQps,
       concurrency: config.vaultConcurrency,
     })
-    const store = createSecretStore({ clock, meter: metrics.meter, log, limiter, defaultCa: ca.current })
+    const { store, issuer } = createVault({
+      clock,
+      meter: metrics.meter,
+      log,
+      limiter,
+      defaultCa: ca.current,
+    })
     closers.push(() => store.close())
 
     const cluster = await connectCluster({ config, log, clock })
     closers.push(() => cluster.close())
     waitsFor = cluster.waitsFor
-    const { imports, notifier, tokenSource, references } = cluster
+    const { imports, notifier, tokenSource, references, secretSync } = cluster
     await imports.start(AbortSignal.timeout(IMPORTS_TIMEOUT_MS))
 
     const flow = createFlow({
@@ -107,7 +114,10 @@ export async function startApp(
       imports,
       tokenSource,
       references,
+      secretSync,
       store,
+      issuer,
+      safe: createSafe(),
       mounter: createMounter(),
       files: createVolumeFiles({ clock, graceMs: GRACE_MS }),
       ledger: createLedgerStore({ stateDir: config.stateDir, log }),

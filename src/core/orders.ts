@@ -38,13 +38,14 @@ export function credentialOrder(credential: CredentialSpec): Order | undefined {
   return { ...common, key, kind: 'secret-id', role, authPath, isWrapped }
 }
 
-/** Keys of everything that a file of the import is made from that is the volume's own. */
-export function ownKeys(spec: ImportSpec, orders: readonly Order[]): ReadonlySet<string> {
+/** Files of the import into which something goes that is issued to one volume alone. */
+export function ownFiles(spec: ImportSpec, orders: readonly Order[]): ReadonlySet<string> {
   const keys = new Set(orders.map(({ key }) => key))
   const own = new Set<string>()
   for (const { name, call, named } of spec.files) {
     if ([call, ...named.map((source) => source.call)].some(({ key }) => keys.has(key))) own.add(name)
   }
+  for (const { call, fileName } of spec.dataFrom) if (keys.has(call.key) && fileName) own.add(fileName)
   for (const credential of spec.credentials) if (credentialOrder(credential)) own.add(credential.name)
   return own
 }

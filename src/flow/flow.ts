@@ -2,6 +2,7 @@ import type { Config } from '../core/config.ts'
 import type {
   Clock,
   ImportSource,
+  Issuer,
   LedgerStore,
   Log,
   Meter,
@@ -9,19 +10,27 @@ import type {
   NodeFlow,
   Notifier,
   References,
+  Safe,
   SecretStore,
+  SecretSync,
   TokenSource,
   VolumeFiles,
   VolumeStats,
 } from '../core/ports.ts'
+import { createCollecting } from './collect.ts'
 import { createDelivery } from './deliver.ts'
 import { createGate } from './gate.ts'
+import { createLeasedPaths } from './leased-paths.ts'
+import { createLeases } from './leases.ts'
+import { createLogins } from './logins.ts'
 import { createLookups } from './lookups.ts'
 import { createNodeFlow } from './node-flow.ts'
+import { createPlanning } from './plan.ts'
 import { createPublish } from './publish.ts'
 import { createQueue } from './queue.ts'
 import { createRelease } from './release.ts'
 import { resumeVolumes } from './resume.ts'
+import { createRevocations } from './revocations.ts'
 import { createRotation } from './rotate.ts'
 import { createUnpublish } from './unpublish.ts'
 import { createVolumes, type Volumes } from './volumes.ts'
@@ -39,6 +48,9 @@ export type FlowDeps = {
   notifier: Notifier
   imports: ImportSource
   store: SecretStore
+  issuer: Issuer
+  safe: Safe
+  secretSync: SecretSync
   tokenSource: TokenSource
   references: References
   mounter: Mounter
@@ -63,22 +75,30 @@ export function createFlow(deps: FlowDeps): Flow {
   const gate = createGate(WRITES_AT_ONCE)
   const lookups = createLookups({ store, clock, random })
   const release = createRelease({ store, lookups, volumes })
-  const delivery = createDelivery({ ...deps, release, lookups, volumes, queue, gate })
+  const logins = createLogins({ ...deps, volumes })
+  const leasedPaths = createLeasedPaths()
+  const revocations = createRevocations(deps)
+  const leases = createLeases({ ...deps, revocations })
+  const planning = createPlanning({ ...deps, leasedPaths })
+  const collecting = createCollecting({ ...deps, planning, logins, leases, leasedPaths, lookups })
+  const shared = { ...deps, release, lookups, volumes, queue, gate, leases, leasedPaths }
+  const delivery = createDelivery({ ...shared, planning, collecting })
   const defaultIntervalMs = deps.settings.rotationIntervalMs
-  const rotation = createRotation({ ...deps, queue, delivery, lookups, volumes, defaultIntervalMs })
-  const publish = createPublish({ ...deps, release, delivery, rotation, volumes, gate })
-  const unpublish = createUnpublish({ ...deps, release, rotation, volumes })
-  const nodeFlow = createNodeFlow({ ...deps, publish, unpublish, queue, volumes })
+  const rotation = createRotation({ ...shared, delivery, defaultIntervalMs })
+  const publish = createPublish({ ...shared, delivery, rotation })
+  const unpublish = createUnpublish({ ...shared, rotation })
+  const nodeFlow = createNodeFlow({ ...shared, publish, unpublish })
 
   imports.onChange((namespace, name) => rotation.wake(volumes.ofImport(namespace, name)))
 
   return {
     ...nodeFlow,
     volumes,
-    resume: () => resumeVolumes({ ...deps, volumes }),
+    resume: () => resumeVolumes({ ...shared, rotation }),
     async stop() {
       rotation.stop()
       await nodeFlow.stop()
+      revocations.stop()
     },
   }
 }

@@ -8,15 +8,16 @@ import type {
   Log,
   Mounter,
   PublishRequest,
-  RenderedFile,
   SecretStore,
   VolumeFiles,
 } from '../core/ports.ts'
+import type { Collected } from './collect.ts'
 import { type Delivery, shapeOf } from './deliver.ts'
 import type { Gate } from './gate.ts'
+import type { Leases } from './leases.ts'
 import type { Release } from './release.ts'
 import type { Rotation } from './rotate.ts'
-import type { MountedVolume, Volumes } from './volumes.ts'
+import { type MountedVolume, openVolume, type Volumes } from './volumes.ts'
 
 export type Publish = (request: PublishRequest, signal: AbortSignal) => Promise<void>
 
@@ -37,10 +38,11 @@ export function createPublish(deps: {
   delivery: Delivery
   rotation: Rotation
   volumes: Volumes
+  leases: Pick<Leases, 'adopt' | 'discard' | 'release'>
   gate: Gate
 }): Publish {
-  const { settings, clock, log, mounter, files, ledger, store, release, delivery, rotation, volumes, gate } =
-    deps
+  const { settings, clock, log, mounter, files, ledger, store, release } = deps
+  const { delivery, rotation, volumes, leases, gate } = deps
 
   return async (request, signal) => {
     const known = volumes.get(request.targetPath)
@@ -76,6 +78,7 @@ export function createPublish(deps: {
     volumes.delete(targetPath)
     ledger.remove(targetPath)
     if (volume.identity !== undefined) await release(volume.identity.key, volumeId)
+    await leases.release(volume)
   }
 
   /** The state directory was lost while pods went on: a volume with complete files is taken over as it is. */
@@ -84,14 +87,14 @@ export function createPublish(deps: {
     if (!mounter.isMounted(targetPath)) return false
     // As the files are and not as the import says today: its mode may have been edited since.
     const updateMode = files.found(targetPath)
-    const entry = updateMode && entryFor(request, updateMode, 'complete')
+    const entry = updateMode && { ...entryFor(request, updateMode), phase: 'complete' as const }
     if (!entry || !(await hasFiles(entry))) {
       mounter.unmount(targetPath)
       return false
     }
     log.warn({ volumeId, pod, targetPath }, 'took over a mounted volume that the ledger did not know')
     ledger.put(entry)
-    const volume = volumeOf(entry, request)
+    const volume = openVolume(entry, { tokens: request.tokens, inStepAt: clock.now() })
     volumes.set(volume)
     rotation.wake([volume])
     return true
@@ -112,26 +115,19 @@ export function createPublish(deps: {
   }
 
   async function publishFirst(request: PublishRequest, signal: AbortSignal): Promise<void> {
-    const plan = await delivery.plan(request.pod, request.importName, signal)
+    const plan = await delivery.plan(request, signal)
     const { identity } = plan
     store.retain(identity, request.volumeId)
+    const volume = openVolume(entryFor(request, plan.spec.updateMode), {
+      tokens: request.tokens,
+      inStepAt: clock.now(),
+    })
     try {
-      const {
-        basis,
-        files: rendered,
-        at,
-      } = await delivery.collect(plan, request.pod, request.tokens, request.fsGroup, signal)
-      if (basis.verdict !== undefined) throw basis.verdict
-      signal.throwIfAborted()
-      const entry = entryFor(request, plan.spec.updateMode, 'mounting')
-      await gate(() => mountAndWrite(entry, rendered))
-      const volume: MountedVolume = {
-        ...volumeOf(entry, request),
-        standing: { state: 'fresh' },
-        basis,
-        identity,
-      }
-      volume.inStepAt = at
+      const collected = await delivery.collect(plan, volume, signal)
+      if (collected.basis.verdict !== undefined) throw collected.basis.verdict
+      await bringUp(volume, collected, signal)
+      Object.assign(volume, { standing: { state: 'fresh' }, basis: collected.basis, identity })
+      volume.inStepAt = collected.at
       volumes.set(volume)
       rotation.begin(volume, plan.intervalMs)
     } catch (error) {
@@ -140,13 +136,28 @@ export function createPublish(deps: {
     }
   }
 
+  /** Nothing stays that was issued for a volume that does not come up. */
+  async function bringUp(volume: MountedVolume, collected: Collected, signal: AbortSignal): Promise<void> {
+    try {
+      signal.throwIfAborted()
+      await delivery.sync(volume, collected, signal)
+      await gate(() => mountAndWrite(volume, collected))
+    } catch (error) {
+      await leases.discard(collected.fresh)
+      throw error
+    }
+  }
+
   /** Killed in between, the ledger's phase tells the next start that these files are not complete. */
-  async function mountAndWrite(entry: LedgerEntry, rendered: readonly RenderedFile[]): Promise<void> {
+  async function mountAndWrite(volume: MountedVolume, collected: Collected): Promise<void> {
+    const { entry } = volume
     const { targetPath, fsGroup, sizeBytes } = entry
     ledger.put(entry)
     try {
       mounter.mount(targetPath, { sizeBytes, gid: fsGroup })
-      await files.apply(targetPath, shapeOf(entry), rendered)
+      // Before any file: killed in between, the next start finds what is to be taken back.
+      leases.adopt(volume, collected.fresh, collected.plan.orders, collected.plan.own)
+      await files.apply(targetPath, shapeOf(entry), collected.files)
       entry.phase = 'complete'
       ledger.put(entry)
     } catch (error) {
@@ -159,13 +170,8 @@ export function createPublish(deps: {
     }
   }
 
-  function entryFor(
-    request: PublishRequest,
-    updateMode: UpdateMode,
-    phase: LedgerEntry['phase'],
-  ): LedgerEntry {
+  function entryFor(request: PublishRequest, updateMode: UpdateMode): LedgerEntry {
     const { volumeId, targetPath, readOnly, fsGroup, pod, importName, fingerprint } = request
-    const sizeBytes = settings.maxVolumeBytes
     return {
       volumeId,
       targetPath,
@@ -175,20 +181,9 @@ export function createPublish(deps: {
       importName,
       fingerprint,
       updateMode,
-      sizeBytes,
-      phase,
-    }
-  }
-
-  function volumeOf(entry: LedgerEntry, request: PublishRequest): MountedVolume {
-    return {
-      entry,
-      tokens: request.tokens,
-      standing: { state: 'resumed' },
-      basis: undefined,
-      identity: undefined,
-      inStepAt: clock.now(),
-      cancelTimer: undefined,
+      sizeBytes: settings.maxVolumeBytes,
+      safeKey: undefined,
+      phase: 'mounting',
     }
   }
 }

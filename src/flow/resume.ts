@@ -1,7 +1,10 @@
 import { toFault } from '../core/errors.ts'
 import type { Clock, LedgerEntry, LedgerStore, Log, Mounter, VolumeFiles } from '../core/ports.ts'
 import { shapeOf } from './deliver.ts'
-import type { Volumes } from './volumes.ts'
+import type { LeasedPaths } from './leased-paths.ts'
+import type { Leases } from './leases.ts'
+import type { Rotation } from './rotate.ts'
+import { openVolume, type Volumes } from './volumes.ts'
 
 /**
  * At start: holds the ledger against what is mounted. Mounted volumes with complete files are taken up again and
@@ -15,8 +18,11 @@ export async function resumeVolumes(deps: {
   files: VolumeFiles
   ledger: LedgerStore
   volumes: Volumes
+  leases: Pick<Leases, 'restore' | 'release'>
+  leasedPaths: LeasedPaths
+  rotation: Pick<Rotation, 'keepAlive'>
 }): Promise<void> {
-  const { clock, log, mounter, files, ledger, volumes } = deps
+  const { clock, log, mounter, files, ledger, volumes, leases, leasedPaths, rotation } = deps
   const counts = { resumed: 0, removed: 0, forgotten: 0, failed: 0 }
   const mounted = mounter.list()
   for (const entry of ledger.load()) {
@@ -34,18 +40,16 @@ export async function resumeVolumes(deps: {
     const { targetPath } = entry
     // The list has paths as the kernel resolved them: kubelet's directory may be reached through a link.
     const isMounted = mounted.has(targetPath) || mounter.isMounted(targetPath)
+    const holdings = isMounted ? leases.restore(targetPath, entry.safeKey) : []
     if (isMounted && entry.phase === 'complete' && (await files.repair(targetPath, shapeOf(entry)))) {
-      volumes.set({
-        entry,
-        tokens: new Map(),
-        standing: { state: 'resumed' },
-        basis: undefined,
-        identity: undefined,
-        inStepAt: clock.now(),
-        cancelTimer: undefined,
-      })
+      const volume = openVolume(entry, { tokens: new Map(), inStepAt: clock.now(), holdings })
+      for (const { order, identity } of holdings) leasedPaths.add(identity.endpoint, order.key)
+      volumes.set(volume)
+      rotation.keepAlive(volume)
       return 'resumed'
     }
+    // Beside the rest: kubelet's volumes do not wait for Vault.
+    void leases.release({ holdings })
     if (isMounted) files.wipe(targetPath)
     mounter.unmount(targetPath)
     ledger.remove(targetPath)

@@ -1,8 +1,11 @@
 import { FaultError, toFault } from '../core/errors.ts'
 import type { Clock, Log, Meter, Notifier } from '../core/ports.ts'
 import { backoffMs, firstDelayMs, nextDelayMs } from '../core/schedule.ts'
-import { type Delivery, factsOf, type Plan } from './deliver.ts'
+import type { Delivery } from './deliver.ts'
+import { endOf } from './holding.ts'
+import type { Leases } from './leases.ts'
 import type { Lookups } from './lookups.ts'
+import { factsOf, type Plan } from './plan.ts'
 import type { Queue } from './queue.ts'
 import type { MountedVolume, Volumes } from './volumes.ts'
 
@@ -11,6 +14,10 @@ const LOOK_TIMEOUT_MS = 60_000
 /** Volumes woken by one cause look so many at a time: those that start together share one read of Vault. */
 const WAKE_AT_ONCE = 100
 const WAKE_STEP_MS = 100
+/** The shortest pause between two tries to renew what is issued. */
+const KEEP_ALIVE_MS = 1_000
+/** How often a renewal that fails is tried again, at least, before what is issued ends. */
+const TRIES_BEFORE_END = 4
 
 /**
  * Looks again at every mounted volume, each on its own timer. After a failure the old files stay,
@@ -19,6 +26,8 @@ const WAKE_STEP_MS = 100
 export type Rotation = {
   /** First look of a volume just published: within one interval from now, spread. */
   begin(volume: MountedVolume, intervalMs: number): void
+  /** A volume that waits for kubelet's next token cannot look yet, but what is issued to it must not end meanwhile. */
+  keepAlive(volume: MountedVolume): void
   /** Looks soon: the import changed, a token came, a secret moved. */
   wake(volumes: Iterable<MountedVolume>): void
   /** Ends the timer of a volume that goes. */
@@ -36,9 +45,11 @@ export function createRotation(deps: {
   delivery: Delivery
   lookups: Lookups
   volumes: Volumes
+  leases: Pick<Leases, 'dueAt'>
   defaultIntervalMs: number
 }): Rotation {
-  const { clock, random, log, meter, notifier, queue, delivery, lookups, volumes, defaultIntervalMs } = deps
+  const { clock, random, log, meter, notifier, queue, delivery, lookups, volumes, leases } = deps
+  const { defaultIntervalMs } = deps
   const stopping = new AbortController()
 
   lookups.onMoved((identityKey) => {
@@ -67,27 +78,54 @@ export function createRotation(deps: {
   async function look(volume: MountedVolume, sinceMs: number | undefined): Promise<void> {
     const { entry } = volume
     if (isGone(volume)) return
+    if (waitsForToken(volume)) return keepIssued(volume)
     let plan: Plan | undefined
     const late = new AbortController()
     const cancelLimit = clock.after(LOOK_TIMEOUT_MS, () => late.abort(tooSlow(plan)))
     try {
       const signal = AbortSignal.any([stopping.signal, late.signal])
-      plan = await delivery.plan(entry.pod, entry.importName, signal)
+      plan = await delivery.plan(entry, signal)
       const { changed, at } = await delivery.refresh(volume, plan, sinceMs ?? plan.intervalMs, signal)
       if (isGone(volume)) return
       succeeded(volume, changed, at)
-      schedule(
-        volume,
-        Math.max(0, nextDelayMs({ intervalMs: plan.intervalMs, random: random() }) - (clock.now() - at)),
-      )
+      const delayMs = nextDelayMs({ intervalMs: plan.intervalMs, random: random() }) - (clock.now() - at)
+      schedule(volume, Math.max(0, Math.min(delayMs, untilDue(volume))))
     } catch (error) {
       if (isGone(volume)) return
       const fault = toFault(error)
       const failures = failed(volume, fault)
-      schedule(volume, delayAfter(fault, failures, plan))
+      schedule(volume, Math.min(delayAfter(fault, failures, plan), beforeEnd(volume)))
     } finally {
       cancelLimit()
     }
+  }
+
+  /** Without a service-account token there is no look; a Vault token of the volume's own needs none. */
+  async function keepIssued(volume: MountedVolume): Promise<void> {
+    try {
+      await delivery.keepIssued(volume, stopping.signal)
+    } catch (error) {
+      const { volumeId, pod, importName } = volume.entry
+      log.warn({ volumeId, pod, importName, error: toFault(error) }, 'what is issued could not be renewed')
+    }
+    if (!isGone(volume)) keepAlive(volume)
+  }
+
+  function keepAlive(volume: MountedVolume): void {
+    const delayMs = Math.min(Math.max(KEEP_ALIVE_MS, untilDue(volume)), LOOK_TIMEOUT_MS)
+    if (volume.holdings.length > 0) schedule(volume, delayMs)
+  }
+
+  function untilDue(volume: MountedVolume): number {
+    return leases.dueAt(volume) - clock.now()
+  }
+
+  /** After a failure what is issued may be near its end: some more tries fit in before. */
+  function beforeEnd(volume: MountedVolume): number {
+    const leftMs = Math.min(
+      ...volume.holdings.filter(({ state }) => state === 'held').map((one) => endOf(one) - clock.now()),
+    )
+    return leftMs > 0 ? Math.max(KEEP_ALIVE_MS, leftMs / TRIES_BEFORE_END) : Number.POSITIVE_INFINITY
   }
 
   /** Unpublished in the meantime, or we are stopping: nothing more to do or to tell. */
@@ -140,9 +178,10 @@ export function createRotation(deps: {
   return {
     begin(volume, intervalMs) {
       // Volumes published together would look together for ever: the first look comes early by chance.
-      const delayMs = firstDelayMs({ intervalMs, random: random() })
+      const delayMs = Math.max(0, Math.min(firstDelayMs({ intervalMs, random: random() }), untilDue(volume)))
       schedule(volume, delayMs, delayMs)
     },
+    keepAlive,
     wake,
     end(volume) {
       volume.cancelTimer?.()
@@ -153,6 +192,11 @@ export function createRotation(deps: {
       for (const volume of volumes.all()) volume.cancelTimer?.()
     },
   }
+}
+
+/** Found at start, and kubelet has brought no token yet. */
+function waitsForToken({ standing, tokens }: MountedVolume): boolean {
+  return standing.state === 'resumed' && tokens.size === 0
 }
 
 /** One call to Vault ends long before: most of the time went by in the queue of calls, or for many calls. */

@@ -1,4 +1,5 @@
 import type { LedgerStore, Log, Mounter, VolumeFiles } from '../core/ports.ts'
+import type { Leases } from './leases.ts'
 import type { Release } from './release.ts'
 import type { Rotation } from './rotate.ts'
 import type { Volumes } from './volumes.ts'
@@ -17,8 +18,9 @@ export function createUnpublish(deps: {
   release: Release
   rotation: Rotation
   volumes: Volumes
+  leases: Pick<Leases, 'release'>
 }): Unpublish {
-  const { log, mounter, files, ledger, release, rotation, volumes } = deps
+  const { log, mounter, files, ledger, release, rotation, volumes, leases } = deps
 
   return async ({ volumeId, targetPath }) => {
     const volume = volumes.get(targetPath)
@@ -26,6 +28,8 @@ export function createUnpublish(deps: {
     if (volume !== undefined && volume.entry.volumeId !== volumeId) return
     if (volume !== undefined) rotation.end(volume)
     if (mounter.isMounted(targetPath)) files.wipe(targetPath)
+    // Before the mount and what is kept in it go: killed here, the next process goes on with it.
+    if (volume !== undefined) await leases.release(volume)
     mounter.unmount(targetPath)
     ledger.remove(targetPath)
     if (volume === undefined) return

@@ -1,6 +1,14 @@
+import type { Order } from '../core/call.ts'
 import type { FaultError } from '../core/errors.ts'
 import type { ImportSpec } from '../core/import.ts'
-import type { Identity, LedgerEntry, RenderedFile, ServiceAccountToken } from '../core/ports.ts'
+import type {
+  Holding,
+  Identity,
+  LedgerEntry,
+  RenderedFile,
+  ServiceAccountToken,
+  WantedSecret,
+} from '../core/ports.ts'
 
 /**
  * How a volume stands to Vault.
@@ -14,7 +22,7 @@ export type Standing =
 /** What the files were last made from: equal again means nothing to do. */
 export type Basis = {
   spec: ImportSpec
-  /** Digest of Vault's answer by path. */
+  /** Digest of Vault's answer by the call's key; of what is issued to the volume alone, which issue it was. */
   digests: ReadonlyMap<string, string>
   /** Why these answers could not become files; undefined when they did. */
   verdict: FaultError | undefined
@@ -31,7 +39,38 @@ export type MountedVolume = {
   identity: Identity | undefined
   /** When the files were last known to equal Vault's answer, in milliseconds since the Unix epoch. */
   inStepAt: number
+  /** What is issued to this volume alone; see flow/leases.ts. */
+  holdings: readonly Holding[]
+  /** Said in the log already: holdings would not survive a restart. */
+  isForgetful: boolean
+  /** Kubernetes Secrets that are kept in step with the files as they are now. */
+  secrets: readonly WantedSecret[]
   cancelTimer: (() => void) | undefined
+}
+
+/** A volume of which nothing is known but that it is mounted. */
+export function openVolume(
+  entry: LedgerEntry,
+  known: Pick<MountedVolume, 'tokens' | 'inStepAt'> & { holdings?: readonly Holding[] },
+): MountedVolume {
+  return {
+    entry,
+    holdings: [],
+    ...known,
+    standing: { state: 'resumed' },
+    basis: undefined,
+    identity: undefined,
+    isForgetful: false,
+    secrets: [],
+    cancelTimer: undefined,
+  }
+}
+
+/** What the volume holds, but for what is issued anew. */
+export function heldBy({ holdings }: MountedVolume, replaced: readonly Order[]): Holding[] {
+  return holdings.filter(
+    ({ state, order }) => state === 'held' && !replaced.some(({ key }) => key === order.key),
+  )
 }
 
 /** Names of rendered files, for logs and events. */

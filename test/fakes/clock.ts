@@ -47,6 +47,11 @@ export class FakeClock implements Clock {
     return this.#alarms.size
   }
 
+  /** All who wait are gone, as when their process is killed. */
+  forget(): void {
+    this.#alarms.clear()
+  }
+
   /**
    * Moves time on by `delayMs`. Every timer due by then runs at its own due time, also those that earlier
    * ones set; after each, promise callbacks run before the next.

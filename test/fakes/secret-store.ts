@@ -15,6 +15,8 @@ export class FakeSecretStore implements SecretStore {
   readonly reads: string[] = []
   /** By path: reads of these are answered with a lease. */
   readonly leases = new Map<string, Lease>()
+  /** What was at hand to log in with at each read. */
+  readonly tokensUsed: string[][] = []
   /** Keys of identities whose token was given up. */
   readonly retired: string[] = []
   /** PEM that verifies endpoints without a CA of their own. */
@@ -32,6 +34,7 @@ export class FakeSecretStore implements SecretStore {
     signal: AbortSignal,
   ): Promise<SecretData> {
     this.reads.push(path)
+    this.tokensUsed.push(tokens.map(({ token }) => token.reveal()))
     await this.held
     signal.throwIfAborted()
     if (tokens.length === 0) throw new FaultError('token_missing', { reason: 'no service-account token' })

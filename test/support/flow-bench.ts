@@ -1,13 +1,15 @@
 import type { Config } from '../../src/core/config.ts'
+import type { FaultError } from '../../src/core/errors.ts'
 import type { ImportSpec } from '../../src/core/import.ts'
-import type { PublishRequest, ServiceAccountToken, TokenSource } from '../../src/core/ports.ts'
+import type { PublishRequest, ServiceAccountToken, TokenSource, WantedSecret } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createFlow, type Flow } from '../../src/flow/flow.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeImports, importSpec } from '../fakes/imports.ts'
+import { FakeIssuer } from '../fakes/issuer.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { FakeMeter } from '../fakes/meter.ts'
-import { FakeLedger, FakeNode } from '../fakes/node.ts'
+import { FakeLedger, FakeNode, FakeSafe } from '../fakes/node.ts'
 import { FakeNotifier } from '../fakes/notifier.ts'
 import { FakeSecretStore } from '../fakes/secret-store.ts'
 
@@ -20,6 +22,8 @@ export class FlowBench {
   readonly imports = new FakeImports()
   readonly store = new FakeSecretStore()
   readonly node = new FakeNode()
+  readonly issuer = new FakeIssuer(this.clock)
+  readonly safe = new FakeSafe(this.node.mounts)
   readonly ledger = new FakeLedger()
   readonly log = new FakeLog()
   readonly meter = new FakeMeter()
@@ -39,9 +43,18 @@ export class FlowBench {
   readonly caCerts = new Map<string, string>()
   /** Lets a test hold the API server's answer back. */
   caCert = async (name: string): Promise<string> => this.caCerts.get(name) ?? 'PEM'
+  /** Secret IDs of AppRoles, by the Secret's name; each time one was read. */
+  readonly secretIds = new Map<string, string>()
+  readonly secretIdsRead: string[] = []
+  failSecretIdWith: FaultError | undefined
+  /** Every time Kubernetes Secrets were brought in step. */
+  readonly synced: (readonly WantedSecret[])[] = []
+  failSyncWith: FaultError | undefined
+  readonly #settings: Partial<Config>
   flow: Flow
 
-  constructor(spec: Partial<ImportSpec> = {}) {
+  constructor(spec: Partial<ImportSpec> = {}, settings: Partial<Config> = {}) {
+    this.#settings = settings
     this.imports.put(importSpec(spec))
     this.setPassword('one')
     this.flow = this.#create()
@@ -87,6 +100,13 @@ export class FlowBench {
     return this.node.mounts.get(`/pods/${volumeId}/mount`)?.get(name)
   }
 
+  /** The process is killed: none of its timers runs any more, and a new one finds what is left. */
+  async kill(): Promise<void> {
+    this.clock.forget()
+    this.flow = this.#create()
+    await this.flow.resume()
+  }
+
   async restart(): Promise<void> {
     await this.flow.stop()
     this.flow = this.#create()
@@ -94,9 +114,9 @@ export class FlowBench {
   }
 
   #create(): Flow {
-    const { clock, imports, store, node, ledger, log, meter, notifier } = this
+    const { clock, imports, store, issuer, safe, node, ledger, log, meter, notifier } = this
     return createFlow({
-      settings: settings(),
+      settings: settings(this.#settings),
       clock,
       random: () => this.random(),
       log,
@@ -104,8 +124,23 @@ export class FlowBench {
       notifier,
       imports,
       store,
+      issuer,
+      safe,
+      secretSync: {
+        sync: async (secrets) => {
+          this.synced.push(secrets)
+          if (this.failSyncWith) throw this.failSyncWith
+        },
+      },
       tokenSource: this.tokenSource,
-      references: { caCert: (_namespace, ref) => this.caCert(ref.name) },
+      references: {
+        caCert: (_namespace, ref) => this.caCert(ref.name),
+        secretId: async (_namespace, ref) => {
+          this.secretIdsRead.push(ref.name)
+          if (this.failSecretIdWith) throw this.failSecretIdWith
+          return new SecretText(this.secretIds.get(ref.name) ?? 'secret-id')
+        },
+      },
       mounter: node.mounter,
       files: node.files,
       ledger,
