@@ -1,21 +1,18 @@
+import { JsonReader } from './json-reader.ts'
 import type { Json, JsonNumber } from './ports.ts'
 
-// Node 24's V8 has JSON.parse with source text and JSON.rawJSON; TypeScript's lib does not know them yet.
-type SourceTextReviver = (this: unknown, key: string, value: unknown, context: { source?: string }) => unknown
-const parseWithSource = JSON.parse as (text: string, reviver: SourceTextReviver) => unknown
-const { rawJSON, isRawJSON } = JSON as unknown as {
-  rawJSON(text: string): JsonNumber
-  isRawJSON(value: unknown): value is JsonNumber
-}
+// Node 24's V8 has it; TypeScript's lib does not know it yet.
+const { isRawJSON } = JSON as unknown as { isRawJSON(value: unknown): value is JsonNumber }
 
 /**
  * Parses JSON and keeps every number's literal text: 9007199254740993 and 1.10 survive.
- * @throws SyntaxError whose message may quote the text: never pass it on
+ * JSON.parse judges the text and a reader of ours takes its parts: a reviver for the literals would hold the process
+ * for seconds over what Vault may send.
+ * @throws SyntaxError whose message may quote the text: never pass it on; RangeError for thousands of levels
  */
 export function parseJson(text: string): Json {
-  return parseWithSource(text, (_key, value, context) =>
-    typeof value === 'number' && context.source !== undefined ? rawJSON(context.source) : value,
-  ) as Json
+  JSON.parse(text)
+  return new JsonReader(text).value()
 }
 
 /** Compact JSON with numbers as they came. */
