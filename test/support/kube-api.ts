@@ -4,6 +4,7 @@ import type { Clock } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts'
 import type { Connection, Credentials } from '../../src/kube/connection.ts'
+import { FakeSecrets } from './fake-secrets.ts'
 import { type ImportManifest, importManifest } from './manifests.ts'
 
 export type Seen = {
@@ -25,6 +26,8 @@ export class FakeKubeApi {
   validToken: string | undefined
   /** Versions up to here are forgotten: a watch from them is told 410. */
   compactedAt = 0
+  /** Secrets and pods. */
+  readonly store = new FakeSecrets()
   readonly #objects = new Map<string, ImportManifest>()
   readonly #events: { version: number; line: object }[] = []
   readonly #watches = new Set<ServerResponse>()
@@ -141,8 +144,9 @@ export class FakeKubeApi {
       : status(401, 'Unauthorized')
   }
 
-  #usual({ path, query }: Seen): Answer | 'watch' {
-    if (!path.endsWith('/secretsstoreimports')) return status(404, 'NotFound')
+  #usual(seen: Seen): Answer | 'watch' {
+    const { path, query } = seen
+    if (!path.endsWith('/secretsstoreimports')) return this.store.answer(seen) ?? status(404, 'NotFound')
     return query.has('watch') ? 'watch' : this.#list(query)
   }
 

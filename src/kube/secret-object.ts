@@ -1,0 +1,143 @@
+import type { Pod, WantedSecret } from '../core/ports.ts'
+import { fieldOf } from './failure.ts'
+import type { SecretContent } from './secret-content.ts'
+
+/** Value of the label app.kubernetes.io/managed-by, whatever the driver's name. */
+export const MANAGER = 'vault-files-csi'
+const MANAGED_BY = 'app.kubernetes.io/managed-by'
+
+/** The pod to which the content was issued. */
+export type Holder = { name: string; uid: string }
+
+/** A Secret as the API has it, with what we wrote on it. */
+export type FoundSecret = {
+  uid: string
+  resourceVersion: string
+  type: string
+  isImmutable: boolean
+  /** Base64, by key. */
+  data: ReadonlyMap<string, string>
+  managedBy: string | undefined
+  importName: string | undefined
+  /** When Vault was asked for the content: milliseconds since the Unix epoch. */
+  seenAt: number | undefined
+  /** The node that wrote the content. */
+  node: string | undefined
+  holder: Holder | undefined
+  /** UIDs of the pods that own it. */
+  owners: ReadonlySet<string>
+}
+
+/** Who writes: the names of our annotations hang on the driver's, so that two drivers do not take each other's. */
+export type Writer = { driverName: string; nodeId: string }
+
+export function annotationsOf({ driverName }: Pick<Writer, 'driverName'>) {
+  return {
+    importName: `${driverName}/import`,
+    seenAt: `${driverName}/seen-at`,
+    node: `${driverName}/node`,
+    holder: `${driverName}/holder`,
+  }
+}
+
+export function readSecret(body: unknown, writer: Writer): FoundSecret {
+  const metadata = fieldOf(body, 'metadata')
+  const names = annotationsOf(writer)
+  const annotation = (name: string) => textOf(fieldOf(metadata, 'annotations'), name)
+  const seenAt = Date.parse(annotation(names.seenAt) ?? '')
+  const [holderName, holderUid] = annotation(names.holder)?.split('/') ?? []
+  return {
+    uid: textOf(metadata, 'uid') ?? '',
+    resourceVersion: textOf(metadata, 'resourceVersion') ?? '',
+    type: textOf(body, 'type') ?? 'Opaque',
+    isImmutable: fieldOf(body, 'immutable') === true,
+    data: textsOf(fieldOf(body, 'data')),
+    managedBy: textOf(fieldOf(metadata, 'labels'), MANAGED_BY),
+    importName: annotation(names.importName),
+    seenAt: Number.isNaN(seenAt) ? undefined : seenAt,
+    node: annotation(names.node),
+    holder: holderName && holderUid ? { name: holderName, uid: holderUid } : undefined,
+    owners: podsAmong(fieldOf(metadata, 'ownerReferences')),
+  }
+}
+
+/** The Secret as it is made. @param owners pods with which it goes */
+export function newSecret(
+  wanted: WantedSecret,
+  { data }: SecretContent,
+  owners: readonly Pod[],
+  writer: Writer,
+): object {
+  const { importName } = annotationsOf(writer)
+  const marks = Object.entries(contentMarks(wanted, writer)).filter(([, value]) => value !== null)
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name: wanted.name,
+      labels: { [MANAGED_BY]: MANAGER },
+      annotations: { [importName]: wanted.importName, ...Object.fromEntries(marks) },
+      ...(owners.length > 0 ? { ownerReferences: owners.map(ownerOf) } : {}),
+    },
+    type: wanted.type,
+    data,
+  }
+}
+
+/**
+ * Strategic merge patch: owner references are merged by UID, so that adding one never contends with another node's.
+ * @param change.content undefined leaves the content as it is
+ */
+export function patchOf(
+  found: FoundSecret,
+  wanted: WantedSecret,
+  change: { content: SecretContent | undefined; added: readonly Pod[]; dropped: readonly string[] },
+  writer: Writer,
+): object {
+  const { content, added, dropped } = change
+  const ownerReferences = [...added.map(ownerOf), ...dropped.map((uid) => ({ $patch: 'delete', uid }))]
+  const owners = ownerReferences.length > 0 ? { ownerReferences } : {}
+  // The UID makes the API server refuse when the Secret is another one by now.
+  if (content === undefined) return { metadata: { uid: found.uid, ...owners } }
+  const gone = [...found.data.keys()].filter((key) => !(key in content.data)).map((key) => [key, null])
+  return {
+    metadata: {
+      uid: found.uid,
+      // Content was decided on from this version: of a later one nothing is known.
+      resourceVersion: found.resourceVersion,
+      annotations: contentMarks(wanted, writer),
+      ...owners,
+    },
+    data: { ...content.data, ...Object.fromEntries(gone) },
+  }
+}
+
+/** null takes an annotation away, in a patch. */
+function contentMarks(wanted: WantedSecret, writer: Writer): Record<string, string | null> {
+  const { seenAt, node, holder } = annotationsOf(writer)
+  const { isOwn, pod } = wanted
+  return {
+    [seenAt]: new Date(wanted.seenAt).toISOString(),
+    [node]: writer.nodeId,
+    [holder]: isOwn ? `${pod.name}/${pod.uid}` : null,
+  }
+}
+
+function ownerOf({ name, uid }: Pod): object {
+  return { apiVersion: 'v1', kind: 'Pod', name, uid }
+}
+
+function podsAmong(owners: unknown): Set<string> {
+  const pods = (Array.isArray(owners) ? owners : []).filter((owner) => fieldOf(owner, 'kind') === 'Pod')
+  return new Set(pods.map((pod) => textOf(pod, 'uid') ?? ''))
+}
+
+function textsOf(object: unknown): Map<string, string> {
+  const entries = typeof object === 'object' && object !== null ? Object.entries(object) : []
+  return new Map(entries.map(([key, value]) => [key, String(value)]))
+}
+
+function textOf(object: unknown, name: string): string | undefined {
+  const value = fieldOf(object, name)
+  return typeof value === 'string' ? value : undefined
+}
