@@ -1,4 +1,5 @@
 import { patternFault } from './key-pattern.ts'
+import { secretTypeFaults } from './secret-type-faults.ts'
 import { checkTemplate } from './template.ts'
 
 /** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
@@ -9,6 +10,7 @@ export function crossFaults(manifest: unknown): string[] {
     ...sourceFaults(spec),
     ...listOf(spec, 'files').flatMap((file, index) => fileFaults(spec, file, `spec.files[${index}]`)),
     ...listOf(spec, 'dataFrom').flatMap((entry, index) => dataFromFaults(entry, `spec.dataFrom[${index}]`)),
+    ...credentialFaults(spec),
     ...nameFaults(spec),
     ...secretSyncFaults(spec),
   ]
@@ -32,6 +34,9 @@ function specFaults(spec: unknown): string[] {
     ...(hasAppRole && !isAppRole ? ['spec.appRole: needs authMethod "approle"'] : []),
     ...(fieldOf(spec, 'caCert') && fieldOf(spec, 'caCertRef') !== undefined
       ? ['spec.caCertRef: contradicts spec.caCert, keep one']
+      : []),
+    ...(fieldOf(spec, 'skipTLSVerify') === true && fieldOf(spec, 'caCertRef') !== undefined
+      ? ['spec.caCertRef: contradicts skipTLSVerify, keep one']
       : []),
   ]
 }
@@ -112,6 +117,17 @@ function dataFromFaults(entry: unknown, field: string): string[] {
   ]
 }
 
+/** Of all credentials a secret ID alone is that of another role. */
+function credentialFaults(spec: unknown): string[] {
+  return listOf(spec, 'credentials').flatMap((credential, index) => {
+    const format = fieldOf(credential, 'format')
+    if (format === 'SecretID' || format === 'WrappedSecretID') return []
+    return ['role', 'authPath']
+      .filter((name) => fieldOf(credential, name) !== undefined)
+      .map((name) => `spec.credentials[${index}].${name}: needs format "SecretID" or "WrappedSecretID"`)
+  })
+}
+
 /** Names that must differ; of files with a credential or a dataFrom too, for all of them are files of one volume. */
 function nameFaults(spec: unknown): string[] {
   return [
@@ -127,9 +143,9 @@ function nameFaults(spec: unknown): string[] {
 
 type Entry = { item: string; member: string; name: unknown }
 
-function entries(spec: unknown, list: string, member: string): Entry[] {
-  return listOf(spec, list).map((item, index) => ({
-    item: `spec.${list}[${index}]`,
+function entries(object: unknown, list: string, member: string, field = 'spec'): Entry[] {
+  return listOf(object, list).map((item, index) => ({
+    item: `${field}.${list}[${index}]`,
     member,
     name: fieldOf(item, member),
   }))
@@ -155,15 +171,22 @@ function secretSyncFaults(spec: unknown): string[] {
     ...entries(spec, 'dataFrom', 'fileName'),
     ...entries(spec, 'credentials', 'name'),
   ].map(({ name }) => name)
-  return listOf(spec, 'secretSync').flatMap((secret, index) =>
-    listOf(secret, 'data').flatMap((item, at) => {
+  return listOf(spec, 'secretSync').flatMap((secret, index) => {
+    const field = `spec.secretSync[${index}]`
+    const data = listOf(secret, 'data')
+    const keys = entries(secret, 'data', 'key', field)
+    const unknown = data.flatMap((item, at) => {
       const file = fieldOf(item, 'file')
       if (isOpen || typeof file !== 'string' || names.includes(file)) return []
-      return [
-        `spec.secretSync[${index}].data[${at}].file: ${JSON.stringify(file)} is not among the files of the import`,
-      ]
-    }),
-  )
+      return [`${field}.data[${at}].file: ${JSON.stringify(file)} is not among the files of the import`]
+    })
+    const type = secretTypeFaults(
+      fieldOf(secret, 'type'),
+      keys.map(({ name }) => name),
+      field,
+    )
+    return [...unknown, ...twiceIn(keys), ...type]
+  })
 }
 
 function listOf(object: unknown, name: string): readonly unknown[] {

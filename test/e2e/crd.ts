@@ -1,8 +1,11 @@
 import t from 'tap'
 import { parseImport } from '../../src/core/import.ts'
+import { badFeatures } from '../support/bad-features.ts'
 import { badImports, certificate, fileOf, type Spec, sourceOf } from '../support/bad-imports.ts'
 import { createNamespace, installCrd, kubectl, mustKubectl, noCluster } from '../support/cluster.ts'
+import { goodFeatures } from '../support/good-features.ts'
 import { importManifest } from '../support/manifests.ts'
+import { until } from '../support/until.ts'
 
 const namespace = `crd-${process.pid}`
 
@@ -61,9 +64,22 @@ spec:
   - { path: secret/data/app, prefix: "", include: "^[A-Z_]+$", exclude: "", format: Files, fileName: "" }
   credentials:
   - { format: Token, name: vault-token, mode: "0400" }
+  - { format: WrappedSecretID, name: secret-id, role: batch, authPath: main-approle }
   secretSync:
-  - { name: app-secret, type: Opaque, data: [ { key: PASSWORD, file: db-password } ] }
+  - { name: app-secret, type: Opaque, deletionPolicy: Retain, data: [ { key: PASSWORD, file: db-password } ] }
 `
+
+/** What `kubectl explain ssi.spec…` must say, so that nobody has to look further. */
+const taught: [string, RegExp][] = [
+  ['', /Role of the auth mount/],
+  ['.sources', /whose answer several files share.*GET when not given.*0 or not given is the latest/],
+  ['.sources.lease', /66 when not given.*true when not given/],
+  ['.files.template', /Liquid language.*is a key of this file's source/],
+  ['.dataFrom', /Every key of a path.*JavaScript regular expression/],
+  ['.credentials', /--allow-token-export.*AppRole's auth mount.*approle when not given/],
+  ['.secretSync', /--allow-secret-sync.*Delete when not given.*Opaque when not given/],
+  ['.secretSync.data', /each key the content of one file/],
+]
 
 t.test('the CRD on a real API server', { skip: noCluster }, async (t) => {
   await installCrd()
@@ -74,7 +90,7 @@ t.test('the CRD on a real API server', { skip: noCluster }, async (t) => {
     return manifest
   }
 
-  for (const [what, change, message] of badImports) {
+  for (const [what, change, message] of [...badImports, ...badFeatures]) {
     t.test(`refuses ${what}`, async (t) => {
       const { status, stderr } = kubectl(['apply', '--dry-run=server', '-f', '-'], manifestOf(change))
       t.equal(status, 1)
@@ -93,6 +109,23 @@ t.test('the CRD on a real API server', { skip: noCluster }, async (t) => {
     })
   }
 
+  for (const [what, change] of goodFeatures) {
+    t.test(`takes what is new, and so does the plugin: ${what}`, async (t) => {
+      const manifest = manifestOf(change)
+      const stored = JSON.parse(mustKubectl(['apply', '--dry-run=server', '-f', '-', '-o', 'json'], manifest))
+      t.has(stored.spec, manifest.spec, 'nothing is lost or changed')
+      t.hasProp(parseImport(stored), 'spec')
+    })
+  }
+
+  t.test('modes are taken as numbers and as octal texts', async (t) => {
+    for (const mode of [0, 0o400, 0o777, '0400', '0o400', '0777', '00']) {
+      const manifest = manifestOf((spec) => Object.assign(fileOf(spec), { mode }))
+      t.equal(kubectl(['apply', '--dry-run=server', '-f', '-'], manifest).stderr, '', String(mode))
+      t.hasProp(parseImport(manifest), 'spec')
+    }
+  })
+
   t.test('keeps every field of the public surface, modes as octal', async (t) => {
     const stored = JSON.parse(mustKubectl(['apply', '-f', '-', '-o', 'json'], everything))
     t.equal(stored.spec.defaultMode, 0o644)
@@ -100,8 +133,10 @@ t.test('the CRD on a real API server', { skip: noCluster }, async (t) => {
     t.equal(stored.spec.credentials[0].mode, '0400')
     t.same(stored.spec.sources[0].data, { common_name: 'web.example.org', ttl: 3600 })
     t.match(stored.spec.secretSync, [
-      { name: 'app-secret', data: [{ key: 'PASSWORD', file: 'db-password' }] },
+      { name: 'app-secret', deletionPolicy: 'Retain', data: [{ key: 'PASSWORD', file: 'db-password' }] },
     ])
+    t.match(stored.spec.credentials[1], { role: 'batch', authPath: 'main-approle' })
+    t.hasProp(parseImport(stored), 'spec')
   })
 
   t.test('files alone may be left out when credentials or dataFrom stand for them', async (t) => {
@@ -116,6 +151,9 @@ t.test('the CRD on a real API server', { skip: noCluster }, async (t) => {
 
   t.test('an import of 512 files can be applied: the rules stay within their budget', async (t) => {
     const manifest = manifestOf((spec) => {
+      const data = Array.from({ length: 256 }, (_, index) => ({ key: `${index}`, file: `file-${index}` }))
+      const secrets = ['a', 'b', 'c', 'd'].map((name) => ({ name, data }))
+      Object.assign(spec, { secretSync: secrets })
       spec.files = Array.from({ length: 512 }, (_, index) => ({ ...fileOf(spec), name: `file-${index}` }))
     })
     t.equal(kubectl(['apply', '--dry-run=server', '-f', '-'], manifest).stderr, '')
@@ -170,7 +208,32 @@ t.test('the CRD on a real API server', { skip: noCluster }, async (t) => {
       'observedGeneration',
     ]
     for (const field of fields) t.match(all, new RegExp(`\\b${field}\\t`))
-    const described = mustKubectl(['explain', 'ssi.spec'])
-    t.notMatch(described, /<no description>/)
+    for (const [place, says] of taught) {
+      // Its lines are as wide as it likes.
+      const described = mustKubectl(['explain', `ssi.spec${place}`]).replaceAll(/\s+/g, ' ')
+      t.match(described, says, `ssi.spec${place}`)
+      t.notMatch(described, /<no description>/, `ssi.spec${place}`)
+    }
+  })
+
+  t.test('an import that a later rule would refuse stays, and its metadata can be edited', async (t) => {
+    const { stdout } = kubectl(['get', 'crd', 'secretsstoreimports.deckhouse.io', '-o', 'json'])
+    const before = JSON.parse(stdout)
+    const { spec } = before.spec.versions[0].schema.openAPIV3Schema.properties
+    spec['x-kubernetes-validations'] = []
+    mustKubectl(['replace', '-f', '-'], before)
+    const stale = manifestOf((spec) => {
+      const data = [{ key: 'PASSWORD', file: 'gone' }]
+      Object.assign(spec, { secretSync: [{ name: 'app', data }] })
+    })
+    stale.metadata.name = 'stale'
+    await until('the rule to be gone', () => kubectl(['apply', '-f', '-'], stale).status === 0)
+    await installCrd()
+    await until('the rule to be back', () => {
+      const fresh = { ...stale, metadata: { ...stale.metadata, name: 'fresh' } }
+      return kubectl(['apply', '--dry-run=server', '-f', '-'], fresh).status !== 0
+    })
+    t.match(mustKubectl(['label', 'ssi', 'stale', '-n', namespace, 'team=a']), /labeled/)
+    mustKubectl(['delete', 'ssi', 'stale', '-n', namespace])
   })
 })
