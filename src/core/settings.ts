@@ -126,8 +126,8 @@ export const settings: Settings = {
     '10s',
     'The shortest refreshInterval an import may ask for.',
   ),
-  vaultQps: plain(parse.wholeNumber, 'N', '50', 'Most calls to Vault per second from this node.'),
-  vaultConcurrency: plain(parse.wholeNumber, 'N', '16', 'Most calls to Vault at one time from this node.'),
+  vaultQps: plain(parse.wholeNumber, 'N', '50', 'Most calls per second from this node to each Vault address.'),
+  vaultConcurrency: plain(parse.wholeNumber, 'N', '16', 'Most calls at one time from this node to each Vault address.'),
   httpAddr: plain(
     parse.listenAddress,
     'HOST:PORT',
@@ -157,8 +157,12 @@ export const settings: Settings = {
   },
   allowHttp: off('Let imports name http:// addresses. --vault-addr may be http without it.'),
   allowSkipVerify: off('Let imports set skipTLSVerify.'),
-  allowTokenExport: off('Let imports write Vault tokens into files. This version has no such imports yet.'),
-  allowSecretSync: off('Let imports keep Kubernetes Secrets in step. This version has no such imports yet.'),
+  allowTokenExport: off(
+    "Let imports write the pod's own Vault tokens and secret IDs into files (spec.credentials).",
+  ),
+  allowSecretSync: off(
+    'Let imports keep Kubernetes Secrets in step with files (spec.secretSync); needs get, create and patch on secrets and get on pods.',
+  ),
   maxVolumeBytes: plain(parse.size, 'SIZE', '4Mi', 'Size of the tmpfs of one volume.'),
   logLevel: plain(
     parse.oneOf('trace', 'debug', 'info', 'warn', 'error'),

@@ -25,20 +25,26 @@ t.test('each switch grants its own rule alone', async (t) => {
     resources: ['secretsstoreimports'],
     verbs: ['list', 'watch'],
   }
-  const grants: [string, Rule][] = [
+  const pods = { apiGroups: [''], resources: ['pods'], verbs: ['get'] }
+  const secrets = (...verbs: string[]) => ({ apiGroups: [''], resources: ['secrets'], verbs })
+  const grants: [string, ...Rule[]][] = [
     ['rbac.tokenRequest', { apiGroups: [''], resources: ['serviceaccounts/token'], verbs: ['create'] }],
     ['rbac.configMaps', { apiGroups: [''], resources: ['configmaps'], verbs: ['get'] }],
     ['startupTaint=example.org/starting', { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'patch'] }],
-    ['rbac.secrets', { apiGroups: [''], resources: ['secrets'], verbs: ['get'] }],
+    ['rbac.secrets', secrets('get')],
+    ['secretSync.enabled', secrets('get', 'create', 'patch'), pods],
     [
-      'secretSync.enabled',
-      { apiGroups: [''], resources: ['secrets'], verbs: ['get', 'create', 'patch', 'delete'] },
+      'secretSync.enabled=true,secretSync.grantDelete=true',
+      secrets('get', 'create', 'patch', 'delete'),
+      pods,
     ],
+    // Alone it grants nothing.
+    ['secretSync.grantDelete'],
   ]
-  for (const [name, rule] of grants) {
+  for (const [name, ...rules] of grants) {
     t.strictSame(
       await rulesOf('--set=rbac.events=false', `--set=${name.includes('=') ? name : `${name}=true`}`),
-      [imports, rule],
+      [imports, ...rules],
       name,
     )
   }

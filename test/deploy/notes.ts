@@ -20,7 +20,10 @@ t.test('the notes say what to do next, and warn of what is open', async (t) => {
   t.match(await notes(), /bao write auth\/kubernetes\/role\/my-app/)
   t.match(await notes(), /vault\.address is not set/)
   t.notMatch(await notes('--set=vault.address=https://v'), /vault\.address is not set|Warning/)
-  t.match(await notes(ALL_ON), /Warning: vault\.skipVerify.*Warning: allow\.addresses/s)
+  t.match(
+    await notes(ALL_ON),
+    /Warning: vault\.skipVerify.*Warning: allow\.addresses.*Note: secretSync\.enabled/s,
+  )
 })
 
 /** helm shows notes only with a cluster at hand: here they are a manifest of a copy of the chart. */

@@ -48,6 +48,7 @@ t.test('values reach the settings that they are for', async (t) => {
       allowAddress: ['https://other.example.org', '*'],
       allowHttp: true,
       allowSkipVerify: true,
+      allowTokenExport: true,
       allowSecretSync: true,
       httpAddr: { host: '::', port: 9900 },
       httpTlsCert: '/http-tls/tls.crt',
@@ -85,6 +86,7 @@ t.test('a bad value is refused in words that name it', async (t) => {
     ['extraArgs={verbose}', /'\/extraArgs\/0': 'verbose' does not match/],
     ['updateStrategy.rollingUpdate.maxSurge=1', /maxSurge': value must be 0/],
     ['kubelet.rootDir=var/lib', /'\/kubelet\/rootDir'/],
+    ['secretSync.enable=true', /'\/secretSync'.*'enable' not allowed/],
     ['rbac.events=maybe', /'\/rbac\/events': got string, want boolean/],
     ['terminationGracePeriodSeconds=5', /minimum: got 5, want 21/],
   ]

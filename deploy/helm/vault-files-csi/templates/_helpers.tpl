@@ -73,6 +73,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.allow.skipVerify }}
 - --allow-skip-verify
 {{- end }}
+{{- if .Values.allow.tokenExport }}
+- --allow-token-export
+{{- end }}
 {{- if .Values.secretSync.enabled }}
 - --allow-secret-sync
 {{- end }}
