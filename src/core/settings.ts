@@ -126,8 +126,18 @@ export const settings: Settings = {
     '10s',
     'The shortest refreshInterval an import may ask for.',
   ),
-  vaultQps: plain(parse.wholeNumber, 'N', '50', 'Most calls per second from this node to each Vault address.'),
-  vaultConcurrency: plain(parse.wholeNumber, 'N', '16', 'Most calls at one time from this node to each Vault address.'),
+  vaultQps: plain(
+    parse.wholeNumber,
+    'N',
+    '50',
+    'Most calls per second from this node to each Vault address.',
+  ),
+  vaultConcurrency: plain(
+    parse.wholeNumber,
+    'N',
+    '16',
+    'Most calls at one time from this node to each Vault address.',
+  ),
   httpAddr: plain(
     parse.listenAddress,
     'HOST:PORT',

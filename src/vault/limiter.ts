@@ -1,10 +1,10 @@
 import { FaultError } from '../core/errors.ts'
 import type { Clock } from '../core/ports.ts'
 
-/** The node's ceiling on calls to Vault: one for all addresses. */
+/** The node's ceiling on calls to each Vault: one that hangs takes no places from another. */
 export type Limiter = {
   /**
-   * Runs `task` when it is its turn, first come first served.
+   * Runs `task` when it is its turn among the calls to `address`, first come first served.
    * @throws FaultError rate_limited when the address asked for a longer pause than is worth waiting for
    * @throws the signal's reason when it aborts while waiting
    */
@@ -16,21 +16,61 @@ export type Limiter = {
 /** A longer pause than this is told to the caller instead of waited out: it holds files that stay good. */
 const PATIENCE_MS = 5_000
 
-/**
- * @param options.callsPerSecond also the burst
- * @param options.concurrency calls under way at once
- */
-export function createLimiter(options: {
+type Ceiling = {
   clock: Clock
+  /** Also the burst. */
   callsPerSecond: number
+  /** Calls under way at once. */
   concurrency: number
-}): Limiter {
-  const { clock, callsPerSecond, concurrency } = options
+}
+
+/** @param ceiling of each address */
+export function createLimiter(ceiling: Ceiling): Limiter {
+  const lanes = new Map<string, Lane>()
+
+  const laneOf = (address: string) => {
+    const known = lanes.get(address)
+    if (known !== undefined) return known
+    // Imports come and go with their addresses: one that is as good as new need not be remembered.
+    for (const [other, lane] of lanes) if (lane.isAtRest()) lanes.delete(other)
+    const lane = createLane(address, ceiling)
+    lanes.set(address, lane)
+    return lane
+  }
+
+  return {
+    run: async (address, task, signal) => {
+      signal.throwIfAborted()
+      const lane = laneOf(address)
+      await lane.enter(signal)
+      try {
+        return await task()
+      } finally {
+        lane.leave()
+      }
+    },
+    pause: (address, until) => laneOf(address).pause(until),
+  }
+}
+
+/** The calls to one address. */
+type Lane = {
+  /** Resolves when it is the caller's turn, who must leave again. */
+  enter(signal: AbortSignal): Promise<void>
+  leave(): void
+  pause(until: number): void
+  /** Nobody is in it or waits for it, and whoever comes would not have to wait. */
+  isAtRest(): boolean
+}
+
+function createLane(address: string, { clock, callsPerSecond, concurrency }: Ceiling): Lane {
   const queue: { admit: () => void }[] = []
-  const pauses = new Map<string, number>()
   const burst = Math.max(1, callsPerSecond)
   let tokens = burst
   let filledAt = clock.now()
+  let pausedUntil = 0
+  /** Places taken, and calls on their way to one. */
+  let present = 0
   let running = 0
   let isTimerSet = false
 
@@ -59,60 +99,63 @@ export function createLimiter(options: {
   const turn = (signal: AbortSignal) =>
     new Promise<void>((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason)
-      const leave = () => {
+      const giveUp = () => {
         queue.splice(queue.indexOf(waiter), 1)
         reject(signal.reason)
       }
       const waiter = {
         admit: () => {
-          signal.removeEventListener('abort', leave)
+          signal.removeEventListener('abort', giveUp)
           resolve()
         },
       }
-      signal.addEventListener('abort', leave, { once: true })
+      signal.addEventListener('abort', giveUp, { once: true })
       queue.push(waiter)
       admitNext()
     })
 
-  const waitForPause = async (address: string, signal: AbortSignal) => {
-    const remaining = (pauses.get(address) ?? 0) - clock.now()
-    if (remaining <= 0) {
-      pauses.delete(address)
-      return
-    }
+  const waitForPause = async (signal: AbortSignal) => {
+    const remaining = pausedUntil - clock.now()
+    if (remaining <= 0) return
     if (remaining > PATIENCE_MS) throw new FaultError('rate_limited', { address, retryAfterMs: remaining })
     await clock.sleep(remaining, signal)
   }
 
-  const isPaused = (address: string) => (pauses.get(address) ?? 0) > clock.now()
-
-  const finish = () => {
+  const giveBack = () => {
     running -= 1
     admitNext()
   }
 
-  const enter = async (address: string, signal: AbortSignal) => {
+  const takePlace = async (signal: AbortSignal) => {
     for (;;) {
-      await waitForPause(address, signal)
+      await waitForPause(signal)
       await turn(signal)
       // The pause may have been asked for while this call stood in the queue.
-      if (!isPaused(address)) return
-      finish()
+      if (pausedUntil <= clock.now()) return
+      giveBack()
     }
   }
 
   return {
-    run: async (address, task, signal) => {
-      signal.throwIfAborted()
-      await enter(address, signal)
+    enter: async (signal) => {
+      present += 1
       try {
-        return await task()
-      } finally {
-        finish()
+        await takePlace(signal)
+      } catch (error) {
+        present -= 1
+        throw error
       }
     },
-    pause: (address, until) => {
-      pauses.set(address, Math.max(until, pauses.get(address) ?? 0))
+    leave: () => {
+      present -= 1
+      giveBack()
+    },
+    pause: (until) => {
+      pausedUntil = Math.max(until, pausedUntil)
+    },
+    isAtRest: () => {
+      refill()
+      return present === 0 && tokens === burst && pausedUntil <= clock.now()
     },
   }
 }

@@ -42,6 +42,43 @@ t.test('no more calls are under way at once than allowed', async (t) => {
   await Promise.all(calls)
 })
 
+t.test('an address that hangs takes no places and no turns from another', async (t) => {
+  const { clock, limiter, started, call } = bench({ concurrency: 2, callsPerSecond: 3 })
+  const ends: (() => void)[] = []
+  const hang = () => limiter.run(A, () => new Promise<void>((resolve) => ends.push(resolve)), patient)
+  const hanging = [hang(), hang(), hang()]
+  await clock.advance(0)
+  await Promise.all(['1', '2', '3'].map((name) => call(name, B)))
+  t.same(started, ['1', '2', '3'])
+  for (const end of ends.splice(0)) end()
+  await clock.advance(0)
+  for (const end of ends) end()
+  await Promise.all(hanging)
+})
+
+t.test('an address is remembered for as long as it limits somebody', async (t) => {
+  const { clock, limiter, started, call } = bench({ callsPerSecond: 1, concurrency: 1 })
+  let end = () => {}
+  const first = limiter.run(A, () => new Promise<void>((resolve) => (end = resolve)), patient)
+  await clock.advance(5_000)
+  await call('elsewhere', B)
+  const second = call('second')
+  await clock.advance(0)
+  t.same(started, ['elsewhere'], 'its place is still taken')
+  end()
+  await first
+  await second
+  await call('another', 'http://c.test')
+  const third = call('third')
+  await clock.advance(999)
+  t.same(started, ['elsewhere', 'second', 'another'], 'its turns are still counted')
+  await clock.advance(1)
+  await third
+  limiter.pause(A, clock.now() + 60_000)
+  await call('one more', 'http://d.test')
+  await t.rejects(call('fourth'), faulty('rate_limited'))
+})
+
 t.test('a call that fails makes room like any other', async (t) => {
   const { clock, limiter, call, started } = bench({ concurrency: 1 })
   await t.rejects(
