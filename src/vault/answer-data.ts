@@ -39,10 +39,9 @@ export function leaseOf(answer: Answer, askedAt: number): Lease | undefined {
 export function certificateEnd(values: SecretData['values'], now: number): number | undefined {
   const certificate = values.get('certificate')
   if (typeof certificate !== 'string') return undefined
-  const expiration = jsonToNumber(values.get('expiration'))
-  const ends = [notAfter(certificate), expiration === undefined ? undefined : expiration * 1000]
-  const known = ends.filter((end) => end !== undefined && end > now)
-  return known.length === 0 ? undefined : Math.min(...known.map(Number))
+  const expiration = jsonToNumber(values.get('expiration')) ?? Number.POSITIVE_INFINITY
+  const end = Math.min(notAfter(certificate) ?? Number.POSITIVE_INFINITY, expiration * 1000)
+  return end > now && end < Number.POSITIVE_INFINITY ? end : undefined
 }
 
 /** @param certificate PEM, or DER in base64 as the PKI engine gives with format=der */

@@ -1,5 +1,5 @@
 import { FaultError } from '../core/errors.ts'
-import { isJsonObject, parseJson } from '../core/json.ts'
+import { parseJson } from '../core/json.ts'
 import type { Clock, Holding, Identity, Issued, Issuer, Log, Meter, OwnToken } from '../core/ports.ts'
 import { renewalAt } from '../core/schedule.ts'
 import type { SecretText } from '../core/secret.ts'
@@ -10,7 +10,7 @@ import { factsOf } from './facts.ts'
 import { issueCall } from './issue-call.ts'
 import { renewLease, revokeLease } from './lease.ts'
 import { createLogin } from './login.ts'
-import { isRefusal, renewOwnToken, revokeOwnToken, toOwnToken } from './own-token.ts'
+import { renewOwnToken, revokeOwnToken, toOwnToken } from './own-token.ts'
 import { destroySecretId, issueSecretId } from './secret-ids.ts'
 
 /** Vault or OpenBao over HTTP, for what is issued to one volume alone. */
@@ -28,14 +28,15 @@ export function createIssuer(deps: {
     logIn: async (identity, tokens, signal) => {
       const candidates = usable(tokens, [], clock.now())
       if (candidates.length === 0) throw missingFault(identity, tokens)
-      return toOwnToken(await logInWithAny(login, identity, candidates, [], signal))
+      const token = await logInWithAny(login, identity, candidates, [], signal)
+      if (token.isRoot) throw rootFault(identity)
+      return toOwnToken(token)
     },
 
     issue: async (identity, token, order, signal) => {
       const ask = askAs(identity, token.token)
       if (order.kind === 'call') return issueCall(deps, identity, token, order.call, signal)
       if (order.kind === 'secret-id') return issueSecretId(ask, order, clock.now(), signal)
-      if (await isRoot(ask, signal)) throw rootFault(identity)
       return ownTokenIssued(token)
     },
 
@@ -78,24 +79,6 @@ function dueParts({ order, token, lease, endsAt, issuedAt }: Holding, now: numbe
   }
   if (due.end || due.token || due.lease) return due
   return { end: endsAt !== undefined, token: true, lease: true }
-}
-
-/** Whether Vault lets the token do everything. One that may not ask about itself is not root. */
-function isRoot(ask: Ask, signal: AbortSignal): Promise<boolean> {
-  return ask(
-    {
-      operation: 'probe',
-      method: 'GET',
-      path: 'auth/token/lookup-self',
-      judge: ({ body }) => {
-        const data = isJsonObject(body) ? body.data : undefined
-        const { policies } = isJsonObject(data) ? data : {}
-        return Array.isArray(policies) && policies.includes('root')
-      },
-      refused: (answer) => (isRefusal(answer) ? { result: false } : undefined),
-    },
-    signal,
-  )
 }
 
 function rootFault(identity: Identity): FaultError {

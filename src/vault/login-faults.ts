@@ -22,6 +22,29 @@ const rules: readonly Rule[] = [
     fault: 'login_reviewer',
   },
   {
+    words: /invalid (role|secret)( or secret)? id/i,
+    fault: 'login_denied',
+    facts: { reason: 'role ID or secret ID is wrong, or the secret ID has ended or was used up' },
+  },
+  {
+    words: /missing role_id/i,
+    fault: 'login_denied',
+    facts: { reason: 'no role ID was sent', setting: 'spec.appRole.roleId of the import' },
+  },
+  {
+    words: /missing secret_id/i,
+    fault: 'login_denied',
+    facts: { reason: 'the secret ID is empty', setting: 'the Secret of spec.appRole.secretIdRef' },
+  },
+  {
+    words: /\bCIDR/i,
+    fault: 'login_denied',
+    facts: {
+      reason: "the role does not take logins from this node's address",
+      setting: 'secret_id_bound_cidrs and token_bound_cidrs of the role',
+    },
+  },
+  {
     words: /service account name not authorized/i,
     fault: 'login_denied',
     facts: { reason: 'the service account is not bound to the role' },

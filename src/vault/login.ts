@@ -18,6 +18,8 @@ export type VaultToken = {
   /** Milliseconds; Infinity for a token that never ends. */
   leaseDurationMs: number
   renewable: boolean
+  /** May do everything: never made by an auth method of Vault's own. */
+  isRoot: boolean
   /** A batch token: it cannot be renewed, nor revoked. */
   isBatch: boolean
 }
@@ -116,6 +118,9 @@ export function parseToken(body: Json | undefined, leasedAt: number, facts: Fact
     accessor: typeof auth.accessor === 'string' ? auth.accessor : '',
     leaseDurationMs: seconds > 0 ? seconds * 1000 : Number.POSITIVE_INFINITY,
     renewable: auth.renewable === true,
+    isRoot: [auth.policies, auth.token_policies].some(
+      (policies) => Array.isArray(policies) && policies.includes('root'),
+    ),
     isBatch: auth.token_type === 'batch',
     issuedAt: leasedAt,
     leasedAt,

@@ -1,7 +1,7 @@
+import { isJsonObject } from '../core/json.ts'
 import type { Identity, OwnToken } from '../core/ports.ts'
 import type { Ask } from './ask.ts'
 import { factsOf } from './facts.ts'
-import { wordsOf } from './faults.ts'
 import { parseToken, type VaultToken } from './login.ts'
 import type { Answer } from './transport.ts'
 
@@ -70,7 +70,13 @@ export function isRefusal({ status }: Answer): boolean {
   return status === 400 || status === 403 || status === 404
 }
 
-/** Vault knows no such token, be it revoked or ended. A policy that is missing is refused in a list of errors. */
-function isUnknownToken(answer: Answer): boolean {
-  return answer.status === 403 && /bad token|invalid token/i.test(wordsOf(answer))
+/**
+ * Vault knows no such token, be it revoked or ended. For a policy that is missing it says the same in a list of one:
+ * "1 error occurred: permission denied".
+ */
+function isUnknownToken({ status, body }: Answer): boolean {
+  const errors = isJsonObject(body) && Array.isArray(body.errors) ? body.errors : []
+  return status === 403 && errors.some((words) => typeof words === 'string' && UNKNOWN.test(words))
 }
+
+const UNKNOWN = /^(permission denied|bad token)$|invalid token/

@@ -7,6 +7,7 @@ import type { Answer } from './transport.ts'
 export function readFault(answer: Answer, path: string, now: number, facts: Facts): FaultError {
   const known = { ...facts, path, ...answerFacts(answer) }
   if (answer.status === 403) return new FaultError('read_denied', known)
+  if (answer.status === 400) return new FaultError('call_refused', known)
   if (answer.status === 404) return deletedFault(answer, known) ?? new FaultError('path_not_found', known)
   // "unsupported operation": there is something at the path, but nothing that GET brings.
   if (answer.status === 405) return new FaultError('path_not_found', known)
@@ -22,14 +23,9 @@ export function callFault(
   facts: Facts,
 ): FaultError {
   const known = { ...facts, path, ...answerFacts(answer) }
-  const { words = '' } = known
-  if (answer.status === 400 || answer.status === 422) return new FaultError('call_refused', known)
   if (method === 'GET') return readFault(answer, path, now, facts)
   if (answer.status === 403) return new FaultError('read_denied', { ...known, capability: 'update' })
-  if (answer.status === 405) {
-    const reason = words === '' ? `nothing there can be asked with ${method}` : undefined
-    return new FaultError('call_refused', { ...known, ...(reason === undefined ? {} : { reason }) })
-  }
+  if (answer.status === 405) return new FaultError('call_refused', known)
   return readFault(answer, path, now, facts)
 }
 

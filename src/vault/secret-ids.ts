@@ -4,6 +4,7 @@ import { isJsonObject, jsonToNumber, parseJson } from '../core/json.ts'
 import type { Issued, Json, SecretData } from '../core/ports.ts'
 import { SecretText } from '../core/secret.ts'
 import type { Ask } from './ask.ts'
+import { wordsOf } from './faults.ts'
 import type { Answer } from './transport.ts'
 
 export type SecretIdOrder = Extract<Order, { kind: 'secret-id' }>
@@ -98,11 +99,15 @@ export async function destroySecretId(
       path: `auth/${order.authPath}/role/${order.role}/secret-id-accessor/destroy`,
       body: { secret_id_accessor: accessor },
       judge: () => undefined,
-      // The role, or the secret ID under it, is not there any more.
-      refused: ({ status }) => (status === 404 ? { result: undefined } : undefined),
+      refused: (answer) => (isGone(answer) ? { result: undefined } : undefined),
     },
     signal,
   )
+}
+
+/** The role, or the secret ID under it, is not there any more: OpenBao says so with a 500. */
+function isGone(answer: Answer): boolean {
+  return answer.status === 404 || /accessor entry|does not exist/.test(wordsOf(answer))
 }
 
 /** undefined: unwrapped or ended already. */

@@ -46,6 +46,8 @@ export function createTokenLease(deps: { connections: Connections; clock: Clock;
       }
     },
     revoke: async (identity, current, signal) => {
+      // Vault knows nothing of it that it could forget.
+      if (current.isBatch) return
       const judge = (answer: Answer) => {
         if (answer.status >= 300) throw refusal(identity, answer)
       }

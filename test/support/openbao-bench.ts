@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import type { FaultError } from '../../src/core/errors.ts'
-import type { Identity, SecretData, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
+import type { Identity, Issuer, SecretData, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
 import {
   findOrFetchOpenBao,
   type OpenBao,
@@ -34,6 +34,8 @@ export type OpenBaoBench = {
   admin: VaultAdmin
   issuer: TokenIssuer
   store: SecretStore
+  /** What the volumes' own leases and credentials come from. */
+  vaultIssuer: Issuer
   log: FakeLog
   meter: FakeMeter
   identity: Identity
@@ -65,10 +67,12 @@ export async function startOpenBaoBench(
   const role = { namespace: 'shop', serviceAccount: 'backend', audience: 'vault', policies: ['app'] }
   await admin.writeJwtRole('jwt', 'app', role)
 
-  const { store, log, meter } = createVaultBench(
-    realClock,
-    callTimeoutMs === undefined ? {} : { callTimeoutMs },
-  )
+  const {
+    store,
+    issuer: vaultIssuer,
+    log,
+    meter,
+  } = createVaultBench(realClock, callTimeoutMs === undefined ? {} : { callTimeoutMs })
   t.teardown(() => store.close())
   const identity = testIdentity(bao.address)
   const podToken: OpenBaoBench['podToken'] = (more = {}) =>
@@ -85,7 +89,7 @@ export async function startOpenBaoBench(
     t.notMatch(JSON.stringify(error.facts), /eyJ|[hs]v?[sbr]?\.[A-Za-z0-9]{24}/, 'no token in the facts')
     return error
   }
-  return { bao, admin, issuer, store, log, meter, identity, podToken, read, faultOf }
+  return { bao, admin, issuer, store, vaultIssuer, log, meter, identity, podToken, read, faultOf }
 }
 
 export async function setUpKv(admin: VaultAdmin): Promise<void> {

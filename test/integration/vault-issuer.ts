@@ -1,0 +1,312 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { callOrder, type Order, sourceCall } from '../../src/core/call.ts'
+import { FaultError } from '../../src/core/errors.ts'
+import { jsonToNumber } from '../../src/core/json.ts'
+import type { Holding, Identity } from '../../src/core/ports.ts'
+import { loginTokens } from '../support/login-tokens.ts'
+import { startOpenBaoBench } from '../support/openbao-bench.ts'
+import { type Postgres, postgresMissing, startPostgres } from '../support/postgres.ts'
+import { until } from '../support/until.ts'
+import { patient, testIdentity } from '../support/vault-bench.ts'
+import { setUpDatabase, setUpPki } from '../support/vault-engines.ts'
+
+const bench = await startOpenBaoBench(t)
+const { admin, bao, identity, podToken, vaultIssuer: issuer } = bench
+
+const POLICY = `
+  path "database/creds/*" { capabilities = ["read"] }
+  path "pki/issue/*" { capabilities = ["update"] }
+  path "pki/sign/*" { capabilities = ["update"] }
+  path "transit/*" { capabilities = ["update"] }
+  path "kv1/*" { capabilities = ["create", "update", "read"] }
+  path "cubbyhole/*" { capabilities = ["create", "update", "read"] }
+  path "auth/token/create" { capabilities = ["update"] }
+`
+await admin.write('sys/policies/acl/issuing', { policy: POLICY })
+await admin.write('sys/policies/acl/revoking', {
+  policy: 'path "sys/leases/revoke" { capabilities = ["update"] }',
+})
+const common = { namespace: 'shop', serviceAccount: 'backend', audience: 'vault' }
+await Promise.all([
+  admin.writeJwtRole('jwt', 'app', { ...common, policies: ['issuing'] }),
+  admin.writeJwtRole('jwt', 'short', { ...common, policies: ['issuing'], ttl: 2, maxTtl: 5 }),
+  admin.writeJwtRole('jwt', 'batch', { ...common, policies: ['issuing'], more: { token_type: 'batch' } }),
+  admin.writeJwtRole('jwt', 'batch-revoking', {
+    ...common,
+    policies: ['issuing', 'revoking'],
+    more: { token_type: 'batch' },
+  }),
+  admin.writeJwtRole('jwt', 'bare', {
+    ...common,
+    policies: ['issuing'],
+    more: { token_no_default_policy: true },
+  }),
+  setUpPki(admin),
+  admin.enableKv1('kv1'),
+  admin.write('sys/mounts/transit', { type: 'transit' }),
+])
+await admin.write('transit/keys/app')
+
+const as = (role: string) => testIdentity(bao.address, { role })
+
+function order(
+  path: string,
+  more: { method?: 'GET' | 'PUT' | 'POST'; data?: Record<string, unknown>; renewAt?: number } = {},
+): Order {
+  const { method = 'GET', data, renewAt } = more
+  const lease = { renewAt, revokeOnUnmount: true }
+  return callOrder(sourceCall({ name: 'one', path, method, version: undefined, data, lease }))
+}
+
+const tokenOrder: Order = {
+  kind: 'token',
+  key: 'credential: token',
+  renewAt: 66,
+  revokeOnUnmount: true,
+}
+
+/** Logs in and has it issued, as the flow does. */
+async function hold(wanted: Order, own: Identity = identity): Promise<Holding> {
+  const token = await issuer.logIn(own, [podToken()], patient)
+  const issuedAt = Date.now()
+  const { needsToken, ...issued } = await issuer.issue(own, token, wanted, patient)
+  const base = { id: `${issuedAt}`, order: wanted, identity: own, issuedAt, state: 'held' as const }
+  return { ...base, ...issued, token: needsToken ? token : undefined }
+}
+
+async function faultOf(t: Test, task: Promise<unknown>): Promise<FaultError> {
+  const error = await task.then(
+    () => t.fail('it must fail'),
+    (error: unknown) => error,
+  )
+  if (!(error instanceof FaultError)) throw error
+  t.notMatch(`${error.message} ${JSON.stringify(error.facts)}`, /eyJ|\b[hs]v?[sbr]?\.[A-Za-z0-9]{24}/)
+  return error
+}
+
+const text = (holding: Holding, key: string) => String(holding.data.values.get(key))
+
+t.test('credentials of a database', { skip: postgresMissing() ?? false }, async (t) => {
+  const postgres: Postgres = await startPostgres()
+  t.teardown(() => postgres.close())
+  await setUpDatabase(admin, postgres, { ttl: 60, maxTtl: 120 })
+  const canLogIn = (holding: Holding) =>
+    postgres.canLogIn(text(holding, 'username'), text(holding, 'password'))
+  const users = async () =>
+    (await postgres.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")).split('\n')
+  const isUser = async (holding: Holding) => (await users()).includes(text(holding, 'username'))
+
+  t.test('each issue is a user of its own, which a revocation takes away with its token', async (t) => {
+    const [one, other] = await Promise.all([
+      hold(order('database/creds/app')),
+      hold(order('database/creds/app')),
+    ])
+    t.not(text(one, 'username'), text(other, 'username'))
+    t.ok(await canLogIn(one))
+    t.match(one.lease, { durationMs: 60_000, renewable: true, id: /^database\/creds\/app\// })
+    t.equal(one.endsAt, undefined)
+    t.ok(one.token, 'its lease hangs on the token')
+
+    await issuer.revoke(one, patient)
+    await until('the user to be gone', async () => !(await isUser(one)))
+    t.notOk(await canLogIn(one))
+    t.ok(await canLogIn(other), 'nobody else is touched')
+    t.notOk((await loginTokens(admin)).includes(one.token?.accessor ?? ''), 'the token is gone too')
+    await issuer.revoke(one, patient)
+    t.pass('what is gone already is success')
+    await issuer.revoke(other, patient)
+  })
+
+  t.test('a lease is prolonged until its maximum is near, then it is to be replaced', async (t) => {
+    await setUpDatabase(admin, postgres, { ttl: 2, maxTtl: 4 })
+    const first = await hold(order('database/creds/app', { renewAt: 10 }))
+    await sleep(1_000)
+    const renewed = await issuer.renew(first, patient)
+    t.equal(renewed?.lease?.durationMs, 2_000)
+    t.ok((renewed?.lease?.leasedAt ?? 0) >= (first.lease?.leasedAt ?? 0) + 1_000)
+    t.equal(renewed?.token?.leasedAt, first.token?.leasedAt, 'a long-lived token is left alone')
+
+    await sleep(1_400)
+    const second: Holding = { ...first, ...renewed }
+    t.ok(await canLogIn(second), 'longer than its first lease')
+    await sleep(900)
+    t.equal(await issuer.renew(second, patient), undefined)
+    await issuer.revoke(second, patient)
+    await setUpDatabase(admin, postgres, { ttl: 60, maxTtl: 120 })
+  })
+
+  t.test('a lease that an operator has revoked is to be replaced', async (t) => {
+    const held = await hold(order('database/creds/app', { renewAt: 0 }))
+    await admin.write('sys/leases/revoke', { lease_id: held.lease?.id, sync: true })
+    t.equal(await issuer.renew(held, patient), undefined)
+    await issuer.revoke(held, patient)
+  })
+
+  t.test('so is one whose token is gone', async (t) => {
+    const held = await hold(order('database/creds/app', { renewAt: 0 }))
+    await admin.write('auth/token/revoke-accessor', { accessor: held.token?.accessor })
+    t.equal(await issuer.renew(held, patient), undefined)
+    await until('the user to be gone', async () => !(await isUser(held)))
+  })
+
+  t.test('the token is renewed with the lease, and both are replaced when it can be no more', async (t) => {
+    const held = await hold(order('database/creds/app'), as('short'))
+    t.equal(held.token?.durationMs, 2_000)
+    await sleep(1_400)
+    const renewed = await issuer.renew(held, patient)
+    t.ok((renewed?.token?.leasedAt ?? 0) > (held.token?.leasedAt ?? 0))
+    await sleep(1_400)
+    t.ok(await canLogIn(held), 'longer than the first life of its token')
+    const again = await issuer.renew({ ...held, ...renewed }, patient)
+    await sleep(1_400)
+    t.equal(await issuer.renew({ ...held, ...again }, patient), undefined, 'max TTL of 5 s is near')
+    await issuer.revoke(held, patient)
+    await until('the user to be gone', async () => !(await isUser(held)))
+  })
+
+  t.test('with a batch token the lease itself is revoked', async (t) => {
+    const held = await hold(order('database/creds/app', { renewAt: 0 }), as('batch-revoking'))
+    t.equal(held.token?.isBatch, true)
+    t.equal(held.token?.renewable, false)
+    t.equal(await issuer.renew(held, patient), undefined)
+    await issuer.revoke(held, patient)
+    await until('the user to be gone', async () => !(await isUser(held)))
+  })
+
+  t.test('which takes a policy, and the refusal says so', async (t) => {
+    const held = await hold(order('database/creds/app'), as('batch'))
+    const error = await faultOf(t, issuer.revoke(held, patient))
+    t.equal(error.fault, 'read_denied')
+    t.match(error.message, 'path "sys/leases/revoke" { capabilities = ["update"] }')
+    t.ok(await canLogIn(held))
+  })
+
+  t.test('a token that may not revoke itself says what its policy lacks', async (t) => {
+    const held = await hold(order('database/creds/app', { renewAt: 0 }), as('bare'))
+    t.equal(await issuer.renew(held, patient), undefined, 'nor can it be renewed')
+    const error = await faultOf(t, issuer.revoke(held, patient))
+    t.match(error.message, 'path "auth/token/revoke-self" { capabilities = ["update"] }')
+  })
+
+  t.test('an unknown role of the engine is told in its words', async (t) => {
+    const error = await faultOf(t, hold(order('database/creds/none')))
+    t.equal(error.fault, 'call_refused')
+    t.match(error.message, 'unknown role: none')
+  })
+
+  t.test('a shared read of such a path tells of the lease, and giving the token up ends it', async (t) => {
+    const { store } = bench
+    const { values, lease } = await store.read(identity, 'database/creds/app', [podToken()], patient)
+    t.match(lease, { id: /^database\/creds\/app\//, durationMs: 60_000, renewable: true })
+    const user = String(values.get('username'))
+    t.ok((await users()).includes(user))
+    await store.retire(identity, patient)
+    await until('the user to be gone', async () => !(await users()).includes(user))
+    await store.read(identity, 'auth/token/lookup-self', [podToken()], patient)
+    t.pass('others log in anew')
+  })
+})
+
+t.test('certificates', async (t) => {
+  const web = (data: Record<string, unknown>) => order('pki/issue/web', { method: 'PUT', data })
+
+  t.test('end at notAfter, hang on no token, and are issued anew instead of renewed', async (t) => {
+    const issued = await hold(web({ common_name: 'web.example.org', ttl: '30s' }))
+    const expiration = issued.data.values.get('expiration') as { rawJSON: string }
+    t.equal(issued.endsAt, Number(expiration.rawJSON) * 1000)
+    t.match(text(issued, 'certificate'), /^-----BEGIN CERTIFICATE/)
+    t.match(text(issued, 'private_key'), /PRIVATE KEY/)
+    t.equal(issued.token, undefined)
+    t.equal(issued.lease, undefined)
+    t.equal(await issuer.renew({ ...issued, order: { ...issued.order, renewAt: 0 } }, patient), undefined)
+  })
+
+  t.test('are understood as DER and as a bundle with the key too', async (t) => {
+    for (const format of ['der', 'pem_bundle']) {
+      const { data, endsAt } = await hold(web({ common_name: 'web.example.org', ttl: '30s', format }))
+      const expiration = data.values.get('expiration') as { rawJSON: string }
+      t.equal(endsAt, Number(expiration.rawJSON) * 1000, format)
+    }
+  })
+
+  t.test("for a name that the role does not allow are refused in the engine's words", async (t) => {
+    const error = await faultOf(t, hold(web({ common_name: 'web.example.com' })))
+    t.equal(error.fault, 'call_refused')
+    t.match(error.message, 'common name web.example.com not allowed by this role')
+    t.match(error.message, '"pki/issue/web"')
+    t.match(error.message, 'next: correct method and data')
+  })
+
+  t.test('with a lease hang on the token', async (t) => {
+    const names = { allowed_domains: 'example.org', allow_subdomains: true, max_ttl: 3600 }
+    await admin.write('pki/roles/leased', { ...names, generate_lease: true, key_type: 'ec', key_bits: 256 })
+    const data = { common_name: 'web.example.org', ttl: '30s' }
+    const held = await hold(order('pki/issue/leased', { method: 'POST', data }))
+    t.ok(held.token)
+    t.equal(held.lease?.renewable, false)
+    t.ok(held.endsAt)
+    await issuer.revoke(held, patient)
+  })
+})
+
+t.test('a denied issue names the capability', async (t) => {
+  const error = await faultOf(t, hold(order('pki/roles/web', { method: 'POST', data: {} })))
+  t.equal(error.fault, 'read_denied')
+  t.match(error.message, 'path "pki/roles/web" { capabilities = ["update"] }')
+})
+
+t.test('PUT and POST send their data, and an answer without a lease hangs on no token', async (t) => {
+  for (const method of ['PUT', 'POST'] as const) {
+    const plaintext = Buffer.from(`by ${method}`).toString('base64')
+    const sealed = await hold(order('transit/encrypt/app', { method, data: { plaintext } }))
+    t.equal(sealed.token, undefined)
+    t.equal(sealed.endsAt, undefined)
+    const ciphertext = text(sealed, 'ciphertext')
+    t.match(ciphertext, /^vault:v1:/)
+    const opened = await hold(order('transit/decrypt/app', { method, data: { ciphertext } }))
+    t.equal(text(opened, 'plaintext'), plaintext)
+  }
+})
+
+t.test('answers that cannot become files are refused with the reason', async (t) => {
+  const post = (path: string, data = {}) => hold(order(path, { method: 'POST', data }))
+  const token = await faultOf(t, post('auth/token/create', { policies: ['default'] }))
+  t.equal(token.fault, 'call_refused')
+  t.match(token.message, 'spec.credentials')
+  const empty = await faultOf(t, post('kv1/app', { password: 'x' }))
+  t.equal(empty.fault, 'call_refused')
+  t.match(empty.message, 'it answered without data')
+  t.equal((await faultOf(t, post('kv1/'))).fault, 'call_refused')
+  t.equal((await faultOf(t, hold(order('kv1/none')))).fault, 'path_not_found')
+})
+
+t.test("the pod's own token", async (t) => {
+  t.test('is what the login gave, renewed for as long as Vault lets it', async (t) => {
+    const held = await hold(tokenOrder, as('short'))
+    t.equal(text(held, 'clientToken'), held.token?.token.reveal())
+    t.equal(text(held, 'accessor'), held.token?.accessor)
+    t.equal(jsonToNumber(held.data.values.get('leaseDuration')), 2)
+    t.equal(held.data.values.get('renewable'), true)
+    await sleep(1_400)
+    const renewed = await issuer.renew(held, patient)
+    t.ok(renewed?.token?.token.equals(held.token?.token as never), 'the same token lives on')
+    await issuer.revoke({ ...held, ...renewed }, patient)
+    t.notOk((await loginTokens(admin)).includes(text(held, 'accessor')))
+  })
+
+  t.test('may be a batch token, which nobody can take back', async (t) => {
+    const held = await hold(tokenOrder, as('batch'))
+    t.equal(held.token?.isBatch, true)
+    t.equal(text(held, 'accessor'), '')
+    await issuer.revoke(held, patient)
+  })
+})
+
+t.test('every login that hangs on nothing more was somebody’s own', async (t) => {
+  const [one, other] = await Promise.all([
+    issuer.logIn(identity, [podToken()], patient),
+    issuer.logIn(identity, [podToken()], patient),
+  ])
+  t.notOk(one.token.equals(other.token))
+})
