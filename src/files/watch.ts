@@ -1,3 +1,4 @@
+import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type FSWatcher, watch } from 'chokidar'
 import type { Clock, Log } from '../core/ports.ts'
@@ -6,9 +7,12 @@ import type { Clock, Log } from '../core/ports.ts'
 const QUIET_MS = 50
 /** A directory that never comes to rest is looked at all the same. */
 const LONGEST_UNREST_MS = 1_000
+/** How often it is asked whether the path still leads to the directory that is watched. */
+const LOOK_MS = 1_000
 
 /**
  * Follows a directory: its files, renames over them, and the `..data` link that kubelet swaps in ConfigMap volumes.
+ * A link on the way to it that comes to lead elsewhere, as git-sync swaps them, is noticed within a second or two.
  * `onSettled` is called 50 ms after the last of a burst of changes, and says nothing about what changed.
  * @throws the file system's error when watching cannot begin; the signal's reason when it aborts before
  */
@@ -24,6 +28,8 @@ export async function watchDirectory(options: {
   let watcher = open()
   let cancel = () => {}
   let unrestSince: number | undefined
+  let place = placeOf(path)
+  let cancelLook = clock.after(LOOK_MS, look)
 
   function open(): FSWatcher {
     return watch(path, { ignoreInitial: true, depth: 0 }).on('all', (event, changed) => {
@@ -35,8 +41,16 @@ export async function watchDirectory(options: {
   /** chokidar tells that the directory is there again, but not what happens in the new one. */
   function renew(): void {
     const old = watcher
+    place = placeOf(path)
     watcher = open().on('ready', settle).on('error', tell)
     void old.close()
+  }
+
+  /** The kernel tells what happens in a directory, but not when a path comes to lead to another one. */
+  function look(): void {
+    const now = placeOf(path)
+    if (now !== undefined && now !== place) renew()
+    cancelLook = clock.after(LOOK_MS, look)
   }
 
   function settle(): void {
@@ -54,6 +68,7 @@ export async function watchDirectory(options: {
   }
 
   async function close(): Promise<void> {
+    cancelLook()
     await watcher.close()
     cancel()
   }
@@ -66,6 +81,16 @@ export async function watchDirectory(options: {
   }
   watcher.on('error', tell)
   return { close }
+}
+
+/** Which directory a path leads to; undefined: to none. */
+function placeOf(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path, { bigint: true })
+    return `${dev} ${ino} ${realpathSync(path)}`
+  } catch {
+    return undefined
+  }
 }
 
 function ready(watcher: FSWatcher, signal: AbortSignal | undefined): Promise<void> {

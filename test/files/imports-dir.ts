@@ -261,6 +261,42 @@ t.test("a ConfigMap's directory is followed through the swap of its ..data link"
   t.same(log.messages('error'), [])
 })
 
+for (const [what, below] of [
+  ['a link', ''],
+  ['a path through a link', 'imports'],
+] as const) {
+  t.test(`${what} that comes to lead to another directory is followed there`, async (t) => {
+    const { path } = await follow(t, {})
+    for (const revision of ['one', 'two', 'three']) {
+      mkdirSync(join(path, revision, below), { recursive: true })
+      writeFileSync(join(path, revision, below, 'a.yaml'), manifest('backend', { role: revision }))
+    }
+    const link = join(path, 'link')
+    const pointTo = (revision: string) => {
+      symlinkSync(revision, `${link}-new`)
+      renameSync(`${link}-new`, link)
+    }
+    pointTo('one')
+    const imports = createDirImports({ path: join(link, below), log: new FakeLog(), clock: createClock() })
+    await imports.start(new AbortController().signal)
+    t.teardown(() => imports.close())
+    const role = () => imports.get('shop', 'backend').role
+    t.equal(role(), 'one')
+    for (const revision of ['two', 'three']) {
+      pointTo(revision)
+      await until(() => role() === revision)
+    }
+    writeFileSync(join(path, 'three', below, 'a.yaml'), manifest('backend', { role: 'edited' }))
+    await until(() => role() === 'edited')
+    rmSync(link)
+    await settled()
+    t.equal(role(), 'edited', 'a link that leads nowhere for a while takes no import away')
+    pointTo('one')
+    await until(() => role() === 'one')
+    t.pass('followed')
+  })
+}
+
 t.test('a directory that is missing at start is told by name', async (t) => {
   const path = join(tmpdir(), 'imports-that-do-not-exist')
   const imports = createDirImports({ path, log: new FakeLog(), clock: createClock() })
