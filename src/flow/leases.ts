@@ -12,8 +12,7 @@ import type {
   Safe,
   ServiceAccountToken,
 } from '../core/ports.ts'
-import { renewalAt } from '../core/schedule.ts'
-import { bareHolding, dueAt, endOf, lifeOf } from './holding.ts'
+import { bareHolding, dueAt, endOf } from './holding.ts'
 import type { Revocations } from './revocations.ts'
 import type { MountedVolume } from './volumes.ts'
 
@@ -89,17 +88,6 @@ export function createLeases(deps: {
     volume.holdings = volume.holdings.flatMap((one) => (one === old ? (now ?? []) : one))
   }
 
-  /** @returns undefined when it must be issued anew */
-  async function renewDue(held: Holding, now: number, signal: AbortSignal): Promise<Holding | undefined> {
-    const { lease, endsAt, issuedAt, order } = held
-    const isPast = (life: { from: number; to: number }) => renewalAt(life, order.renewAt) <= now
-    if (endsAt !== undefined && isPast({ from: issuedAt, to: endsAt })) return undefined
-    // A lease that has long to go is left alone when its token is due: it may be none that can be renewed.
-    const dueLease = lease && isPast(lifeOf(lease)) ? lease : undefined
-    const renewed = await issuer.renew({ ...held, lease: dueLease, endsAt: undefined }, signal)
-    return renewed && { ...held, token: renewed.token, lease: renewed.lease ?? lease }
-  }
-
   async function issueOne(
     order: Order,
     own: Identity,
@@ -135,9 +123,9 @@ export function createLeases(deps: {
         const held = volume.holdings.find((one) => isHeldFor(one, order, own))
         if (held === undefined) missing.push(order)
         if (held === undefined || dueAt({ ...held, order }) > now) continue
-        const renewed = await renewDue({ ...held, order }, now, signal)
+        const renewed = await issuer.renew({ ...held, order }, signal)
         if (renewed === undefined) missing.push(order)
-        else replace(volume, held, renewed)
+        else replace(volume, held, { ...held, ...renewed, order })
         isChanged ||= renewed !== undefined
       }
       if (isChanged) remember(volume)

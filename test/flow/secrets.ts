@@ -2,6 +2,7 @@ import t from 'tap'
 import { FaultError } from '../../src/core/errors.ts'
 import type { ImportSpec } from '../../src/core/import.ts'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
+import { faulty } from '../support/faulty.ts'
 import { FlowBench, MINUTE } from '../support/flow-bench.ts'
 
 const allowed = { allowSecretSync: true, allowTokenExport: true }
@@ -42,7 +43,7 @@ t.test('each look brings it in step again, with the time of the look', async (t)
 t.test('a Secret that cannot be had refuses a first publish, and nothing stays of it', async (t) => {
   const bench = new FlowBench(synced(), allowed)
   bench.failSyncWith = new FaultError('sync_refused', { secret: 'my-namespace1/app-secret' })
-  await t.rejects(bench.publish(), { fault: 'sync_refused' })
+  await t.rejects(bench.publish(), faulty('sync_refused'))
   t.equal(bench.node.mounts.size, 0)
 })
 
@@ -97,7 +98,7 @@ t.test('credentials and synced Secrets need the flag of the operator', async (t)
     [{ credentials }, /--allow-token-export/],
   ] as const) {
     const bench = new FlowBench(spec)
-    await t.rejects(bench.publish(), { message: flag })
+    await t.rejects(bench.publish(), faulty('policy_refused', flag))
   }
   const bench = new FlowBench(importSpec({ credentials: [{ ...credentials[0], format: 'CABundle' }] }))
   bench.store.defaultCa = 'PEM'
