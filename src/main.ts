@@ -11,6 +11,9 @@ const STOP_TIMEOUT_MS = 20_000
 /** By then registration, and the republishes that follow a restart, have passed. */
 const COMPACT_AFTER_MS = 3_000
 
+/** By number: whoever touches process.stdin makes a pipe of it that cannot be waited for. */
+const STDIN = 0
+
 if (process.argv[2] === 'doctor') process.exit(await runDoctor())
 if (process.argv[2] === 'convert') await runConvert()
 
@@ -64,7 +67,7 @@ async function runConvert(): Promise<never> {
   const written: string[] = []
   const code = convert({
     argv: process.argv.slice(3),
-    read: (file) => readFileSync(file ?? process.stdin.fd, 'utf8'),
+    read: (file) => readFileSync(file ?? STDIN, 'utf8'),
     write: (text) => void written.push(text),
     complain: (text) => void process.stderr.write(text),
   })

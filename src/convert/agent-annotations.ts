@@ -33,7 +33,7 @@ export type AgentSecret = {
 
 /** Of no concern without agents. */
 const OF_THE_AGENT =
-  /^(agent-inject$|agent-inject-status|agent-image|agent-request|agent-limits|agent-init-|agent-pre-populate$|agent-run-as|agent-set-security|agent-share-process|agent-service-account-token|agent-revoke|agent-cache|agent-copy|agent-enable-quit|agent-disable|agent-json-patch|agent-auto-auth|agent-telemetry|agent-metrics|agent-extra-secret|agent-request-namespace|agent-inject-containers|agent-inject-token$|agent-inject-default-template|preserve-secret-case|secret-volume-path|client-max-retries|client-timeout|go-max-procs|log-|template-config|template-max|template-static|auth-min|auth-max|error-on-missing-key|role$|auth-path$|auth-type$|namespace$|service$|tls-skip-verify$|tls-server-name$|tls-secret$|ca-cert$)/
+  /^(agent-inject$|agent-inject-status|agent-image|agent-request|agent-limits|agent-init-|agent-pre-populate(-only)?$|agent-run-as|agent-set-security|agent-share-process|agent-service-account-token|agent-revoke|agent-cache|agent-copy|agent-enable-quit|agent-disable|agent-json-patch|agent-auto-auth|agent-telemetry|agent-metrics|agent-extra-secret|agent-request-namespace|agent-inject-containers|agent-inject-token$|agent-inject-default-template|preserve-secret-case|secret-volume-path|client-max-retries|client-timeout|go-max-procs|log-|template-config|template-max|template-static|auth-min|auth-max|error-on-missing-key|role$|auth-path$|auth-type$|namespace$|service$|tls-skip-verify$|tls-server-name$|tls-secret$|ca-cert$)/
 
 const OF_A_SECRET = /^agent-inject-(secret|template-file|template|file|perms|command)-(.+)$/
 

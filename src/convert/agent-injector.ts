@@ -44,6 +44,10 @@ export function convertAgentInjector({ workloads, importName }: Manifests): Conv
       writeDraft(draft, folder, annotations)
       return { folder, draft }
     })
+    // What is true of all of them is told once.
+    const [first, ...others] = made
+    for (const { draft } of others)
+      draft.notes = draft.notes.filter((note) => !first?.draft.notes.includes(note))
     const filled = made.filter(({ draft }) => !isEmpty(draft))
     const lost = made.filter(({ draft }) => isEmpty(draft)).flatMap(({ draft }) => draft.notes)
     if (filled.length === 0) {
@@ -75,7 +79,9 @@ function foldersOf(annotations: AgentAnnotations): Folder[] {
     const below = secret.file.split('/').slice(0, -1).join('/')
     at(plain(`${secret.folder}/${below}`)).secrets.push(secret)
   }
-  return [...folders.values()].sort((one, other) => one.path.length - other.path.length)
+  const main = folders.get(plain(annotations.folder))
+  const others = [...folders.values()].filter((folder) => folder !== main)
+  return main === undefined ? others : [main, ...others]
 }
 
 function plain(path: string): string {

@@ -63,7 +63,7 @@ export function convertAnnotations(
   setSkipVerify(draft, isTrue(annotations.get('vault-skip-verify')))
   if (isTrue(annotations.get('vault-ignore-missing-secrets'))) {
     const note = toDo(
-      'a missing key fails the template all the same: give it a default there, {{ key | default: "" }} does not help',
+      'a template whose key is missing fails all the same: see that the keys are there, or take the line out of it',
     )
     setAccess(draft, 'missingPolicy', 'Ignore', note)
   }

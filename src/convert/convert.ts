@@ -127,7 +127,7 @@ function sumUp(deps: ConvertDeps, { imports, workloads }: Conversion, read: read
       manifest.kind !== 'SecretProviderClass' &&
       !workloads.some(({ document }) => document === manifest.document),
   )
-  if (left.length > 0) tell(deps, `left out, nothing to convert in them: ${left.map(titleOf).join(', ')}`)
+  if (left.length > 0) tell(deps, `left out, they stay as they are: ${left.map(titleOf).join(', ')}`)
 }
 
 function explainNothing(

@@ -1,4 +1,5 @@
 import { Document, isScalar } from 'yaml'
+import { parseImport } from '../core/import.ts'
 import { toDo } from './comment.ts'
 import type { DraftFile, ImportDraft } from './draft.ts'
 import { addComment, YAML_STYLE } from './edit.ts'
@@ -32,15 +33,13 @@ export function showImport(draft: ImportDraft): string {
     })),
     secretSync: draft.secretSync.map(({ notes, ...value }) => ({ value, notes })),
   } satisfies Record<string, Written[]>
-  const document = new Document(
-    withoutGaps({
-      apiVersion: 'deckhouse.io/v1alpha1',
-      kind: 'SecretsStoreImport',
-      metadata: { name: draft.name, namespace: draft.namespace },
-      spec: { ...orderedAccess(draft), ...valuesOf(lists) },
-    }),
-    { version: '1.1', aliasDuplicateObjects: false },
-  )
+  const manifest = withoutGaps({
+    apiVersion: 'deckhouse.io/v1alpha1',
+    kind: 'SecretsStoreImport',
+    metadata: { name: draft.name, namespace: draft.namespace },
+    spec: { ...orderedAccess(draft), ...valuesOf(lists) },
+  })
+  const document = new Document(manifest, { version: '1.1', aliasDuplicateObjects: false })
   for (const [list, items] of Object.entries(lists)) {
     for (const [index, { notes }] of items.entries()) addComment(document, ['spec', list, index], notes)
     for (const index of items.keys()) writeModeInOctal(document, ['spec', list, index, 'mode'])
@@ -50,8 +49,15 @@ export function showImport(draft: ImportDraft): string {
     addComment(document, ['spec', 'credentials'], [TOKEN_EXPORT])
   }
   if (lists.secretSync.length > 0) addComment(document, ['spec', 'secretSync'], [SECRET_SYNC])
-  addComment(document, ['spec'], draft.notes)
+  addComment(document, ['spec'], [...draft.notes, ...faultsOf(manifest, draft).map(toDo)])
   return document.toString(YAML_STYLE)
+}
+
+/** What of the input stands in it unchanged may be nothing that an import may say. */
+function faultsOf(manifest: unknown, { name, namespace }: ImportDraft): string[] {
+  const metadata = { name, namespace: namespace ?? 'default' }
+  const parsed = parseImport({ ...(manifest as object), metadata })
+  return 'faults' in parsed ? parsed.faults : []
 }
 
 /** Calls that a path alone does not tell, and those that stand together with others in one template. */

@@ -1,5 +1,5 @@
 import type { CredentialFormat, DataFormat, DeletionPolicy, Encoding } from '../core/import.ts'
-import { toDo } from './comment.ts'
+import { changed, toDo } from './comment.ts'
 import type { Part } from './liquid.ts'
 import { createNames, fileNameOf, type Names } from './names.ts'
 
@@ -97,14 +97,21 @@ export function setAddress(draft: ImportDraft, address: string | undefined): voi
   setAccess(draft, 'address', address, advice)
 }
 
+/** A CA and no verification contradict each other: the CA wins. */
 export function setSkipVerify(draft: ImportDraft, isOn: boolean): void {
   if (!isOn) return
-  setAccess(
-    draft,
-    'skipTLSVerify',
-    true,
-    toDo('the plugin needs --allow-skip-verify; a CA in caCertRef is better'),
-  )
+  const ca = (['caCert', 'caCertRef'] as const).find((field) => draft.access[field] !== undefined)
+  if (ca !== undefined) {
+    setAccess(
+      draft,
+      ca,
+      undefined,
+      changed('the certificate was not verified at all, now it is, with this CA'),
+    )
+    return
+  }
+  const note = toDo('the plugin needs --allow-skip-verify; a CA in caCertRef is better')
+  setAccess(draft, 'skipTLSVerify', true, note)
 }
 
 /** The auth mount as our imports write it: `auth/kubernetes/login` is `kubernetes`. */

@@ -1,4 +1,4 @@
-import { type Document, isMap, isNode, isPair, isScalar, isSeq } from 'yaml'
+import { type Document, isMap, isNode, isScalar, isSeq } from 'yaml'
 import { commentText } from './comment.ts'
 
 export type Path = readonly (string | number)[]
@@ -25,10 +25,35 @@ function commentable(document: Document, path: Path): Commentable {
     if (isNode(item)) return item
   }
   if (isMap(parent)) {
-    const pair = parent.items.find(({ key }) => isScalar(key) && key.value === last)
-    if (isPair(pair) && isScalar(pair.key)) return pair.key
+    const pair = parent.items.find(({ key }) => nameOf(key) === last)
+    if (pair !== undefined && !isScalar(pair.key)) pair.key = document.createNode(pair.key)
+    if (isScalar(pair?.key)) return pair.key
   }
   return commentable(document, path.slice(0, -1))
+}
+
+/** Keys that were set here are plain texts, those that were read are nodes. */
+function nameOf(key: unknown): unknown {
+  return isScalar(key) ? key.value : key
+}
+
+/** Sets a member of a map: in its old place, else behind the first of `after` that is there. */
+export function setMember(
+  document: Document,
+  path: Path,
+  name: string,
+  value: unknown,
+  after: readonly string[],
+): void {
+  const map = document.getIn(path, true)
+  if (!isMap(map) || map.has(name)) {
+    document.setIn([...path, name], value)
+    return
+  }
+  const behind = after
+    .map((one) => map.items.findIndex(({ key }) => nameOf(key) === one))
+    .find((index) => index >= 0)
+  map.items.splice((behind ?? map.items.length - 1) + 1, 0, document.createPair(name, value))
 }
 
 /** Adds an item to a list, which is made when it is not there. */

@@ -77,7 +77,7 @@ function writeDraft(draft: ImportDraft, approle: string, { format, file }: Deliv
   const login = `the pod now logs in with its service account: make a role ${approle} of the auth method kubernetes, bound to it`
   const grants = isToken
     ? ', with the policies of the AppRole'
-    : `, with update on auth/approle/role/${approle}/secret-id and read on auth/approle/role/${approle}/role-id`
+    : `, with update on auth/approle/role/${approle}/secret-id and …/secret-id-accessor/destroy, and read on …/role-id`
   setAccess(draft, 'role', approle, toDo(login + grants))
   const notes = [
     noCounterpart(

@@ -1,6 +1,7 @@
 import { parseDocument } from 'yaml'
 import { parseMode } from '../core/file-mode.ts'
 import { likeKubectl } from '../core/kubectl-yaml.ts'
+import { secretTypeFaults } from '../core/secret-type-faults.ts'
 import { changed, noCounterpart, toDo, withOriginal } from './comment.ts'
 import {
   createDraft,
@@ -195,6 +196,12 @@ function convertSecretObject(draft: ImportDraft, secret: unknown): void {
     const file = object === undefined ? undefined : fileOf(draft, object)
     return key && file ? [{ key, file }] : []
   })
+  const type = textAt(secret, 'type')
+  const typeFaults = secretTypeFaults(
+    type,
+    data.map(({ key }) => key),
+    'spec.secretSync[]',
+  )
   const lost = listAt(secret, 'data').length - data.length
   const notes = ['labels', 'annotations'].flatMap((field) => {
     const texts = textsAt(secret, field)
@@ -208,16 +215,19 @@ function convertSecretObject(draft: ImportDraft, secret: unknown): void {
     ]
   })
   if (lost > 0) notes.push(toDo(`${lost} of its keys name objects that are not among the files`))
-  if (!name || data.length === 0) {
+  if (!name || data.length === 0 || typeFaults.length > 0) {
     draft.notes.push(
       withOriginal(
-        noCounterpart('an entry of secretObjects', 'write spec.secretSync by hand'),
+        noCounterpart(
+          ['an entry of secretObjects', ...typeFaults].join(', '),
+          'write spec.secretSync by hand',
+        ),
         JSON.stringify(secret),
       ),
     )
     return
   }
-  draft.secretSync.push({ name, type: textAt(secret, 'type'), deletionPolicy: 'Delete', data, notes })
+  draft.secretSync.push({ name, type, deletionPolicy: 'Delete', data, notes })
 }
 
 function fileOf(draft: ImportDraft, object: string): string | undefined {

@@ -32,17 +32,26 @@ export function convertSecretsStore({ all, workloads, importName }: Manifests): 
       refusals.push(`${titleOf(manifest)}: none of its objects could be converted; ${draft.notes.join(' ')}`)
     else imports.set(manifest, draft)
   }
-  const changed = workloads.filter((workload) => convertVolumes(workload, classes, imports))
+  const changed = workloads.filter((workload) => {
+    const { isChanged, strangers } = convertVolumes(workload, classes, imports)
+    refusals.push(...strangers.map((stranger) => `${titleOf(workload)}: ${stranger}`))
+    return isChanged
+  })
   return { imports: [...imports.values()], workloads: changed, refusals }
 }
 
-/** The volumes keep their names, hence the containers their mounts. */
+/**
+ * The volumes keep their names, hence the containers their mounts. A class that is not in the input may be one of
+ * another provider: its volume stays as it is.
+ */
 function convertVolumes(
   workload: Workload,
   classes: readonly Manifest[],
   imports: ReadonlyMap<Manifest, ImportDraft>,
-): boolean {
+): { isChanged: boolean; strangers: string[] } {
+  const { document } = workload
   const path = [...workload.pod, 'spec', 'volumes']
+  const strangers: string[] = []
   let isChanged = false
   for (const [index, volume] of listAt(readAt(workload, path)).entries()) {
     const wanted = textAt(volume, 'csi', 'volumeAttributes', 'secretProviderClass')
@@ -51,24 +60,20 @@ function convertVolumes(
       ({ name, namespace }) => name === wanted && isSameNamespace(namespace, workload.namespace),
     )
     const draft = found && imports.get(found)
-    // One of another provider: the volume is none of ours.
-    if (found !== undefined && draft === undefined) continue
-    const { document } = workload
-    document.setIn([...path, index, 'csi'], document.createNode(csiOf(draft?.name ?? objectNameOf(wanted))))
-    isChanged = true
-    if (draft === undefined) {
-      addComment(
-        document,
-        [...path, index],
-        [toDo(`SecretProviderClass ${wanted} is not in the input: convert it too`)],
-      )
+    if (found === undefined) {
+      const stranger = `SecretProviderClass ${wanted} is not in the input, hand both in together`
+      strangers.push(stranger)
+      addComment(document, [...path, index], [toDo(stranger)])
     }
+    if (draft === undefined) continue
+    document.setIn([...path, index, 'csi'], document.createNode(csiOf(draft.name)))
+    isChanged = true
     if (textAt(volume, 'csi', 'nodePublishSecretRef', 'name') !== undefined) {
-      const next = 'nothing: the pod logs in with its own service account'
+      const next = 'nothing, the pod logs in with its own service account'
       addComment(document, [...path, index], [noCounterpart('nodePublishSecretRef', next)])
     }
   }
-  return isChanged
+  return { isChanged, strangers }
 }
 
 /** Without a namespace it is applied to the one that the other names. */

@@ -87,5 +87,5 @@ export function addMount(workload: Workload, container: Container, volume: strin
 
 /** What people call it: `Deployment/app`. */
 export function titleOf({ kind, name }: Manifest): string {
-  return `${kind}/${name}`
+  return kind === '' ? 'a document without kind' : `${kind}/${name}`
 }

@@ -1,6 +1,7 @@
+import { isSeq, Scalar } from 'yaml'
 import type { Environment } from './bank-vaults-environment.ts'
 import { changed, toDo } from './comment.ts'
-import { addComment } from './edit.ts'
+import { addComment, setMember } from './edit.ts'
 import { at, listAt, textAt } from './value.ts'
 import type { Container, Workload } from './workload.ts'
 
@@ -31,7 +32,10 @@ export function wrapCommand(
     ...tokens.map((name) => `export ${name}="$(cat ${tokenFile})"`),
     'exec "$@"',
   ]
-  const shell = ['sh', '-c', steps.join('; '), 'sh']
+  const script = new Scalar(steps.join('; '))
+  // It has blanks, dots and dollars: quotes tell a reader where it ends.
+  script.type = 'QUOTE_SINGLE'
+  const shell = ['sh', '-c', script, 'sh']
   const command = listAt(container.value, 'command')
   const notes = [
     changed('the variables are set by sh, which the image must have, once when the container starts'),
@@ -44,7 +48,13 @@ export function wrapCommand(
       ),
     )
   }
-  document.setIn(path, document.createNode([...shell, ...(command.length > 0 ? command : [PLACEHOLDER])]))
+  const own = document.getIn(path, true)
+  if (command.length > 0 && isSeq(own)) own.items.unshift(...shell.map((word) => document.createNode(word)))
+  else
+    setMember(document, container.path, 'command', document.createNode([...shell, PLACEHOLDER]), [
+      'image',
+      'name',
+    ])
   addComment(document, path, notes)
 }
 
