@@ -33,9 +33,13 @@ const MAX_GID = 2 ** 32 - 2
 /**
  * Turns kubelet's request into ours. The specification wants the volume's id looked at first, then the target path,
  * then the capability; after that every fault of the attributes is reported in one message.
- * @throws FaultError invalid_request, which quotes neither tokens nor secrets
+ * @returns with `tokenFault` when nothing but the tokens is wrong: a pod that runs already need not hear of it
+ * @throws FaultError invalid_request, which quotes neither tokens nor secrets, as `tokenFault` neither does
  */
-export function parsePublishRequest(raw: RawPublishRequest): PublishRequest {
+export function parsePublishRequest(raw: RawPublishRequest): {
+  request: PublishRequest
+  tokenFault: FaultError | undefined
+} {
   const volumeId = requireText(raw.volume_id, 'volume_id')
   const targetPath = requireTargetPath(raw.target_path)
   const capability = requireMountCapability(raw.volume_capability)
@@ -45,16 +49,16 @@ export function parsePublishRequest(raw: RawPublishRequest): PublishRequest {
   const importName = attributes[IMPORT_KEY] ?? ''
   // Kubernetes 1.35 can move the tokens to secrets; what a user writes as an attribute must not win over that.
   const { tokens, faults } = parseServiceAccountTokens(raw.secrets?.[TOKENS_KEY] || attributes[TOKENS_KEY])
-  refuse([
+  const others = [
     ...unknownAttributes(attributes),
     ...importNameFaults(importName, pod.namespace),
     ...podFaults(attributes),
     ...ephemeralFaults(attributes),
-    ...faults,
-  ])
+  ]
+  if (others.length > 0) throw invalid([...others, ...faults].join('; '))
 
   const readOnly = raw.readonly ?? false
-  return {
+  const request = {
     volumeId,
     targetPath,
     readOnly,
@@ -64,6 +68,7 @@ export function parsePublishRequest(raw: RawPublishRequest): PublishRequest {
     tokens,
     fingerprint: fingerprint({ volumeId, readOnly, capability, pod, importName }),
   }
+  return { request, tokenFault: faults.length > 0 ? invalid(faults.join('; ')) : undefined }
 }
 
 /** @throws FaultError invalid_request when the field is missing or empty */
@@ -193,10 +198,6 @@ function fingerprint(used: {
   const { fsGroup: _parsed, ...asked } = capability
   const { name, namespace, uid, serviceAccount } = pod
   return JSON.stringify([volumeId, readOnly, asked, namespace, name, uid, serviceAccount, importName])
-}
-
-function refuse(faults: readonly string[]): void {
-  if (faults.length > 0) throw invalid(faults.join('; '))
 }
 
 function invalid(reason: string): FaultError {

@@ -5,7 +5,8 @@ import {
   requireTargetPath,
   requireText,
 } from '../core/attributes.ts'
-import type { Clock, Log, NodeFlow, VolumeStats } from '../core/ports.ts'
+import type { FaultError } from '../core/errors.ts'
+import type { Clock, Log, NodeFlow, PublishRequest, VolumeStats } from '../core/ports.ts'
 import { loadService } from './proto.ts'
 import type { Service } from './server.ts'
 import { type Subject, unary } from './unary.ts'
@@ -28,12 +29,22 @@ const CAPABILITIES = ['VOLUME_MOUNT_GROUP', 'GET_VOLUME_STATS'].map((type) => ({
 /** csi.v1.Node: reads requests, leaves the work to the flow. Staging and expansion are UNIMPLEMENTED. */
 export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service {
   const base = { log, clock }
+
+  /** @throws FaultError the fault, unless the volume is there and can go on with the tokens of an earlier publish */
+  function keepTokens({ volumeId, targetPath, pod }: PublishRequest, fault: FaultError): void {
+    // kubelet repeats a publish for a live pod: never a final error here, old kubelets delete the mount on one.
+    if (!isPublished(flow, volumeId, targetPath)) throw fault
+    log.warn({ volumeId, pod, error: fault }, 'kubelet sent unusable tokens, those of before stay')
+  }
+
   return {
     definition: loadService('csi.proto', 'csi.v1.Node'),
     implementation: {
       NodePublishVolume: unary(
         async (raw: RawPublishRequest, signal) => {
-          await flow.publish(parsePublishRequest(raw), signal)
+          const { request, tokenFault } = parsePublishRequest(raw)
+          if (tokenFault !== undefined) keepTokens(request, tokenFault)
+          else await flow.publish(request, signal)
           return {}
         },
         { ...base, doing: 'publishing the volume', subject: publishSubject },
@@ -60,6 +71,15 @@ export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service 
       }),
       NodeGetInfo: unary(() => ({ node_id: nodeId }), { ...base, doing: 'telling the node info' }),
     },
+  }
+}
+
+function isPublished(flow: NodeFlow, volumeId: string, targetPath: string): boolean {
+  try {
+    flow.stats({ volumeId, volumePath: targetPath })
+    return true
+  } catch {
+    return false
   }
 }
 

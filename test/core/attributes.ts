@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
 import t from 'tap'
-import { parsePublishRequest, type RawPublishRequest } from '../../src/core/attributes.ts'
+import { parsePublishRequest as parse, type RawPublishRequest } from '../../src/core/attributes.ts'
 import { FaultError } from '../../src/core/errors.ts'
+import type { PublishRequest } from '../../src/core/ports.ts'
 
 const KUBELET = 'csi.storage.k8s.io'
 const TOKENS = `${KUBELET}/serviceAccount.tokens`
@@ -32,6 +33,13 @@ function withContext(change: Record<string, string | undefined>): RawPublishRequ
 
 function withMount(mount: object, mode: string | number = 'SINGLE_NODE_WRITER'): RawPublishRequest {
   return { ...good, volume_capability: { mount, access_mode: { mode } } }
+}
+
+/** A request in which nothing is wrong. */
+function parsePublishRequest(raw: RawPublishRequest): PublishRequest {
+  const { request, tokenFault } = parse(raw)
+  if (tokenFault !== undefined) throw tokenFault
+  return request
 }
 
 /** The message of the refusal; every refusal is an invalid request. */
@@ -191,6 +199,18 @@ t.test('a fault in the tokens names the audience and never quotes a token', asyn
     t.match(message, words)
     t.notMatch(message, 'canary')
   }
+})
+
+t.test('tokens alone that cannot be used are told beside the request', async (t) => {
+  const texts = [CANARY, JSON.stringify({ ...JSON.parse(token('good')), bad: {} })]
+  for (const text of texts) {
+    const { request, tokenFault } = parse(withContext({ [TOKENS]: text }))
+    t.equal(request.fingerprint, parsePublishRequest(good).fingerprint)
+    t.equal(tokenFault?.fault, 'invalid_request')
+  }
+  t.throws(() => parse(withContext({ [TOKENS]: CANARY, unknown: 'x' })), {
+    message: /unknown volumeAttributes "unknown".*is not a JSON object/,
+  })
 })
 
 t.test('a parsed request shows no token when it is printed', async (t) => {

@@ -51,6 +51,28 @@ t.test('a publish that lacks an argument is refused before the flow sees it', as
   t.strictSame(flow.published, [])
 })
 
+t.test('unusable tokens fail a first publish, and leave a live volume with those it has', async (t) => {
+  const { kubelet, flow, log } = await servePlugin(t)
+  const full = publishRequest(publishArgs) as { volume_context: object }
+  const withTokens = (text: string) => ({
+    ...full,
+    volume_context: { ...full.volume_context, 'csi.storage.k8s.io/serviceAccount.tokens': text },
+  })
+  for (const text of ['canary-token', '{"vault":{"token":"canary-token","expirationTimestamp":"soon"}}']) {
+    const failure = await failureOf(kubelet.raw('NodePublishVolume', withTokens(text)))
+    t.equal(failure.code, 'INVALID_ARGUMENT')
+    t.match(failure.details, /serviceAccount\.tokens/)
+  }
+  t.strictSame(flow.published, [])
+  await kubelet.nodePublish({ ...publishArgs, tokens: { vault: token } })
+  await kubelet.raw('NodePublishVolume', withTokens('canary-token'))
+  t.equal(flow.published.length, 1, 'the flow hears nothing of it')
+  t.match(log.lines.at(-1), { level: 'warn', message: /unusable tokens/ })
+  t.notMatch(log.text, 'canary')
+  const elsewhere = { ...withTokens('canary-token'), volume_id: 'csi-2' }
+  t.equal((await failureOf(kubelet.raw('NodePublishVolume', elsewhere))).code, 'INVALID_ARGUMENT')
+})
+
 t.test('an unpublish names the volume and its absolute path', async (t) => {
   const { kubelet, flow } = await servePlugin(t)
   await kubelet.nodeUnpublish({ volumeId, targetPath })
