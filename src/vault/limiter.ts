@@ -68,6 +68,7 @@ function createLane(address: string, { clock, callsPerSecond, concurrency }: Cei
   const burst = Math.max(1, callsPerSecond)
   let tokens = burst
   let filledAt = clock.now()
+  let pausedAt = 0
   let pausedUntil = 0
   /** Places taken, and calls on their way to one. */
   let present = 0
@@ -114,8 +115,14 @@ function createLane(address: string, { clock, callsPerSecond, concurrency }: Cei
       admitNext()
     })
 
+  const pauseLeft = () => {
+    const now = clock.now()
+    // The wall clock was set back: better one refusal more than a pause of hours.
+    return now < pausedAt ? 0 : pausedUntil - now
+  }
+
   const waitForPause = async (signal: AbortSignal) => {
-    const remaining = pausedUntil - clock.now()
+    const remaining = pauseLeft()
     if (remaining <= 0) return
     if (remaining > PATIENCE_MS) throw new FaultError('rate_limited', { address, retryAfterMs: remaining })
     await clock.sleep(remaining, signal)
@@ -131,7 +138,7 @@ function createLane(address: string, { clock, callsPerSecond, concurrency }: Cei
       await waitForPause(signal)
       await turn(signal)
       // The pause may have been asked for while this call stood in the queue.
-      if (pausedUntil <= clock.now()) return
+      if (pauseLeft() <= 0) return
       giveBack()
     }
   }
@@ -151,11 +158,12 @@ function createLane(address: string, { clock, callsPerSecond, concurrency }: Cei
       giveBack()
     },
     pause: (until) => {
-      pausedUntil = Math.max(until, pausedUntil)
+      pausedUntil = pauseLeft() > 0 ? Math.max(until, pausedUntil) : until
+      pausedAt = clock.now()
     },
     isAtRest: () => {
       refill()
-      return present === 0 && tokens === burst && pausedUntil <= clock.now()
+      return present === 0 && tokens === burst && pauseLeft() <= 0
     },
   }
 }

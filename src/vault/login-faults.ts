@@ -1,9 +1,12 @@
 import { type Facts, FaultError } from '../core/errors.ts'
+import type { Identity } from '../core/ports.ts'
 import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'
 
 type Rule = {
   words: RegExp
+  /** Auth method of the import for which these words mean this; undefined: any. */
+  method?: Identity['method']
   fault: 'login_denied' | 'login_reviewer' | 'login_audience' | 'login_mount'
   facts?: Facts
 }
@@ -28,8 +31,20 @@ const rules: readonly Rule[] = [
   },
   {
     words: /missing role_id/i,
+    method: 'approle',
     fault: 'login_denied',
     facts: { reason: 'no role ID was sent', setting: 'spec.appRole.roleId of the import' },
+  },
+  {
+    words: /missing role_id/i,
+    fault: 'login_mount',
+    facts: { reason: 'is of type approle', setting: 'spec.authPath or spec.authMethod of the import' },
+  },
+  {
+    words: /missing (role|jwt)\b/i,
+    method: 'approle',
+    fault: 'login_mount',
+    facts: { reason: 'is not of type approle', setting: 'spec.authPath or spec.authMethod of the import' },
   },
   {
     words: /missing secret_id/i,
@@ -109,7 +124,9 @@ const rules: readonly Rule[] = [
 /** Why Vault refused a login. */
 export function loginFault(answer: Answer, now: number, facts: Facts): FaultError {
   const known = { ...facts, ...answerFacts(answer) }
-  const rule = rules.find(({ words }) => words.test(known.words ?? ''))
+  const rule = rules.find(
+    ({ words, method }) => words.test(known.words ?? '') && (method === undefined || method === facts.method),
+  )
   // A broken TokenReview may come as a 500.
   if (rule && answer.status !== 503 && answer.status !== 429) {
     return new FaultError(rule.fault, { ...known, ...rule.facts })
