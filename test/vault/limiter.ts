@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Clock } from '../../src/core/ports.ts'
 import { createLimiter } from '../../src/vault/limiter.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { faulty } from '../support/faulty.ts'
@@ -124,6 +125,24 @@ t.test('a call that stands in the queue when the pause comes keeps to it', async
   await clock.advance(1_001)
   await second
   t.same(started, ['second'])
+})
+
+t.test('a wall clock that is set back makes no pause longer', async (t) => {
+  const clock = new FakeClock()
+  let setBackMs = 0
+  const wall: Clock = {
+    now: () => clock.now() - setBackMs,
+    after: (delayMs, task) => clock.after(delayMs, task),
+    sleep: (delayMs, signal) => clock.sleep(delayMs, signal),
+  }
+  const limiter = createLimiter({ clock: wall, callsPerSecond: 10, concurrency: 4 })
+  const call = () => limiter.run(A, async () => 'answered', patient)
+  limiter.pause(A, wall.now() + 10_000)
+  await t.rejects(call(), faulty('rate_limited'))
+  setBackMs = 3_600_000
+  t.equal(await call(), 'answered')
+  limiter.pause(A, wall.now() + 10_000)
+  await t.rejects(call(), { facts: { retryAfterMs: 10_000 } })
 })
 
 t.test('whoever gives up leaves the queue and takes nothing', async (t) => {
