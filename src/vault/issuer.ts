@@ -29,8 +29,10 @@ export function createIssuer(deps: {
       const candidates = usable(tokens, [], clock.now())
       if (candidates.length === 0) throw missingFault(identity, tokens)
       const token = await logInWithAny(login, identity, candidates, [], signal)
-      if (token.isRoot) throw rootFault(identity)
-      return toOwnToken(token)
+      if (!token.isRoot) return toOwnToken(token)
+      // Nobody else would: it has no end.
+      await revokeOwnToken(askAs(identity, token.token), signal).catch(() => undefined)
+      throw rootFault(identity)
     },
 
     issue: async (identity, token, order, signal) => {
