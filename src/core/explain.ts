@@ -146,7 +146,7 @@ const lines = {
     next: 'set dataFrom.prefix or dataFrom.exclude, or rename one of them',
   }),
   credential_refused: (f) => ({
-    what: `file ${quote(f.file)} cannot hold the credential: ${f.reason ?? 'refused'}`,
+    what: `${f.file === undefined ? 'the credential cannot be made' : `file ${quote(f.file)} cannot hold the credential`}: ${f.reason ?? 'refused'}`,
     next: f.setting ?? 'correct spec.credentials of the import',
   }),
   sync_refused: (f) => ({
