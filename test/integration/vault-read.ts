@@ -80,6 +80,39 @@ t.test('a destroyed version says so', async (t) => {
   t.match(error.message, /version 1 of .* was destroyed/)
 })
 
+t.test('a version of KV v2 by its number', async (t) => {
+  await store('secret/data/app', '{"data":{"password":"newest"}}')
+  const { values, version } = await read('secret/data/app?version=2')
+  t.equal(text(values), '{"password":"new","port":5432}')
+  t.equal(version, 2)
+  t.equal((await read('secret/data/app')).version, 3)
+
+  t.test('that was deleted or destroyed says which, and names the path as policies do', async (t) => {
+    await admin.write('secret/delete/app', { versions: [1] })
+    const deleted = await faultOf(t, 'secret/data/app?version=1')
+    t.equal(deleted.fault, 'version_deleted')
+    t.match(deleted.message, /version 1 of "secret\/data\/app" was deleted at 20\d\d-/)
+    await admin.write('secret/destroy/app', { versions: [1] })
+    const destroyed = await faultOf(t, 'secret/data/app?version=1')
+    t.match(destroyed.message, /version 1 of "secret\/data\/app" was destroyed/)
+    t.equal((await read('secret/data/app?version=2')).version, 2, 'the others stand')
+  })
+
+  t.test('that never was says so', async (t) => {
+    const error = await faultOf(t, 'secret/data/app?version=99')
+    t.equal(error.fault, 'path_not_found')
+    t.match(error.message, 'nothing is stored at "secret/data/app" as version 99')
+  })
+
+  t.test('of a path that is denied or lacks data/', async (t) => {
+    const denied = await faultOf(t, 'secret/data/forbidden?version=1')
+    t.match(denied.message, 'path "secret/data/forbidden" { capabilities = ["read"] }')
+    const short = await faultOf(t, 'secret/app?version=1')
+    t.match(short.message, 'use path "secret/data/app"')
+    t.notMatch(`${denied.message} ${short.message}`, '?version')
+  })
+})
+
 t.test('all of this took one login', (t) => {
   t.equal(meter.count('login jwt ok'), 1)
   t.end()

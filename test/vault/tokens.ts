@@ -349,3 +349,60 @@ t.test('a refused token is not taken back from a renewal that was under way', as
   await renewing
   t.equal(tokensSeen().filter((token) => token === 't2').length, 1)
 })
+
+t.test('a token that is given up is revoked, and whoever reads next logs in anew', async (t) => {
+  const { vault, store, identity, read, tokensSeen } = await bench(t)
+  await store.retire(identity, patient)
+  t.equal(vault.requests.length, 0, 'before there is one, nothing happens')
+  await read()
+  await store.retire(identity, patient)
+  t.equal(vault.count(REVOKE), 1)
+  await read()
+  t.same(tokensSeen(), ['t1', 't2'])
+  t.equal(vault.count(LOGIN), 2)
+})
+
+t.test('a read under way when the token is given up is done again with another', async (t) => {
+  const { vault, store, identity, rules, read, tokensSeen } = await bench(t)
+  await read()
+  const retired = deferred<void>()
+  rules['kv1/slow'] = async ({ headers }) => {
+    if (headers['x-vault-token'] !== 't1') return { body: { data: { key: 'value' } } }
+    await retired.promise
+    return { status: 403, body: { errors: ['permission denied'] } }
+  }
+  const reading = read('kv1/slow')
+  await moment()
+  await store.retire(identity, patient)
+  retired.resolve()
+  t.equal((await reading).values.get('key'), 'value')
+  t.same(tokensSeen(), ['t1', 't1', 't2'])
+  t.equal(vault.count(LOGIN), 2)
+})
+
+t.test('a renewal under way does not bring a token back that is given up', async (t) => {
+  const { vault, store, identity, clock, rules, read, tokensSeen } = await bench(t)
+  await read()
+  await clock.advance(50_000)
+  const held = deferred<void>()
+  rules[RENEW] = async ({ headers }) => {
+    await held.promise
+    return authAnswer(String(headers['x-vault-token']))
+  }
+  const reading = read()
+  await moment()
+  const retiring = store.retire(identity, patient)
+  held.resolve()
+  await Promise.all([reading, retiring])
+  t.equal(vault.count(REVOKE), 1)
+  await read()
+  t.equal(tokensSeen().at(-1), 't2')
+})
+
+t.test('giving a token up that Vault does not revoke fails nobody', async (t) => {
+  const { store, identity, rules, log, read } = await bench(t)
+  await read()
+  rules[REVOKE] = () => ({ status: 500 })
+  await store.retire(identity, patient)
+  t.match(log.lines, [{ level: 'warn', message: 'vault token not revoked' }])
+})
