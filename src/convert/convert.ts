@@ -7,6 +7,7 @@ import { YAML_STYLE } from './edit.ts'
 import { convertHelp } from './help.ts'
 import { type Manifest, readInput } from './input.ts'
 import { convertKubernetesVault } from './kubernetes-vault.ts'
+import { dropLiveFields } from './live-fields.ts'
 import { createNames, type Names } from './names.ts'
 import { convertSecretsStore } from './secrets-store.ts'
 import { titleOf, toWorkload } from './workload.ts'
@@ -74,6 +75,7 @@ export function convert(deps: ConvertDeps): number {
     explainNothing(deps, file, input.manifests, wanted)
     return NOTHING
   }
+  for (const workload of conversion.workloads) dropLiveFields(workload)
   deps.write(show(conversion))
   sumUp(deps, conversion, input.manifests)
   return CONVERTED

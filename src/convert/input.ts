@@ -1,4 +1,4 @@
-import { Document, isMap, isSeq, LineCounter, parseAllDocuments } from 'yaml'
+import { Document, isMap, isSeq, LineCounter, parseAllDocuments, visit } from 'yaml'
 import { likeKubectl } from '../core/kubectl-yaml.ts'
 import { at, textAt } from './value.ts'
 
@@ -39,8 +39,7 @@ export function readInput(text: string): Input {
 function toManifests(document: Document): Manifest[] {
   const value: unknown = document.toJS()
   const items = document.getIn(['items'], true)
-  if (!/List$/.test(textAt(value, 'kind') ?? '') || !isSeq(items))
-    return [toManifest(inBlocks(document), value)]
+  if (!/List$/.test(textAt(value, 'kind') ?? '') || !isSeq(items)) return [toManifest(plain(document), value)]
   return items.items.filter(isMap).flatMap((item) => {
     const own = new Document(undefined, OPTIONS)
     own.contents = item
@@ -58,10 +57,22 @@ function toManifest(document: Document, value: unknown): Manifest {
   }
 }
 
-/** JSON is written as YAML is written, not as one long line of braces. */
-function inBlocks(document: Document): Document {
+/**
+ * JSON is written as YAML is written, not as one long line of braces. Aliases are written out: what is changed in one
+ * place must not change in another.
+ */
+function plain(document: Document): Document {
+  let hasAlias = false
+  visit(document, {
+    Alias() {
+      hasAlias = true
+      return visit.BREAK
+    },
+  })
   const isJson = isMap(document.contents) && document.contents.flow === true
-  return isJson ? new Document(document.toJS(), OPTIONS) : document
+  return isJson || hasAlias
+    ? new Document(document.toJS(), { ...OPTIONS, aliasDuplicateObjects: false })
+    : document
 }
 
 /** The value at a path of a manifest, as plain data. */

@@ -214,6 +214,11 @@ function convertSecretObject(draft: ImportDraft, secret: unknown): void {
       ),
     ]
   })
+  notes.push(
+    toDo(
+      `delete the Secret ${name} that the old driver made when this is applied, or give this one and its users another name; one that is not ours is never written over`,
+    ),
+  )
   if (lost > 0) notes.push(toDo(`${lost} of its keys name objects that are not among the files`))
   if (!name || data.length === 0 || typeFaults.length > 0) {
     draft.notes.push(

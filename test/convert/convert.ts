@@ -1,4 +1,5 @@
 import t from 'tap'
+import { parseAllDocuments } from 'yaml'
 import { parseConvertArguments } from '../../src/convert/arguments.ts'
 import { convert } from '../../src/convert/convert.ts'
 import { convertHelp } from '../../src/convert/help.ts'
@@ -168,4 +169,51 @@ spec: {containers: [{name: app, env: [{name: A, value: "vault:secret/data/a#b"}]
     /# changed: the certificate was not verified at all, now it is, with this CA\.\n {2}caCertRef:/,
   )
   t.notMatch(output, 'skipTLSVerify')
+})
+
+t.test('aliases are written out, so that a change in one place is none in another', async (t) => {
+  const { output } = convertText(`
+kind: Pod
+metadata: {name: app}
+x-env: &env
+- {name: A, value: "vault:secret/data/a#b"}
+- {name: B, value: plain}
+spec:
+  containers:
+  - {name: one, command: [run], env: *env}
+  - {name: two, command: [run], env: *env}
+`)
+  const pod = parseAllDocuments(output).at(-1)?.toJS()
+  const containers = pod.spec.containers as { env: object[]; command: string[] }[]
+  t.same(
+    containers.map(({ env }) => env),
+    [[{ name: 'B', value: 'plain' }], [{ name: 'B', value: 'plain' }]],
+  )
+  t.match(containers, [{ command: [/^/, /^/, /one\.env/] }, { command: [/^/, /^/, /two\.env/] }])
+})
+
+t.test('what kubectl read from the API server can be applied again', async (t) => {
+  const { output } = convertText(
+    JSON.stringify({
+      kind: 'List',
+      items: [
+        {
+          kind: 'Pod',
+          metadata: {
+            name: 'app',
+            uid: 'u',
+            resourceVersion: '7',
+            managedFields: [{}],
+            annotations: { 'kubectl.kubernetes.io/last-applied-configuration': '{}' },
+          },
+          spec: { containers: [{ name: 'app', env: [{ name: 'A', value: 'vault:secret/data/a#b' }] }] },
+          status: { phase: 'Running' },
+        },
+      ],
+    }),
+  )
+  const pod = parseAllDocuments(output).at(-1)?.toJS()
+  t.same(pod.metadata, { name: 'app' })
+  t.same(Object.keys(pod), ['kind', 'metadata', 'spec'])
+  t.notMatch(output, /[{}]"/)
 })
