@@ -15,6 +15,8 @@ export const KUBELET = '/var/lib/kubelet'
 export const DRIVER = 'secrets-store.csi.deckhouse.io'
 /** Namespace and name of the chart's objects. */
 const NAME = 'vault-files-csi-host'
+/** As which the plugin asks the API server. */
+export const PLUGIN_USER = `system:serviceaccount:${NAME}:${NAME}`
 /** Of the chart: whatever imports may ask for. */
 const SWITCHES = ['rbac.tokenRequest', 'rbac.configMaps', 'rbac.secrets'].map((path) => `--set=${path}=true`)
 
@@ -49,6 +51,8 @@ export async function startHostPlugin(options: {
   api: ClusterApi
   vaultAddr: string
   args?: readonly string[]
+  /** Of the chart, beside those of SWITCHES. */
+  values?: readonly string[]
 }): Promise<HostPlugin> {
   const folder = mkdtempSync(join(tmpdir(), 'vault-files-host-'))
   const sockets = join(KUBELET, 'plugins', DRIVER)
@@ -58,7 +62,7 @@ export async function startHostPlugin(options: {
   let running: Plugin | undefined
   mkdirSync(sockets, { recursive: true })
   await installCrd()
-  await installChart()
+  await installChart(options.values ?? [])
   const env = {
     KUBECONFIG: writeKubeconfig(options.api, folder),
     NODE_COMPILE_CACHE: join(folder, 'compiled'),
@@ -135,8 +139,9 @@ export async function startHostPlugin(options: {
 }
 
 /** All of the chart but its DaemonSet. */
-async function installChart(): Promise<void> {
-  const text = await renderRelease(NAME, `--set=fullnameOverride=${NAME}`, ...SWITCHES)
+async function installChart(values: readonly string[]): Promise<void> {
+  const more = values.map((value) => `--set=${value}`)
+  const text = await renderRelease(NAME, `--set=fullnameOverride=${NAME}`, ...SWITCHES, ...more)
   const wanted = ['CSIDriver', 'ServiceAccount', 'ClusterRole', 'ClusterRoleBinding']
   const items = parseAllDocuments(text)
     .map((document) => document.toJS() as { kind: string } | null)

@@ -12,12 +12,19 @@ export type KubeNode = Team & {
 /** At the end pods are deleted first, so that the plugin can unpublish them. */
 export async function startKubeNode(
   t: { teardown(task: () => Promise<void> | void): void },
-  options: { /** Imports may name Vault's https address. */ httpsAllowed?: boolean } = {},
+  options: {
+    /** Imports may name Vault's https address. */
+    httpsAllowed?: boolean
+    /** More flags of the plugin, and values of the chart that grant what they take. */
+    args?: readonly string[]
+    values?: readonly string[]
+  } = {},
 ): Promise<KubeNode> {
   const team = await startTeam(t)
   const { address, adminAddress } = team.vault.bao
-  const args = options.httpsAllowed ? [`--allow-address=${address}`] : []
-  const plugin = await startHostPlugin({ api: team.api, vaultAddr: adminAddress, args })
+  const args = [...(options.httpsAllowed ? [`--allow-address=${address}`] : []), ...(options.args ?? [])]
+  const { values = [] } = options
+  const plugin = await startHostPlugin({ api: team.api, vaultAddr: adminAddress, args, values })
   t.teardown(() => plugin.close())
   t.teardown(async () => {
     if (!plugin.isRunning()) await plugin.start()
