@@ -91,6 +91,7 @@ export function createDelivery(deps: {
       files.apply(entry.targetPath, shapeOf(entry), collected.files),
     )
     volume.basis = basis
+    leases.retire(volume)
     return [...changed, ...added, ...removed]
   }
 
@@ -116,6 +117,7 @@ export function createDelivery(deps: {
   ): Promise<Refreshed> {
     // First of all: reads that fail must not let end what is issued.
     const missing = await leases.keep(volume, plan.orders, plan.own, signal)
+    await leases.settle(volume)
     const recent = lookups.recent(plan.identity, plan.paths, sinceMs * SHARED_LOOK)
     if (recent !== undefined && missing.length === 0) {
       const digests = collecting.digests(plan, recent.digests, heldBy(volume, []))
@@ -132,7 +134,6 @@ export function createDelivery(deps: {
     }
     // Only the writing stands in the volume's queue: a slow Vault must not hold up an unpublish.
     const changed = await queue.run(volume.entry.targetPath, () => applyTo(volume, collected))
-    await leases.settle(volume)
     if (!isGone(volume)) await sync(volume, collected, signal)
     return { changed, at: collected.at }
   }

@@ -25,6 +25,13 @@ export function dueAt({ order, token, lease, endsAt, issuedAt }: Holding): numbe
   return Math.min(Number.POSITIVE_INFINITY, ...lives.map((life) => renewalAt(life, order.renewAt)))
 }
 
+/** Whether it is to be renewed or replaced. What seems to come from the future does, after a clock was set back, too. */
+export function isDue(holding: Holding, now: number): boolean {
+  const { token, lease } = holding
+  const isAhead = [token?.leasedAt, lease?.leasedAt].some((at) => at !== undefined && at > now)
+  return isAhead || dueAt(holding) <= now
+}
+
 /** A token with nothing under it yet: written down before it is used, so that a killed process leaves no orphan. */
 export function bareHolding(
   of: Pick<Holding, 'id' | 'order' | 'identity' | 'issuedAt'> & { token: OwnToken },

@@ -12,9 +12,15 @@ import type {
   Safe,
   ServiceAccountToken,
 } from '../core/ports.ts'
-import { bareHolding, dueAt, endOf } from './holding.ts'
+import { bareHolding, dueAt, endOf, isDue } from './holding.ts'
 import type { Revocations } from './revocations.ts'
 import type { MountedVolume } from './volumes.ts'
+
+/**
+ * How long what was replaced stays good after the new is in the files, in milliseconds: an application that has read
+ * the old a moment ago, or looks at its files every few seconds, is not refused. It may end by itself sooner.
+ */
+const NOTICE_MS = 30_000
 
 /** Runs a task with service-account tokens to log in with. */
 export type WithTokens = <T>(task: (tokens: readonly ServiceAccountToken[]) => Promise<T>) => Promise<T>
@@ -43,7 +49,9 @@ export type Leases = {
   ): Promise<Holding[]>
   /** From now on `fresh` is what the volume holds, and what it replaces is to be revoked: before any file is written. */
   adopt(volume: MountedVolume, fresh: readonly Holding[], orders: readonly Order[], own: Identity): void
-  /** The files are made from what is held: what was replaced is taken back. Never throws. */
+  /** The files are made from what is held: what was replaced goes when applications have had time to notice. */
+  retire(volume: MountedVolume): void
+  /** Takes back what was replaced and has had its time. Never throws. */
   settle(volume: MountedVolume): Promise<void>
   /** The volume goes, and all that was issued to it. Never throws. */
   release(volume: Pick<MountedVolume, 'holdings'>): Promise<void>
@@ -122,7 +130,7 @@ export function createLeases(deps: {
       for (const order of orders) {
         const held = volume.holdings.find((one) => isHeldFor(one, order, own))
         if (held === undefined) missing.push(order)
-        if (held === undefined || dueAt({ ...held, order }) > now) continue
+        if (held === undefined || !isDue({ ...held, order }, now)) continue
         const renewed = await issuer.renew({ ...held, order }, signal)
         if (renewed === undefined) missing.push(order)
         else replace(volume, held, { ...held, ...renewed, order })
@@ -152,13 +160,25 @@ export function createLeases(deps: {
       if (before.length + fresh.length > 0 || volume.entry.safeKey !== undefined) remember(volume)
     },
 
+    retire(volume) {
+      for (const { id, state } of volume.holdings) {
+        if (state === 'retiring' && !volume.retireAt.has(id)) volume.retireAt.set(id, clock.now() + NOTICE_MS)
+      }
+    },
+
     async settle(volume) {
-      const retiring = volume.holdings.filter(({ state }) => state === 'retiring')
-      if (retiring.length === 0) return
-      const left = await revocations.revoke(retiring)
-      volume.holdings = volume.holdings.filter(
-        (one) => one.state === 'held' || (left.includes(one) && endOf(one) > clock.now()),
-      )
+      const isOver = (one: Holding) =>
+        (volume.retireAt.get(one.id) ?? Number.POSITIVE_INFINITY) <= clock.now()
+      const over = volume.holdings.filter(isOver)
+      if (over.length === 0) return
+      const left = await revocations.revoke(over)
+      const isGone = (one: Holding) =>
+        over.includes(one) && (!left.includes(one) || endOf(one) <= clock.now())
+      for (const one of over) {
+        if (isGone(one)) volume.retireAt.delete(one.id)
+        else volume.retireAt.set(one.id, clock.now() + NOTICE_MS)
+      }
+      volume.holdings = volume.holdings.filter((one) => !isGone(one))
       remember(volume)
     },
 
@@ -171,8 +191,12 @@ export function createLeases(deps: {
 
     restore: (targetPath, safeKey) => (safeKey === undefined ? [] : (safe.get(targetPath, safeKey) ?? [])),
 
-    dueAt: ({ holdings }) =>
-      Math.min(Number.POSITIVE_INFINITY, ...holdings.filter(({ state }) => state === 'held').map(dueAt)),
+    dueAt: ({ holdings, retireAt }) =>
+      Math.min(
+        Number.POSITIVE_INFINITY,
+        ...holdings.filter(({ state }) => state === 'held').map(dueAt),
+        ...retireAt.values(),
+      ),
   }
 }
 

@@ -41,6 +41,8 @@ export type MountedVolume = {
   inStepAt: number
   /** What is issued to this volume alone; see flow/leases.ts. */
   holdings: readonly Holding[]
+  /** When what was replaced in the files is to be revoked, by the holding's id: milliseconds since the Unix epoch. */
+  retireAt: Map<string, number>
   /** Said in the log already: holdings would not survive a restart. */
   isForgetful: boolean
   /** Kubernetes Secrets that are kept in step with the files as they are now. */
@@ -60,6 +62,7 @@ export function openVolume(
     standing: { state: 'resumed' },
     basis: undefined,
     identity: undefined,
+    retireAt: new Map(),
     isForgetful: false,
     secrets: [],
     cancelTimer: undefined,

@@ -84,6 +84,7 @@ t.test(
     await bench.publish()
     await bench.clock.advance(1_000)
     t.equal(user(bench), `${CREDS}-2`)
+    await bench.clock.advance(MINUTE)
     t.same([...bench.issuer.tokensAlive], ['own-2'])
   },
 )
@@ -102,6 +103,7 @@ t.test('killed while a call is under way: its token is known to the next process
   await bench.publish()
   await bench.clock.advance(1_000)
   t.equal(user(bench), `${CREDS}-2`)
+  await bench.clock.advance(MINUTE)
   t.same([...bench.issuer.tokensAlive], ['own-3'])
 })
 
