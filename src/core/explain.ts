@@ -134,7 +134,7 @@ const lines = {
     next: "correct the value in Vault, or the file's encoding in the import",
   }),
   template_failed: (f) => ({
-    what: `the template of file ${quote(f.file)} failed: ${f.reason ?? 'it could not be rendered'}; there ${exist(f.known)}`,
+    what: `the template of file ${quote(f.file)} failed: ${f.reason ?? 'it could not be rendered'}${f.known ? `; there ${exist(f.known)}` : ''}`,
     next: 'correct spec.files[].template, or write what is missing to Vault',
   }),
   key_unusable: (f) => ({

@@ -1,30 +1,40 @@
+import { ExactNumber } from './exact-number.ts'
 import { isJsonNumber, isJsonObject } from './json.ts'
 import type { Json } from './ports.ts'
 
 type Values = ReadonlyMap<string, Json>
+
+/** What names stand for. It has no prototype, and nothing in it has: a name is there or it is not. */
+export type Scope = { [name: string]: unknown }
 
 /**
  * What the names in a template stand for: the keys of the file's own source, all of them again under `data`, and the
  * named sources. What the import names wins over a key of the same name: whoever writes the secret must not be able
  * to change what the template means.
  */
-export function templateScope(own: Values, named: ReadonlyMap<string, Values>): Record<string, unknown> {
+export function templateScope(own: Values, named: ReadonlyMap<string, Values>): Scope {
   const sources = [...named].map(([name, values]) => [name, plainObject(values)] as const)
   const data = plainObject(own)
-  return { ...data, data, ...Object.fromEntries(sources) }
+  return bare([...Object.entries(data), ['data', data], ...sources])
 }
 
-function plainObject(values: Values): Record<string, unknown> {
-  return Object.fromEntries([...values].map(([key, value]) => [key, plain(value)]))
+function plainObject(values: Iterable<readonly [string, Json]>): Scope {
+  return bare([...values].map(([key, value]) => [key, plain(value)] as const))
 }
 
-/** Numbers stay numbers where JavaScript holds them exactly as written, and become their text where it does not. */
+/** Without a prototype `__proto__` is a name as any other, too. */
+function bare(entries: readonly (readonly [string, unknown])[]): Scope {
+  const scope: Scope = Object.create(null)
+  for (const [key, value] of entries) scope[key] = value
+  return scope
+}
+
+/** Numbers stay numbers where JavaScript writes them as Vault did. */
 function plain(value: Json): unknown {
   if (isJsonNumber(value)) {
     const number = Number(value.rawJSON)
-    return String(number) === value.rawJSON ? number : value.rawJSON
+    return String(number) === value.rawJSON ? number : new ExactNumber(value.rawJSON)
   }
   if (Array.isArray(value)) return value.map(plain)
-  if (!isJsonObject(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, plain(member)]))
+  return isJsonObject(value) ? plainObject(Object.entries(value)) : value
 }

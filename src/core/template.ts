@@ -1,43 +1,45 @@
-import { createRequire } from 'node:module'
-import type { Liquid } from 'liquidjs'
 import { FaultError } from './errors.ts'
+import { createEngine } from './template-engine.ts'
+import { reasonOf } from './template-reason.ts'
+import type { Scope } from './template-scope.ts'
+import { runWithin } from './time-limit.ts'
 
-const require = createRequire(import.meta.url)
+/** Milliseconds that one template may take, to be read or to be rendered. */
+export const TEMPLATE_TIMEOUT_MS = 500
+/** Of Liquid's words on a template. */
+const LONGEST_FAULT = 300
 
-/** Characters of a template, milliseconds for all of its work, and what Liquid counts as memory. */
-const LIMITS = { parseLimit: 65_536, renderLimit: 500, memoryLimit: 8 << 20 }
-
-/** Names that a template takes from outside; or why it is none, in words that quote the template alone. */
+/**
+ * Names that stand in a template, or why it is none, in words that quote the template alone. Names that it sets itself
+ * are among them: what is set in a condition is still asked for from outside when the condition fails.
+ */
 export function checkTemplate(template: string): { names: string[] } | { fault: string } {
-  const engine = createEngine()
   try {
-    const names = engine.globalVariableSegmentsSync(engine.parse(template)).map(([name]) => String(name))
-    return { names: [...new Set(names)] }
+    const found = runWithin(TEMPLATE_TIMEOUT_MS, () => {
+      const engine = createEngine()
+      return engine.variablesSync(engine.parse(template))
+    })
+    return found ? { names: found.value } : { fault: tooLong }
   } catch (error) {
-    return { fault: error instanceof Error ? error.message : String(error) }
+    const words = error instanceof Error ? error.message : String(error)
+    return { fault: words.replaceAll(/\s+/g, ' ').slice(0, LONGEST_FAULT) }
   }
 }
 
 /**
- * @param scope what the names in the template stand for
+ * @param scope what the names in the template stand for; see templateScope
  * @throws FaultError template_failed naming `file`; never with a value in it
  */
-export function renderTemplate(file: string, template: string, scope: Record<string, unknown>): string {
+export function renderTemplate(file: string, template: string, scope: Scope): string {
   try {
-    return createEngine().parseAndRenderSync(template, scope)
+    // A template may change the scope: a copy of its top, for nothing beneath can be changed.
+    const own = Object.assign(Object.create(null), scope)
+    const rendered = runWithin(TEMPLATE_TIMEOUT_MS, () => createEngine().parseAndRenderSync(template, own))
+    if (rendered) return String(rendered.value)
   } catch (error) {
-    throw new FaultError('template_failed', { file, reason: reasonOf(error), known: Object.keys(scope) })
+    throw new FaultError('template_failed', { file, ...reasonOf(error, template, scope) })
   }
+  throw new FaultError('template_failed', { file, reason: tooLong })
 }
 
-/** Loaded when the first template is met: a node without any does not pay for it. */
-function createEngine(): Liquid {
-  const { Liquid } = require('liquidjs') as typeof import('liquidjs')
-  return new Liquid({ ...LIMITS, strictVariables: true, strictFilters: true, ownPropertyOnly: true })
-}
-
-function reasonOf(error: unknown): string {
-  const { originalError } = error as { originalError?: { variableName?: unknown } }
-  const name = originalError?.variableName
-  return typeof name === 'string' ? `there is no "${name}"` : 'it could not be rendered'
-}
+const tooLong = `it takes longer than ${TEMPLATE_TIMEOUT_MS} ms`
