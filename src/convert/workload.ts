@@ -46,12 +46,12 @@ export function removeAnnotations(workload: Workload, isGone: (name: string) => 
 export function containersOf(workload: Workload): Container[] {
   return ['initContainers', 'containers'].flatMap((list) => {
     const path = [...workload.pod, 'spec', list]
-    return listAt(readAt(workload, path)).map((value, index) => ({
-      path: [...path, index],
-      name: textAt(value, 'name') ?? `${list}-${index}`,
-      isInit: list === 'initContainers',
-      value,
-    }))
+    const isInit = list === 'initContainers'
+    return listAt(readAt(workload, path)).flatMap((value, index): Container[] => {
+      if (typeof value !== 'object' || value === null) return []
+      const name = textAt(value, 'name') ?? `${list}-${index}`
+      return [{ path: [...path, index], name, isInit, value }]
+    })
   })
 }
 
