@@ -2,6 +2,7 @@ import { isJsonObject } from '../core/json.ts'
 import type { Identity, OwnToken } from '../core/ports.ts'
 import type { Ask } from './ask.ts'
 import { factsOf } from './facts.ts'
+import { wordsOf } from './faults.ts'
 import { parseToken, type VaultToken } from './login.ts'
 import type { Answer } from './transport.ts'
 
@@ -66,8 +67,10 @@ export function isWorthIt(renewed: { durationMs: number }, before: { durationMs:
 }
 
 /** Vault was asked and will not: asking again would change nothing. */
-export function isRefusal({ status }: Answer): boolean {
-  return status === 400 || status === 403 || status === 404
+export function isRefusal(answer: Answer): boolean {
+  const { status } = answer
+  // OpenBao's words for a life that has used up its maximum come as a 500.
+  return status === 400 || status === 403 || status === 404 || /\bmax TTL\b/i.test(wordsOf(answer))
 }
 
 /**

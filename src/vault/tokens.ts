@@ -168,7 +168,7 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     retire: async (identity, signal) => {
       const session = sessions.get(identity.key)
       // A renewal under way would bring the revoked token back.
-      await session?.refresh?.result.catch(() => undefined)
+      if (session?.refresh) await waitFor(session.refresh.result, signal).catch(() => undefined)
       const current = session?.current
       if (!session || !current) return
       session.current = undefined

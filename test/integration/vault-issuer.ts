@@ -119,18 +119,17 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
   })
 
   t.test('a lease is prolonged until its maximum is near, then it is to be replaced', async (t) => {
-    await setUpDatabase(admin, postgres, { ttl: 2, maxTtl: 4 })
+    await setUpDatabase(admin, postgres, { ttl: 3, maxTtl: 5 })
     const first = await hold(order('database/creds/app', { renewAt: 10 }))
-    await sleep(1_000)
+    await sleep(1_500)
     const renewed = await issuer.renew(first, patient)
-    t.equal(renewed?.lease?.durationMs, 2_000)
+    t.equal(renewed?.lease?.durationMs, 3_000)
     t.ok((renewed?.lease?.leasedAt ?? 0) >= (first.lease?.leasedAt ?? 0) + 1_000)
     t.equal(renewed?.token?.leasedAt, first.token?.leasedAt, 'a long-lived token is left alone')
 
-    await sleep(1_400)
+    await sleep(2_100)
     const second: Holding = { ...first, ...renewed }
     t.ok(await canLogIn(second), 'longer than its first lease')
-    await sleep(900)
     t.equal(await issuer.renew(second, patient), undefined)
     await issuer.revoke(second, patient)
     await setUpDatabase(admin, postgres, { ttl: 60, maxTtl: 120 })
@@ -151,15 +150,15 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
   })
 
   t.test('the token is renewed with the lease, and both are replaced when it can be no more', async (t) => {
-    const held = await hold(order('database/creds/app'), as('short'))
+    const held = await hold(order('database/creds/app', { renewAt: 10 }), as('short'))
     t.equal(held.token?.durationMs, 2_000)
-    await sleep(1_400)
+    await sleep(1_000)
     const renewed = await issuer.renew(held, patient)
     t.ok((renewed?.token?.leasedAt ?? 0) > (held.token?.leasedAt ?? 0))
-    await sleep(1_400)
+    await sleep(1_300)
     t.ok(await canLogIn(held), 'longer than the first life of its token')
     const again = await issuer.renew({ ...held, ...renewed }, patient)
-    await sleep(1_400)
+    await sleep(1_900)
     t.equal(await issuer.renew({ ...held, ...again }, patient), undefined, 'max TTL of 5 s is near')
     await issuer.revoke(held, patient)
     await until('the user to be gone', async () => !(await isUser(held)))
@@ -283,12 +282,12 @@ t.test('answers that cannot become files are refused with the reason', async (t)
 
 t.test("the pod's own token", async (t) => {
   t.test('is what the login gave, renewed for as long as Vault lets it', async (t) => {
-    const held = await hold(tokenOrder, as('short'))
+    const held = await hold({ ...tokenOrder, renewAt: 10 }, as('short'))
     t.equal(text(held, 'clientToken'), held.token?.token.reveal())
     t.equal(text(held, 'accessor'), held.token?.accessor)
     t.equal(jsonToNumber(held.data.values.get('leaseDuration')), 2)
     t.equal(held.data.values.get('renewable'), true)
-    await sleep(1_400)
+    await sleep(600)
     const renewed = await issuer.renew(held, patient)
     t.ok(renewed?.token?.token.equals(held.token?.token as never), 'the same token lives on')
     await issuer.revoke({ ...held, ...renewed }, patient)

@@ -103,6 +103,37 @@ for (const [status, words, fault, says] of logins) {
   })
 }
 
+const appRoleLogins: typeof logins = [
+  [400, 'invalid role or secret ID', 'login_denied', /used up\).*secret-id`.*spec\.appRole\.secretIdRef/],
+  [400, 'invalid secret id', 'login_denied', /used up\)/],
+  [400, 'invalid role ID', 'login_denied', /used up\)/],
+  [500, 'missing role_id', 'login_denied', /check spec\.appRole\.roleId/],
+  [400, 'missing secret_id', 'login_denied', /check the Secret of spec\.appRole\.secretIdRef/],
+  [
+    400,
+    'source address "10.0.0.1" unauthorized through CIDR restrictions on the secret ID',
+    'login_denied',
+    /secret_id_bound_cidrs/,
+  ],
+  [400, 'missing role', 'login_mount', /is not of type approle/],
+]
+
+for (const [status, words, fault, says] of appRoleLogins) {
+  t.test(`an AppRole login answered ${status} "${words.slice(0, 50)}" is ${fault}`, (t) => {
+    const error = loginFault(denied(status, words), now, { ...facts, method: 'approle' })
+    t.equal(error.fault, fault)
+    t.match(error.message, says)
+    t.end()
+  })
+}
+
+t.test('a login with a service-account token at an AppRole mount says what is wrong with the mount', (t) => {
+  const error = loginFault(denied(500, 'missing role_id'), now, facts)
+  t.equal(error.fault, 'login_mount')
+  t.match(error.message, 'auth/main-kube is of type approle')
+  t.end()
+})
+
 t.test('a denied login names the command that binds role, service account and namespace', (t) => {
   const { message } = loginFault(denied(403, 'namespace not authorized'), now, facts)
   t.match(

@@ -287,6 +287,7 @@ t.test('renewing', async (t) => {
       denied,
       { status: 400, body: { errors: ['lease not found'] } },
       { status: 404, body: { errors: [] } },
+      { status: 500, body: { errors: ['past the max TTL, cannot renew'] } },
       { body: {} },
     ]
     for (const answer of refusals) {
