@@ -24,12 +24,10 @@ export function mustKubectl(args: readonly string[], manifest?: object | string)
 /** Installs the CRD and waits until the API server serves it. */
 export async function installCrd(): Promise<void> {
   mustKubectl(['apply', '--server-side', '--force-conflicts', '-f', crdPath])
-  mustKubectl([
-    'wait',
-    '--for=condition=Established',
-    '--timeout=30s',
-    'crd/secretsstoreimports.deckhouse.io',
-  ])
+  const crd = 'crd/secretsstoreimports.deckhouse.io'
+  // `kubectl wait` itself fails while a new CRD has no conditions yet.
+  const wait = ['wait', '--for=condition=Established', '--timeout=30s', crd]
+  await until('the CRD to be established', () => kubectl(wait).status === 0)
   // Established comes before every part of the API server serves it.
   await until(
     'the CRD to be served',
