@@ -21,6 +21,8 @@ import type { MountedVolume } from './volumes.ts'
  * the old a moment ago, or looks at its files every few seconds, is not refused. It may end by itself sooner.
  */
 const NOTICE_MS = 30_000
+/** What can be taken back no more once it has ended is taken back so long before, in milliseconds. */
+const BEFORE_END_MS = 5_000
 
 /** Runs a task with service-account tokens to log in with. */
 export type WithTokens = <T>(task: (tokens: readonly ServiceAccountToken[]) => Promise<T>) => Promise<T>
@@ -161,8 +163,9 @@ export function createLeases(deps: {
     },
 
     retire(volume) {
-      for (const { id, state } of volume.holdings) {
-        if (state === 'retiring' && !volume.retireAt.has(id)) volume.retireAt.set(id, clock.now() + NOTICE_MS)
+      for (const one of volume.holdings) {
+        if (one.state !== 'retiring' || volume.retireAt.has(one.id)) continue
+        volume.retireAt.set(one.id, Math.min(clock.now() + NOTICE_MS, endOf(one) - BEFORE_END_MS))
       }
     },
 

@@ -228,3 +228,20 @@ t.test('a path that turns out to lease what it gives is issued to each volume by
   await bench.clock.advance(10 * MINUTE)
   t.equal(bench.store.reads.length, 1, 'it is not read by the clock')
 })
+
+t.test('a wrapped secret ID is replaced in time, and the old one taken back while it can be', async (t) => {
+  const credential = { format: 'WrappedSecretID', name: 'wrapped', mode: undefined } as const
+  const bench = new FlowBench(
+    { credentials: [{ ...credential, role: 'app', authPath: 'approle' }] },
+    { allowTokenExport: true },
+  )
+  bench.issuer.endsAfterMs = MINUTE
+  await bench.publish()
+  const held = () => JSON.parse(bench.content('volume-1', 'wrapped') ?? '').wrappedSecretId
+  t.equal(held(), 'wrapped-1')
+  await bench.clock.advance(40_000)
+  t.equal(held(), 'wrapped-2')
+  t.same(bench.issuer.revoked, [])
+  await bench.clock.advance(16_000)
+  t.same(bench.issuer.revoked, ['own-1'])
+})

@@ -151,7 +151,9 @@ t.test('dynamic database credentials on a real PostgreSQL', missing ? { skip: mi
           await until('the new pair', () => volume.read('user') !== user)
           t.ok(await logsIn(volume))
         }
-        await until('the other leases to go', async () => (await node.leases('long')).length === 1)
+        await until('the other leases to go', async () => (await node.leases('long')).length === 1, {
+          timeoutMs: 60_000,
+        })
         await node.unpublish(volume)
         await until('the last lease to go', async () => (await node.leases('long')).length === 0)
         t.same(await node.users(), [])
