@@ -7,7 +7,7 @@ import {
   secretsOf,
 } from './agent-annotations.ts'
 import { convertAgentSecret } from './agent-secret.ts'
-import { noCounterpart, toDo } from './comment.ts'
+import { changed, toDo } from './comment.ts'
 import type { Conversion, Manifests } from './conversion.ts'
 import { createDraft, type ImportDraft, isEmpty } from './draft.ts'
 import { addComment } from './edit.ts'
@@ -17,6 +17,7 @@ import {
   addMount,
   addVolume,
   annotationsOf,
+  type Container,
   containersOf,
   removeAnnotations,
   titleOf,
@@ -57,7 +58,8 @@ export function convertAgentInjector({ workloads, importName }: Manifests): Conv
       )
       continue
     }
-    for (const { folder, draft } of filled) mountFolder(workload, annotations, folder, draft)
+    const ours = filled.map(({ folder }) => folder.path)
+    for (const { folder, draft } of filled) mountFolder(workload, annotations, folder, draft, ours)
     addComment(workload.document, [...workload.pod, 'spec'], lost)
     removeAnnotations(workload, isAgentAnnotation)
     conversion.imports.push(...filled.map(({ draft }) => draft))
@@ -106,8 +108,8 @@ function mountFolder(
   { values }: AgentAnnotations,
   { path }: Folder,
   draft: ImportDraft,
+  ours: readonly string[],
 ): void {
-  const { document } = workload
   const volume = addVolume(workload, 'vault-secrets', draft.name)
   const named = values
     .get('agent-inject-containers')
@@ -116,31 +118,37 @@ function mountFolder(
   const withInit = isTrue(values.get('agent-init-first'))
   for (const container of containersOf(workload)) {
     const isWanted = container.isInit ? withInit : (named?.includes(container.name) ?? true)
-    if (!isWanted) continue
-    const mounts = listAt(container.value, 'volumeMounts').map((mount) =>
-      plain(textAt(mount, 'mountPath') ?? '/'),
-    )
-    const mountsPath = [...container.path, 'volumeMounts']
-    if (mounts.includes(path)) {
-      addComment(document, mountsPath, [
-        toDo(`something is mounted at ${path} already: mount volume ${volume} there instead`),
-      ])
-      continue
-    }
-    addMount(workload, container, volume, path)
-    const around = mounts.find((mount) => path.startsWith(`${mount}/`) && mount !== '/')
-    if (around === undefined) continue
-    const next = `have the files of ${path} at a path of their own and the application read them there`
-    const index = mounts.length
-    addComment(
-      document,
-      [...mountsPath, index],
-      [
-        noCounterpart(
-          `a folder inside of ${around}, where another volume stands which may be read-only`,
-          next,
-        ),
-      ],
-    )
+    if (isWanted) mountIn(workload, container, { volume, path, ours })
   }
+}
+
+function mountIn(
+  workload: Workload,
+  container: Container,
+  { volume, path, ours }: { volume: string; path: string; ours: readonly string[] },
+): void {
+  const { document } = workload
+  const mountsPath = [...container.path, 'volumeMounts']
+  const mounts = listAt(container.value, 'volumeMounts').map((mount) =>
+    plain(textAt(mount, 'mountPath') ?? '/'),
+  )
+  if (mounts.includes(path)) {
+    const note = toDo(`something is mounted at ${path} already: mount volume ${volume} there instead`)
+    addComment(document, mountsPath, [note])
+    return
+  }
+  const around = mounts.find((mount) => mount !== '/' && path.startsWith(`${mount}/`))
+  const isInOurs = around !== undefined && ours.includes(around)
+  // Nothing can make the folder in a volume that is read-only: the container would not start.
+  const place = isInOurs ? `${around}-${path.slice(around.length + 1).replaceAll('/', '-')}` : path
+  addMount(workload, container, volume, place)
+  if (around === undefined) return
+  const note = isInOurs
+    ? changed(
+        `the files of ${path} are in ${place} now, for no volume can stand inside of a read-only one: have the application read them there`,
+      )
+    : toDo(
+        `see that the volume at ${around} is not read-only, or the container cannot start with another inside of it`,
+      )
+  addComment(document, [...mountsPath, mounts.length], [note])
 }

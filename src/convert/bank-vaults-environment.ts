@@ -64,7 +64,8 @@ export function readEnvironment(
     const note = toDo(
       `${[...missing].join(', ')} of the environment ${missing.size > 1 ? 'are' : 'is'} not in the input: values that begin with vault: are not converted, add the manifests and convert again`,
     )
-    environment.notes.push({ path: [...container.path, 'env'], note })
+    // Its env may be gone when all is done.
+    environment.notes.push({ path: container.path, note })
   }
   return environment
 }
