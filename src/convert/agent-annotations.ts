@@ -37,13 +37,13 @@ const OF_THE_AGENT =
 
 const OF_A_SECRET = /^agent-inject-(secret|template-file|template|file|perms|command)-(.+)$/
 
-const LOST: Readonly<Record<string, string>> = {
-  'agent-configmap': 'write the templates of its agent configuration into files of the import',
-  'proxy-address': 'have the operator let the nodes reach Vault',
-  'client-cert': 'have Vault take the pod by its service account alone',
-  'client-key': 'have Vault take the pod by its service account alone',
-  'ca-key': 'drop it',
-}
+const LOST: ReadonlyMap<string, string> = new Map([
+  ['agent-configmap', 'write the templates of its agent configuration into files of the import'],
+  ['proxy-address', 'have the operator let the nodes reach Vault'],
+  ['client-cert', 'have Vault take the pod by its service account alone'],
+  ['client-key', 'have Vault take the pod by its service account alone'],
+  ['ca-key', 'drop it'],
+])
 
 /** @returns undefined when the pod is none of the injector's */
 export function readAgentAnnotations(workload: Workload): AgentAnnotations | undefined {
@@ -119,7 +119,7 @@ export function convertAgentAccess(draft: ImportDraft, { values }: AgentAnnotati
     draft.notes.push(
       noCounterpart(
         `annotation ${name}: ${JSON.stringify(value)}`,
-        LOST[name] ?? 'see whether it still matters',
+        LOST.get(name) ?? 'see whether it still matters',
       ),
     )
   }

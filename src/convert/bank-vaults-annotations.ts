@@ -11,15 +11,15 @@ const PREFIXES = ['vault.security.banzaicloud.io/', 'secrets-webhook.security.ba
 const OF_THE_WEBHOOK =
   /^(vault-image|vault-env-image|vault-env-daemon|secret-init-|enable-json-log|log-level|run-as-|readonly-root-fs|registry-skip-verify|psp-allow|provider$|vault-serviceaccount$|mutate$|vault-env-(delay|cpu|memory)|.*-pull-policy$)/
 
-const LOST: Readonly<Record<string, string>> = {
-  'vault-agent-configmap': 'write its templates into files of the import',
-  'vault-ct-configmap': 'write its templates into files of the import',
-  'token-auth-mount': 'log in with the service account, or use authMethod approle',
-  'vault-env-passthrough': 'set these variables in the container',
-  'mutate-probes': 'have the probes read the file of variables themselves',
-  'transit-key-id': 'keep the plain text in a KV engine, or have the application decrypt it',
-  'transit-path': 'keep the plain text in a KV engine, or have the application decrypt it',
-}
+const LOST: ReadonlyMap<string, string> = new Map([
+  ['vault-agent-configmap', 'write its templates into files of the import'],
+  ['vault-ct-configmap', 'write its templates into files of the import'],
+  ['token-auth-mount', 'log in with the service account, or use authMethod approle'],
+  ['vault-env-passthrough', 'set these variables in the container'],
+  ['mutate-probes', 'have the probes read the file of variables themselves'],
+  ['transit-key-id', 'keep the plain text in a KV engine, or have the application decrypt it'],
+  ['transit-path', 'keep the plain text in a KV engine, or have the application decrypt it'],
+])
 
 const DONE = [
   'vault-addr',
@@ -72,7 +72,7 @@ export function convertAnnotations(
     draft.notes.push(
       noCounterpart(
         `annotation ${name}: ${JSON.stringify(value)}`,
-        LOST[name] ?? 'see whether it still matters',
+        LOST.get(name) ?? 'see whether it still matters',
       ),
     )
   }

@@ -1,4 +1,5 @@
 import { changed } from './comment.ts'
+import { filterOf } from './go-filters.ts'
 import { type Delimiters, type Token, tokenize, type Word, wordsOf } from './go-tokens.ts'
 import type { LoopPart, Part } from './liquid.ts'
 import { hasDataSegment, type VaultCall, vaultCall } from './vault-call.ts'
@@ -22,28 +23,11 @@ type State = { tokens: readonly Token[]; position: number; notes: Set<string> }
 /** An action that has no counterpart ends the translation of the whole template: half of one helps nobody. */
 class Untranslatable extends Error {}
 
-/** Filters of consul-template and sprig whose results Liquid's own give too. */
-const FILTERS: Readonly<Record<string, string>> = {
-  base64Decode: 'base64_decode',
-  b64dec: 'base64_decode',
-  base64Encode: 'base64_encode',
-  b64enc: 'base64_encode',
-  toJSON: 'json',
-  toJson: 'json',
-  toJSONPretty: 'json: 2',
-  toUpper: 'upcase',
-  upper: 'upcase',
-  toLower: 'downcase',
-  lower: 'downcase',
-  trimSpace: 'strip',
-  trim: 'strip',
-}
-
-const CERTIFICATE_KEYS: Readonly<Record<string, string>> = {
-  Cert: 'certificate',
-  Key: 'private_key',
-  CA: 'issuing_ca',
-}
+const CERTIFICATE_KEYS: ReadonlyMap<string, string> = new Map([
+  ['Cert', 'certificate'],
+  ['Key', 'private_key'],
+  ['CA', 'issuing_ca'],
+])
 
 /**
  * Translates the common shapes of Go templates: `with secret`, `pkiCert`, fields, `index`, `range` over the keys, some
@@ -190,17 +174,6 @@ function split(words: readonly Word[]): Word[][] {
   return stages
 }
 
-function filterOf([name, ...args]: readonly Word[]): string | undefined {
-  if (name?.kind !== 'name') return undefined
-  if (args.length === 0) return FILTERS[name.value]
-  const [from, to] = args.map((arg) =>
-    arg.kind === 'string' && !/["\n]/.test(arg.value) ? `"${arg.value}"` : undefined,
-  )
-  return name.value === 'replaceAll' && from && to && args.length === 2
-    ? `replace: ${from}, ${to}`
-    : undefined
-}
-
 /** The value that fields stand for. */
 function lookup(
   state: State,
@@ -214,7 +187,7 @@ function lookup(
   if (meaning.kind === 'keys') return { call: meaning.call, keys: fields }
   const [first = '', ...keys] = fields
   if (meaning.kind === 'certificate') {
-    const key = CERTIFICATE_KEYS[first]
+    const key = CERTIFICATE_KEYS.get(first)
     return key !== undefined && keys.length === 0 ? { call: meaning.call, keys: [key] } : fail(action)
   }
   return meaning.kind === 'secret' && first === 'Data'

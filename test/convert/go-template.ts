@@ -124,6 +124,8 @@ const lost: [template: string, fault: RegExp][] = [
   ['{{ with secret (printf "kv/%s" "a") }}{{ .Data.user }}{{ end }}', /printf/],
   ['{{ with secret "kv/a b" }}{{ .Data.user }}{{ end }}', /characters that/],
   ['{{ with secret "kv/a" "no-value" }}{{ .Data.user }}{{ end }}', /no-value/],
+  ['{{ with secret "kv/a" }}{{ .Data.user | toString }}{{ end }}', /toString/],
+  ['{{ with pkiCert "pki/issue/a" }}{{ .constructor }}{{ end }}', /constructor/],
   ['{{ .Data.user }}', /\.Data\.user/],
   ['{{ $x.Data.user }}', /\$x/],
   ['{{ env "HOME" }}', /env "HOME"/],
