@@ -29,6 +29,10 @@ export async function examineLogin(
     report.skip(BUILDS, '--dry-login is not given')
     return
   }
+  if (spec.authMethod === 'approle') {
+    report.skip(BUILDS, "the import logs in with the secret ID of an AppRole, which is the pods' alone")
+    return
+  }
   const found = await findToken(deps, spec, signal)
   if (found === undefined) {
     report.skip(BUILDS, 'there is no service-account token to log in with')

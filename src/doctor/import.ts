@@ -72,6 +72,11 @@ export function checkAllowed(spec: ImportSpec, config: Config): Verdict {
 }
 
 function describe(spec: ImportSpec): Verdict<ImportSpec> {
-  const { namespace, name, role, files } = spec
-  return ok(`${namespace}/${name}: role "${role}", files ${files.map((file) => file.name).join(', ')}`, spec)
+  const { namespace, name, role, files, dataFrom, credentials } = spec
+  const names = [
+    ...files.map((file) => file.name),
+    ...dataFrom.map(({ fileName, call }) => fileName ?? `all of ${call.path}`),
+    ...credentials.map((credential) => credential.name),
+  ]
+  return ok(`${namespace}/${name}: role "${role}", files ${names.join(', ')}`, spec)
 }

@@ -1,14 +1,16 @@
+import type { Call } from '../core/call.ts'
 import { FaultError } from '../core/errors.ts'
-import type { FileSpec, ImportSpec } from '../core/import.ts'
+import type { ImportSpec } from '../core/import.ts'
 import { isJsonObject } from '../core/json.ts'
+import { needsOf } from '../core/orders.ts'
 import type { Clock, Identity, SecretData } from '../core/ports.ts'
-import { renderFiles } from '../core/render.ts'
 import type { Connections } from '../vault/connections.ts'
 import { factsOf } from '../vault/facts.ts'
 import { answerFacts } from '../vault/faults.ts'
 import type { VaultToken } from '../vault/login.ts'
 import { readPath } from '../vault/store.ts'
 import type { Answer } from '../vault/transport.ts'
+import { examineFiles, NOT_TRIED } from './files.ts'
 import { ok, type Report, skipped, type Verdict, valueIn, warn } from './report.ts'
 
 type Deps = {
@@ -19,35 +21,45 @@ type Deps = {
   token: VaultToken
 }
 
-/** Capabilities that let a path be read. */
-const reading = ['read', 'root']
+/** What a policy must grant for a method, whichever of them the engine asks for. */
+const granting = {
+  GET: ['read', 'root'],
+  PUT: ['update', 'create', 'root'],
+  POST: ['update', 'create', 'root'],
+} as const satisfies Record<Call['method'], readonly string[]>
 
-/** Checks policy, path and files of the import, without showing a value. */
+/** Checks policy, paths and files of the import, without showing a value and without having anything issued. */
 export async function examineSecrets(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
-  const { report } = deps
-  for (const path of new Set(spec.files.map((file) => file.path))) {
-    const files = spec.files.filter((file) => file.path === path)
-    const policy = await report.run(`policy ${path}`, () => checkPolicyOf(deps, path, signal))
+  const { report, connections, identity } = deps
+  const { reads, orders } = needsOf(spec, () => false)
+  const answers = new Map<string, SecretData | FaultError>()
+  for (const call of reads) {
+    const policy = await report.run(`policy ${call.path}`, () => checkPolicyOf(deps, call, signal))
     if (policy.outcome === 'fail') {
-      report.skip(
-        [`read ${path}`, ...files.map(({ name }) => `file ${name}`)],
-        'the policy does not grant it',
-      )
+      report.skip([`read ${call.key}`], 'the policy does not grant it')
       continue
     }
-    const read = await report.run(`read ${path}`, () => checkPath(deps, spec, files, path, signal))
+    const read = await report.run(`read ${call.key}`, () => checkPath(deps, spec, call, signal))
     const answer = valueIn(read)
-    for (const file of files) {
-      const name = `file ${file.name}`
-      if (answer === undefined) report.skip([name], `${path} cannot be read`)
-      else await report.run(name, () => checkFile(spec, file, answer))
-    }
+    if (answer !== undefined) answers.set(call.key, answer)
   }
+  for (const order of orders) {
+    if (order.kind !== 'call') continue
+    const { call } = order
+    await report.run(`policy ${call.path}`, () => checkPolicyOf(deps, call, signal))
+    report.skip([`${call.method === 'GET' ? 'lease' : 'issue'} ${call.path}`], NOT_TRIED)
+  }
+  const { address: vaultAddr } = identity.endpoint
+  const authority = connections.authority(identity.endpoint)
+  await examineFiles({ report, answers, orders, vaultAddr, authority }, spec)
 }
 
 /** @throws FaultError read_denied */
-async function checkPolicyOf(deps: Deps, path: string, signal: AbortSignal): Promise<Verdict> {
-  const { connections, identity, token } = deps
+async function checkPolicyOf(
+  { connections, identity, token }: Deps,
+  { path, method }: Call,
+  signal: AbortSignal,
+): Promise<Verdict> {
   const facts = { ...factsOf(identity), path }
   const answer = await connections.call(
     {
@@ -69,8 +81,9 @@ async function checkPolicyOf(deps: Deps, path: string, signal: AbortSignal): Pro
       `the role's policies do not let it ask (sys/capabilities-self)${words ? `: ${words}` : ''}`,
     )
   }
-  if (!reading.some((capability) => capabilities.includes(capability))) {
-    throw new FaultError('read_denied', facts)
+  const [capability] = granting[method]
+  if (!granting[method].some((one) => capabilities.includes(one))) {
+    throw new FaultError('read_denied', { ...facts, capability })
   }
   return ok(`the policies of role "${identity.role}" grant ${capabilities.join(', ')}`)
 }
@@ -85,31 +98,30 @@ function capabilitiesIn({ status, body }: Answer, path: string): string[] | unde
 async function checkPath(
   { connections, clock, identity, token }: Deps,
   spec: ImportSpec,
-  files: readonly FileSpec[],
-  path: string,
+  call: Call,
   signal: AbortSignal,
 ): Promise<Verdict<SecretData | FaultError>> {
   try {
-    const data = await readPath(connections, clock, identity, path, token, signal)
+    const data = await readPath(connections, clock, identity, call.key, token, signal)
     const version = data.version === undefined ? '' : `, version ${data.version}`
+    const lease = data.lease === undefined ? '' : ', leased: each pod gets its own'
     const { size } = data.values
-    return ok(`${size} ${size === 1 ? 'key' : 'keys'}${version}`, data)
+    return ok(`${size} ${size === 1 ? 'key' : 'keys'}${version}${lease}`, data)
   } catch (error) {
     const isAbsent =
       error instanceof FaultError && (error.fault === 'path_not_found' || error.fault === 'version_deleted')
-    const isTolerated = spec.missingPolicy === 'Ignore' || files.every((file) => file.optional)
-    if (!isAbsent || !isTolerated) throw error
+    if (!isAbsent || !isTolerated(spec, call)) throw error
     const [what = ''] = error.message.split('; ')
     return warn(`${what}; the import tolerates it`, 'write the secret when it is wanted', error)
   }
 }
 
-/** @throws FaultError key_missing, decode_failed, and the path's own */
-function checkFile(spec: ImportSpec, file: FileSpec, answer: SecretData | FaultError): Verdict {
-  const [rendered] = renderFiles({ ...spec, files: [file] }, () => answer, undefined)
-  if (rendered !== undefined) return ok(`from key "${file.key}" of ${file.path}`)
-  return warn(
-    `key "${file.key}" of ${file.path} is not there; the import tolerates it, and there is no such file`,
-    'write the key when it is wanted',
-  )
+/** Whether everything that is made of the call's answer may be absent. */
+function isTolerated({ missingPolicy, files, dataFrom }: ImportSpec, { key }: Call): boolean {
+  if (missingPolicy === 'Ignore') return true
+  const users = files.filter(({ call, named }) => [call, ...named.map((one) => one.call)].some(isAsked))
+  function isAsked(call: Call): boolean {
+    return call.key === key
+  }
+  return users.every((file) => file.optional) && !dataFrom.some((entry) => isAsked(entry.call))
 }
