@@ -127,6 +127,7 @@ export async function startApp(
     metrics.setVolumes(() => ({
       byState: flow.volumes.countByState(),
       oldestInStepSeconds: flow.volumes.oldestStepSeconds(clock.now()),
+      issued: flow.volumes.countIssued(),
     }))
     await flow.resume()
 

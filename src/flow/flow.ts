@@ -60,7 +60,7 @@ export type FlowDeps = {
 }
 
 export type Flow = NodeFlow & {
-  volumes: Pick<Volumes, 'countByState' | 'oldestStepSeconds'>
+  volumes: Pick<Volumes, 'countByState' | 'countIssued' | 'oldestStepSeconds'>
   /** Takes up what an earlier process left mounted; before the first RPC. */
   resume(): Promise<void>
   /** No new work, no more looks; resolves when what was under way has ended. Unmounts nothing. */

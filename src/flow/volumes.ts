@@ -95,6 +95,8 @@ export type Volumes = {
   ofImport(namespace: string, name: string): MountedVolume[]
   /** How many volumes are in each state. */
   countByState(): Record<Standing['state'], number>
+  /** How many things are issued to volumes, in each state. */
+  countIssued(): Record<Holding['state'], number>
   /** Seconds since the volume that waits longest was last in step; 0 without volumes. */
   oldestStepSeconds(now: number): number
 }
@@ -142,6 +144,11 @@ export function createVolumes(): Volumes {
     countByState() {
       const counts = { fresh: 0, stale: 0, resumed: 0 }
       for (const { standing } of byTarget.values()) counts[standing.state] += 1
+      return counts
+    },
+    countIssued() {
+      const counts = { held: 0, retiring: 0 }
+      for (const { holdings } of byTarget.values()) for (const { state } of holdings) counts[state] += 1
       return counts
     },
     oldestStepSeconds(now) {

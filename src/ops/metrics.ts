@@ -8,6 +8,8 @@ export type VolumesNow = {
   byState: Readonly<Record<string, number>>
   /** Seconds since the volume that has been out of step the longest was last in step; 0 without volumes. */
   oldestInStepSeconds: number
+  /** What is issued to volumes: held by their files, or replaced and about to be revoked. */
+  issued: Readonly<Record<string, number>>
 }
 
 export type Metrics = {
@@ -53,7 +55,7 @@ export function createMetrics(build: { version: string }): Metrics {
     ['result', 'fault'],
   )
   const logins = counter('logins_total', 'Logins to Vault by auth method and result.', ['method', 'result'])
-  let volumesNow = (): VolumesNow => ({ byState: {}, oldestInStepSeconds: 0 })
+  let volumesNow = (): VolumesNow => ({ byState: {}, oldestInStepSeconds: 0, issued: {} })
 
   new Gauge({
     name: 'vault_files_volumes',
@@ -71,6 +73,16 @@ export function createMetrics(build: { version: string }): Metrics {
     registers,
     collect() {
       this.set(volumesNow().oldestInStepSeconds)
+    },
+  })
+  new Gauge({
+    name: 'vault_files_issued',
+    help: 'Leases, certificates and credentials issued to volumes, by state.',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [state, count] of Object.entries(volumesNow().issued)) this.set({ state }, count)
     },
   })
   new Gauge({

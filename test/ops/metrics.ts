@@ -46,12 +46,18 @@ t.test('every call of the meter is counted under its labels', async (t) => {
 t.test('volumes are read at each scrape, and a state that is gone is gone', async (t) => {
   const metrics = createMetrics({ version: '1' })
   t.equal((await scrape(metrics)).get('vault_files_oldest_in_step_seconds'), 0)
-  metrics.setVolumes(() => ({ byState: { fresh: 3, stale: 1 }, oldestInStepSeconds: 42 }))
+  metrics.setVolumes(() => ({
+    byState: { fresh: 3, stale: 1 },
+    oldestInStepSeconds: 42,
+    issued: { held: 2, retiring: 1 },
+  }))
   const first = await scrape(metrics)
   t.equal(first.get('vault_files_volumes{state="fresh"}'), 3)
   t.equal(first.get('vault_files_volumes{state="stale"}'), 1)
   t.equal(first.get('vault_files_oldest_in_step_seconds'), 42)
-  metrics.setVolumes(() => ({ byState: { fresh: 4 }, oldestInStepSeconds: 1 }))
+  t.equal(first.get('vault_files_issued{state="held"}'), 2)
+  t.equal(first.get('vault_files_issued{state="retiring"}'), 1)
+  metrics.setVolumes(() => ({ byState: { fresh: 4 }, oldestInStepSeconds: 1, issued: {} }))
   const second = await scrape(metrics)
   t.equal(second.get('vault_files_volumes{state="fresh"}'), 4)
   t.notOk(second.has('vault_files_volumes{state="stale"}'))
