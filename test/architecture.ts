@@ -22,8 +22,20 @@ const allowed: Record<string, readonly string[]> = {
   demo: ['demo', 'grpc', 'core'],
 }
 
-/** What core may use from outside: nothing that does input or output. */
-const corePackages = new Set(['zod', 'yaml', 'node:crypto', 'node:util', 'node:path'])
+/**
+ * What core may use from outside: nothing that does input or output. node:vm runs what may take too long under a time
+ * limit; node:module loads liquidjs when the first template is met.
+ */
+const corePackages = new Set([
+  'zod',
+  'yaml',
+  'liquidjs',
+  'node:crypto',
+  'node:util',
+  'node:path',
+  'node:vm',
+  'node:module',
+])
 
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
 
