@@ -95,17 +95,17 @@ export const faultSamples = {
   },
   sync_refused: {
     secret: 'shop/app-secret',
-    reason: 'a Secret of that name is there and was not made by this plugin',
+    reason: 'a Secret of that name exists that driver secrets-store.csi.deckhouse.io did not make',
   },
   sync_invalid: {
     secret: 'shop/registry',
     key: '.dockerconfigjson',
-    reason: 'a Secret of type kubernetes.io/dockerconfigjson wants JSON there',
+    reason: 'it is no JSON',
   },
   sync_unavailable: {
     secret: 'shop/app-secret',
     reason: 'the API server answered 403 Forbidden',
-    setting: 'rbac.secretSync=true in the Helm values (get, create, update and delete on secrets)',
+    setting: 'secretSync.enabled=true in the Helm values (get, create and patch on secrets, get on pods)',
   },
   volume_full: { sizeBytes: 5_242_880, limitBytes: 4_194_304, reason: 'Live keeps two copies' },
   volume_io: { reason: 'ENOSPC at write of db-password' },
