@@ -213,5 +213,8 @@ function withoutNulls(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
     return value
   const kept = Object.entries(value).filter(([, member]) => member !== null)
-  return Object.fromEntries(kept.map(([key, member]) => [key, withoutNulls(member)]))
+  const isSent = (key: string, member: unknown) => key === 'data' && !Array.isArray(member)
+  return Object.fromEntries(
+    kept.map(([key, member]) => [key, isSent(key, member) ? member : withoutNulls(member)]),
+  )
 }

@@ -78,8 +78,10 @@ t.test('the rules of the other readers give the same for every value that is not
     if (line === undefined) continue
     written++
     t.strictSame({ ...nodeReads(line) }, { FIRST: '1', KEY: value, LAST: '2' })
-    for (const [name, read] of Object.entries(readers))
-      t.equal(read(line.slice(4)), value, `${name}: ${line}`)
+    for (const [name, read] of Object.entries(readers)) {
+      // Texts like these as names of assertions would be taken for TAP.
+      if (read(line.slice(4)) !== value) t.fail(`${name}: ${JSON.stringify(line)}`)
+    }
   }
   t.ok(written > 250, `${written} of ${values.length} are written, the others refused`)
 })

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { readCall } from '../../src/core/call.ts'
 import { identifyImport, parseImport } from '../../src/core/import.ts'
 import { createCertificateAuthority } from '../support/certificates.ts'
 
@@ -37,11 +38,13 @@ t.test("the documentation's manifest is accepted and gets the defaults", async (
     name: 'python-backend',
     namespace: 'my-namespace1',
     authMethod: 'kubernetes',
+    appRole: undefined,
     role: 'my-namespace1_backend',
     authPath: undefined,
     vaultNamespace: undefined,
     address: undefined,
     caCert: undefined,
+    caCertRef: undefined,
     tlsServerName: undefined,
     skipTLSVerify: false,
     audience: undefined,
@@ -52,13 +55,18 @@ t.test("the documentation's manifest is accepted and gets the defaults", async (
     files: [
       {
         name: 'db-password',
-        path: 'secret/data/app',
+        call: readCall('secret/data/app'),
         key: 'password',
+        template: undefined,
+        named: [],
         encoding: 'utf-8',
         mode: undefined,
         optional: false,
       },
     ],
+    dataFrom: [],
+    credentials: [],
+    secretSync: [],
   })
 })
 
@@ -99,7 +107,12 @@ t.test('every field arrives where it belongs', async (t) => {
     missingPolicy: 'Ignore',
     defaultMode: 0o640,
   })
-  t.match(spec.files[0], { path: 'kv1/app', encoding: 'hex', mode: 0o400, optional: true })
+  t.match(spec.files[0], {
+    call: { path: 'kv1/app', key: 'kv1/app' },
+    encoding: 'hex',
+    mode: 0o400,
+    optional: true,
+  })
 })
 
 t.test('decodeBase64 is the same as encoding base64', async (t) => {
@@ -124,6 +137,14 @@ t.test('a field that is null, or empty where that means nothing, is a field left
   t.match(spec, { authPath: undefined, caCert: undefined, audience: undefined, tlsServerName: undefined })
   t.equal(spec.files[0]?.mode, undefined)
 })
+
+const web = { name: 'web', path: 'pki/issue/web', method: 'PUT', data: { common_name: 'a' } }
+const synced = { name: 'app', data: [{ key: 'A', file: 'db-password' }] }
+
+/** A spec whose one file is made by a template. */
+function templated(template: string, file: Tree = {}): Tree {
+  return { files: [{ name: 'f', source: { path: 'secret/data/app' }, template, ...file }] }
+}
 
 const bad: [string, unknown, string][] = [
   ['no object', 'text', 'the manifest must be an object, is a string'],
@@ -175,12 +196,32 @@ const bad: [string, unknown, string][] = [
   [
     'an unknown auth method',
     manifest({ spec: { authMethod: 'ldap' } }),
-    'spec.authMethod: must be "kubernetes" or "jwt", is "ldap"',
+    'spec.authMethod: must be "kubernetes" or "jwt" or "approle", is "ldap"',
   ],
   [
-    'AppRole',
+    'AppRole without appRole',
     manifest({ spec: { authMethod: 'approle' } }),
-    'spec.authMethod: "approle" is not supported by this version, use "kubernetes" or "jwt"',
+    'spec.appRole: required with authMethod "approle"',
+  ],
+  [
+    'appRole with another login',
+    manifest({ spec: { appRole: { roleId: 'r', secretIdRef: { name: 'a', key: 'b' } } } }),
+    'spec.appRole: needs authMethod "approle"',
+  ],
+  [
+    'appRole without a secret ID',
+    manifest({ spec: { authMethod: 'approle', appRole: { roleId: 'r' } } }),
+    'spec.appRole.secretIdRef: required',
+  ],
+  [
+    'a secret ID in place of where it stands',
+    manifest({
+      spec: {
+        authMethod: 'approle',
+        appRole: { roleId: 'r', secretId: 'x', secretIdRef: { name: 'a', key: 'b' } },
+      },
+    }),
+    'spec.appRole.secretId: unknown field, did you mean secretIdRef? (known: roleId, secretIdRef)',
   ],
   [
     'an auth path with a space',
@@ -267,8 +308,16 @@ const bad: [string, unknown, string][] = [
     manifest({ spec: { defaultMode: 644 } }),
     'spec.defaultMode: must be between 0 and 0777 (511 decimal), is 644; 644 without a leading zero is decimal, write 0644',
   ],
-  ['no files', manifest({ spec: { files: [] } }), 'spec.files: must not be empty'],
-  ['files left out', manifest({ spec: { files: undefined } }), 'spec.files: required'],
+  [
+    'no files',
+    manifest({ spec: { files: [] } }),
+    'spec.files: may be empty only when dataFrom or credentials is set',
+  ],
+  [
+    'files left out',
+    manifest({ spec: { files: undefined } }),
+    'spec.files: may be empty only when dataFrom or credentials is set',
+  ],
   ['files as an object', manifest({ spec: { files: {} } }), 'spec.files: must be a list, is an object'],
   [
     'a file that is a text',
@@ -307,7 +356,6 @@ const bad: [string, unknown, string][] = [
     'spec.files[0].name: must match ^[-_a-zA-Z0-9.]+$, is "a\\n"',
   ],
   ['no source', manifest({ file: { source: undefined } }), 'spec.files[0].source: required'],
-  ['no path', manifest({ source: { path: undefined } }), 'spec.files[0].source.path: required'],
   [
     'a path with a query',
     manifest({ source: { path: 'secret/data/app?version=1' } }),
@@ -353,25 +401,190 @@ const bad: [string, unknown, string][] = [
   [
     'an unknown field of a source',
     manifest({ source: { keys: 'a' } }),
-    'spec.files[0].source.keys: unknown field, did you mean key? (known: path, key)',
+    'spec.files[0].source.keys: unknown field, did you mean key? (known: path, ref, key)',
+  ],
+  ['neither path nor ref', manifest({ source: { path: undefined } }), 'spec.files[0].source.path: required'],
+  [
+    'path and ref',
+    manifest({ spec: { sources: [web] }, source: { ref: 'web' } }),
+    'spec.files[0].source.ref: contradicts path, keep one',
   ],
   [
-    'a template',
+    'a ref to no source',
+    manifest({ spec: { sources: [web] }, source: { path: undefined, ref: 'wbe' } }),
+    'spec.files[0].source.ref: "wbe" is not among spec.sources (web)',
+  ],
+  [
+    'a ref where there are no sources',
+    manifest({ source: { path: undefined, ref: 'web' } }),
+    'spec.files[0].source.ref: "web" is not among spec.sources (none)',
+  ],
+  [
+    'a template and a key',
     manifest({ file: { template: 'x' } }),
-    'spec.files[0].template: not supported by this version',
+    'spec.files[0].template: contradicts source.key, keep one',
+  ],
+  ['an empty template', manifest({ spec: templated('') }), 'spec.files[0].template: must not be empty'],
+  [
+    'a template of binary content',
+    manifest({ spec: templated('{{ a }}', { encoding: 'hex' }) }),
+    'spec.files[0].encoding: a template makes text; use its filter base64_decode instead',
   ],
   [
-    'a named source',
-    manifest({ source: { ref: 'web' } }),
-    'spec.files[0].source.ref: not supported by this version',
+    'a template that does not close',
+    manifest({ spec: templated('a\n{% if b %}\nc') }),
+    'spec.files[0].template: tag {% if b %} not closed, line:2, col:1',
   ],
-  ...['appRole', 'sources', 'dataFrom', 'credentials', 'secretSync'].map(
-    (field): [string, unknown, string] => [
-      field,
-      manifest({ spec: { [field]: [] } }),
-      `spec.${field}: not supported by this version`,
-    ],
-  ),
+  [
+    'a template with an unknown tag',
+    manifest({ spec: templated('a\n\n  {% foo %}') }),
+    'spec.files[0].template: tag "foo" not found, line:3, col:3',
+  ],
+  [
+    'a template with an unknown filter',
+    manifest({ spec: templated('{{ a | urlencode }}') }),
+    'spec.files[0].template: undefined filter: urlencode, line:1, col:1',
+  ],
+  [
+    'a template that reads a file',
+    manifest({ spec: templated("{% include '/etc/passwd' %}") }),
+    'spec.files[0].template: tag "include" reads a file, which a template here cannot, line:1, col:1',
+  ],
+  [
+    'data with GET',
+    manifest({ spec: { sources: [{ ...web, method: 'GET' }] } }),
+    'spec.sources[0].data: needs method "PUT" or "POST"',
+  ],
+  [
+    'a version with PUT',
+    manifest({ spec: { sources: [{ ...web, version: 2 }] } }),
+    'spec.sources[0].version: needs method "GET"',
+  ],
+  [
+    'a version below 0',
+    manifest({ spec: { sources: [{ name: 'old', path: 'kv/data/a', version: -1 }] } }),
+    'spec.sources[0].version: must be 0 or more, is -1',
+  ],
+  [
+    'an unknown method',
+    manifest({ spec: { sources: [{ ...web, method: 'LIST' }] } }),
+    'spec.sources[0].method: must be "GET" or "PUT" or "POST", is "LIST"',
+  ],
+  [
+    'a lease renewed after its end',
+    manifest({ spec: { sources: [{ ...web, lease: { renewAt: 100 } }] } }),
+    'spec.sources[0].lease.renewAt: must be 99 or less, is 100',
+  ],
+  [
+    'an unknown field of a lease',
+    manifest({ spec: { sources: [{ ...web, lease: { revoke: true } }] } }),
+    'spec.sources[0].lease.revoke: unknown field (known: renewAt, revokeOnUnmount)',
+  ],
+  [
+    'an unknown field of a source of several files',
+    manifest({ spec: { sources: [{ ...web, methd: 'PUT' }] } }),
+    'spec.sources[0].methd: unknown field, did you mean method? (known: name, path, method, data, version, lease)',
+  ],
+  [
+    "the name that stands for a file's own source",
+    manifest({ spec: { sources: [{ ...web, name: 'data' }] } }),
+    'spec.sources[0].name: "data" is what templates call the file\'s own source',
+  ],
+  [
+    'a source name twice',
+    manifest({ spec: { sources: [web, web] } }),
+    'spec.sources[1].name: "web" is already the name of spec.sources[0]',
+  ],
+  [
+    'a source name that no template could name',
+    manifest({ spec: { sources: [{ ...web, name: 'a.b' }] } }),
+    'spec.sources[0].name: must match ^[-_a-zA-Z0-9]+$, is "a.b"',
+  ],
+  [
+    'one file of all keys without a name',
+    manifest({ spec: { dataFrom: [{ path: 'a', format: 'Shell' }] } }),
+    'spec.dataFrom[0].fileName: required with format "Shell"',
+  ],
+  [
+    'a file for each key with a name',
+    manifest({ spec: { dataFrom: [{ path: 'a', fileName: 'env' }] } }),
+    'spec.dataFrom[0].fileName: has no meaning with format "Files"',
+  ],
+  [
+    'an unknown format',
+    manifest({ spec: { dataFrom: [{ path: 'a', fileName: 'env', format: 'Env' }] } }),
+    'spec.dataFrom[0].format: must be "Files" or "JSON" or "Dotenv" or "Shell" or "Properties", is "Env"',
+  ],
+  [
+    'a pattern that is none',
+    manifest({ spec: { dataFrom: [{ path: 'a', include: '(' }] } }),
+    'spec.dataFrom[0].include: must be a regular expression, is "("',
+  ],
+  [
+    'a pattern of what to leave out that is none',
+    manifest({ spec: { dataFrom: [{ path: 'a', exclude: '*' }] } }),
+    'spec.dataFrom[0].exclude: must be a regular expression, is "*"',
+  ],
+  [
+    'a prefix with a slash',
+    manifest({ spec: { dataFrom: [{ path: 'a', prefix: 'b/' }] } }),
+    'spec.dataFrom[0].prefix: must match ^[-_a-zA-Z0-9.]*$, is "b/"',
+  ],
+  [
+    'a file of all keys over a file',
+    manifest({ spec: { dataFrom: [{ path: 'a', format: 'JSON', fileName: 'db-password' }] } }),
+    'spec.dataFrom[0].fileName: "db-password" is already the name of spec.files[0]',
+  ],
+  [
+    'a credential over a file of all keys',
+    manifest({
+      spec: {
+        dataFrom: [{ path: 'a', format: 'JSON', fileName: 'x' }],
+        credentials: [{ format: 'Token', name: 'x' }],
+      },
+    }),
+    'spec.credentials[0].name: "x" is already the name of spec.dataFrom[0]',
+  ],
+  [
+    'an unknown credential',
+    manifest({ spec: { credentials: [{ format: 'JWT', name: 'x' }] } }),
+    'spec.credentials[0].format: must be "Token" or "KubernetesVaultToken" or "SecretID" or "WrappedSecretID" or "CABundle", is "JWT"',
+  ],
+  [
+    'a credential with a source',
+    manifest({ spec: { credentials: [{ format: 'Token', name: 'x', source: {} }] } }),
+    'spec.credentials[0].source: unknown field (known: format, name, mode, role, authPath)',
+  ],
+  [
+    'a Secret of no file',
+    manifest({ spec: { secretSync: [{ name: 'app', data: [{ key: 'A', file: 'password' }] }] } }),
+    'spec.secretSync[0].data[0].file: "password" is not among the files of the import',
+  ],
+  [
+    'a Secret of nothing',
+    manifest({ spec: { secretSync: [{ name: 'app', data: [] }] } }),
+    'spec.secretSync[0].data: must not be empty',
+  ],
+  [
+    'a Secret twice',
+    manifest({ spec: { secretSync: [synced, synced] } }),
+    'spec.secretSync[1].name: "app" is already the name of spec.secretSync[0]',
+  ],
+  [
+    'a Secret with a bad name',
+    manifest({ spec: { secretSync: [{ ...synced, name: 'App' }] } }),
+    /^spec\.secretSync\[0\]\.name: must match .*, is "App"$/.source,
+  ],
+  [
+    'an unknown deletion policy',
+    manifest({ spec: { secretSync: [{ ...synced, deletionPolicy: 'Keep' }] } }),
+    'spec.secretSync[0].deletionPolicy: must be "Delete" or "Retain", is "Keep"',
+  ],
+  ...['sources', 'dataFrom', 'credentials', 'secretSync'].map((field): [string, unknown, string] => [
+    `${field} as an object`,
+    manifest({ spec: { [field]: {} } }),
+    `spec.${field}: must be a list, is an object`,
+  ]),
 ]
 
 for (const [what, value, message] of bad) {
@@ -414,12 +627,12 @@ t.test('all faults are told at once, in order of the fields', async (t) => {
       'spec.updateMode',
       'spec.files[1].source.key',
       'spec.roel',
-      'spec.files[1].name',
       'spec.files[1].decodeBase64',
+      'spec.files[1].name',
     ],
   )
-  t.match(faults[4], /^spec\.roel: unknown field, did you mean role\? \(known: type, role, .*files\)$/)
-  t.equal(faults[5], 'spec.files[1].name: "a" is already the name of spec.files[0]')
+  t.match(faults[4], /^spec\.roel: unknown field, did you mean role\? \(known: type, role, .*secretSync\)$/)
+  t.equal(faults[6], 'spec.files[1].name: "a" is already the name of spec.files[0]')
 })
 
 t.test('a password in an address, or a key in a CA, is refused without being repeated', async (t) => {
@@ -466,4 +679,93 @@ t.test('a CA may stand in an object of the namespace instead', async (t) => {
   t.match(faults.join('\n'), /spec\.caCertRef: contradicts spec\.caCert, keep one/)
   t.match(faults.join('\n'), /spec\.caCertRef\.kind/)
   t.match(faults.join('\n'), /spec\.caCertRef\.where.*kind, name, key/)
+})
+
+t.test('every new field arrives where it belongs', async (t) => {
+  const spec = specOf(
+    manifest({
+      spec: {
+        authMethod: 'approle',
+        appRole: { roleId: 'r', secretIdRef: { name: 'app-role', key: 'secret-id' } },
+        sources: [
+          { ...web, lease: { renewAt: 50, revokeOnUnmount: false } },
+          { name: 'old', path: 'secret/data/app', version: 3 },
+          { name: 'unused', path: 'secret/data/other' },
+        ],
+        files: [
+          { name: 'tls.key', source: { ref: 'web', key: 'private_key' } },
+          {
+            name: 'dsn',
+            source: { path: 'secret/data/db' },
+            template: '{{ user }}{{ web.certificate }}{% for one in old.list %}{{ one }}{% endfor %}',
+          },
+        ],
+        dataFrom: [
+          { path: '/secret//data/app/', include: '^A', exclude: '', format: 'Files', fileName: '' },
+          { path: 'secret/data/env', prefix: 'X_', format: 'Shell', fileName: 'app.env' },
+        ],
+        credentials: [
+          { format: 'Token', name: 'token', mode: '0400' },
+          { format: 'SecretID', name: 'secret-id', role: 'other', authPath: 'approle2' },
+        ],
+        secretSync: [{ name: 'app', data: [{ key: 'A', file: 'any-key-of-dataFrom' }] }],
+      },
+    }),
+  )
+  t.strictSame(spec.appRole, { roleId: 'r', secretIdRef: { name: 'app-role', key: 'secret-id' } })
+  const [key, dsn] = spec.files
+  t.match(key?.call, {
+    path: 'pki/issue/web',
+    method: 'PUT',
+    isIssue: true,
+    renewAt: 50,
+    revokeOnUnmount: false,
+  })
+  t.match(dsn, { key: undefined, call: { key: 'secret/data/db', isIssue: false } })
+  t.strictSame(
+    dsn?.named.map(({ name, call }) => [name, call.key]),
+    [
+      ['web', key?.call.key],
+      ['old', 'secret/data/app?version=3'],
+    ],
+  )
+  t.match(spec.dataFrom[0], {
+    call: { path: 'secret/data/app' },
+    prefix: '',
+    include: '^A',
+    exclude: undefined,
+  })
+  t.match(spec.dataFrom[1], { prefix: 'X_', format: 'Shell', fileName: 'app.env' })
+  t.strictSame(spec.credentials, [
+    { format: 'Token', name: 'token', mode: 0o400, role: 'my-namespace1_backend', authPath: 'approle' },
+    { format: 'SecretID', name: 'secret-id', mode: undefined, role: 'other', authPath: 'approle2' },
+  ])
+  t.strictSame(spec.secretSync, [
+    {
+      name: 'app',
+      type: 'Opaque',
+      deletionPolicy: 'Delete',
+      data: [{ key: 'A', file: 'any-key-of-dataFrom' }],
+    },
+  ])
+})
+
+t.test('an import may be of whole paths or of credentials alone', async (t) => {
+  t.strictSame(specOf(manifest({ spec: { files: undefined, dataFrom: [{ path: 'a' }] } })).files, [])
+  t.strictSame(
+    specOf(manifest({ spec: { files: [], credentials: [{ format: 'CABundle', name: 'ca' }] } })).files,
+    [],
+  )
+})
+
+t.test('null in the data of a source is the null of its author', async (t) => {
+  const spec = specOf(
+    manifest({
+      spec: {
+        sources: [{ ...web, data: { a: null, b: { c: null } }, version: null }],
+        files: [{ name: 'f', source: { ref: 'web', key: 'a' } }],
+      },
+    }),
+  )
+  t.strictSame(spec.files[0]?.call.data, { a: null, b: { c: null } })
 })

@@ -1,0 +1,28 @@
+import t from 'tap'
+import { matchKeys, patternFault } from '../../src/core/key-pattern.ts'
+
+t.test('a pattern matches anywhere in a key, unless it is anchored', async (t) => {
+  t.strictSame(matchKeys('B', ['AB', 'b', 'BC']), new Set(['AB', 'BC']))
+  t.strictSame(matchKeys('^[A-Z_]+$', ['A_B', 'A-B', 'a']), new Set(['A_B']))
+  t.strictSame(matchKeys('^.$', ['😀', 'ab']), new Set(['😀']), 'a character is a character, not half of one')
+  t.strictSame(matchKeys('x', []), new Set())
+})
+
+t.test('a pattern that takes too long is given up in time', async (t) => {
+  const startedAt = performance.now()
+  t.equal(matchKeys('^(a|a)*$', [`${'a'.repeat(60)}b`]), undefined)
+  t.equal(matchKeys('(x+x+)+y', ['x'.repeat(60)]), undefined)
+  t.ok(performance.now() - startedAt < 1000)
+})
+
+t.test('ten thousand keys are no matter', async (t) => {
+  const keys = Array.from({ length: 10_000 }, (_, at) => `KEY_${at}`)
+  t.equal(matchKeys('^KEY_\\d+$', keys)?.size, 10_000)
+})
+
+t.test('what is no pattern is told', async (t) => {
+  for (const pattern of ['(', '*', '[z-a]', '\\', '\\k', '(?<=', 'a{2,1}']) {
+    t.equal(patternFault(pattern), `must be a regular expression, is ${JSON.stringify(pattern)}`)
+  }
+  for (const pattern of ['', '^a$', '\\p{Lu}', '(?!x)']) t.equal(patternFault(pattern), undefined)
+})
