@@ -38,14 +38,27 @@ export function credentialOrder(credential: CredentialSpec): Order | undefined {
   return { ...common, key, kind: 'secret-id', role, authPath, isWrapped }
 }
 
-/** Files of the import into which something goes that is issued to one volume alone. */
-export function ownFiles(spec: ImportSpec, orders: readonly Order[]): ReadonlySet<string> {
+/**
+ * Files of the import into which something goes that is issued to one volume alone.
+ * @param names of all files that were made
+ */
+export function ownFiles(
+  spec: ImportSpec,
+  orders: readonly Order[],
+  names: readonly string[],
+): ReadonlySet<string> {
   const keys = new Set(orders.map(({ key }) => key))
   const own = new Set<string>()
+  const declared = new Set([...spec.files, ...spec.credentials].map(({ name }) => name))
   for (const { name, call, named } of spec.files) {
     if ([call, ...named.map((source) => source.call)].some(({ key }) => keys.has(key))) own.add(name)
   }
-  for (const { call, fileName } of spec.dataFrom) if (keys.has(call.key) && fileName) own.add(fileName)
+  for (const { call, fileName, prefix } of spec.dataFrom) {
+    if (!keys.has(call.key)) continue
+    // A file for each key: which they are only their names tell. Better one too many than pods that write in turns.
+    const keyed = names.filter((name) => name.startsWith(prefix) && !declared.has(name))
+    for (const name of fileName ? [fileName] : keyed) own.add(name)
+  }
   for (const credential of spec.credentials) if (credentialOrder(credential)) own.add(credential.name)
   return own
 }

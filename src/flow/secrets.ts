@@ -9,7 +9,11 @@ export function wantedSecrets(
   of: { entry: Pick<LedgerEntry, 'pod' | 'importName'>; orders: readonly Order[]; seenAt: number },
   files: readonly RenderedFile[],
 ): WantedSecret[] {
-  const own = ownFiles(spec, of.orders)
+  const own = ownFiles(
+    spec,
+    of.orders,
+    files.map(({ name }) => name),
+  )
   const byName = new Map(files.map(({ name, content }) => [name, content]))
   return spec.secretSync.map(({ name, type, deletionPolicy, data }) => ({
     namespace: spec.namespace,
