@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { container, MOUNT } from '../support/app-pod.ts'
 import { notOurs } from '../support/component.ts'
+import { ROOT } from '../support/deploy-files.ts'
 import { startKubeNode } from '../support/kube-node.ts'
 import { PATH, ROLE } from '../support/kube-vault.ts'
 import { until } from '../support/until.ts'
@@ -50,21 +53,16 @@ t.test('environment variables without a Kubernetes Secret', { skip: notOurs }, a
   })
 
   await t.test('an application is started again when its values change, and not otherwise', async (t) => {
-    // `app` of the loop: says what it got and stays.
-    const app = `sh -c 'echo "started with $PLAIN"; exec sleep 3600'`
-    const loop = `while :; do
-  before=$(cat ${MOUNT}/app.env)
-  ( . ${MOUNT}/app.env; exec ${app} ) & child=$!
-  while kill -0 $child 2>/dev/null && [ "$(cat ${MOUNT}/app.env)" = "$before" ]; do sleep 1; done
-  kill $child 2>/dev/null; wait $child
-done`
+    const loop = readFileSync(join(ROOT, 'docs/examples/restart.sh'), 'utf8')
+    const app = ['sh', '-c', 'echo "started with $PLAIN"; exec sleep 3600']
+    const command = ['sh', '-c', loop, 'restart.sh', `${MOUNT}/app.env`, ...app]
     const pod = await node.createPod({
       name: 'by-loop',
       importName: 'environment',
-      containers: [container('app', loop)],
+      containers: [container('app', '', { command })],
     })
     await pod.running()
-    // The shell's own `Terminated` is among them.
+    // What a shell says of a program that was ended may be among them.
     const starts = async () =>
       (await pod.logs('app')).split('\n').filter((line) => line.startsWith('started'))
     await until('the first start', async () => (await starts()).length === 1)
