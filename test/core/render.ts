@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import t from 'tap'
 import { readCall } from '../../src/core/call.ts'
 import { FaultError } from '../../src/core/errors.ts'
-import type { FileSpec, ImportSpec } from '../../src/core/import.ts'
+import { type DataFromSpec, type FileSpec, type ImportSpec, parseImport } from '../../src/core/import.ts'
 import { isJsonObject, parseJson } from '../../src/core/json.ts'
 import type { SecretData } from '../../src/core/ports.ts'
 import { type Answers, renderFiles } from '../../src/core/render.ts'
@@ -241,4 +241,144 @@ t.test("mode: the file's, else the import's, else 0644, or 0640 for an fsGroup",
   t.equal(modeOf(undefined, undefined, 2000), 0o640)
   t.equal(modeOf(undefined, undefined, 0), 0o640)
   t.equal(modeOf(undefined, undefined, undefined), 0o644)
+})
+
+t.test('a template has its own source and the sources that it names', async (t) => {
+  const files = [
+    file({
+      name: 'dsn',
+      key: undefined,
+      template: '{{ user }}:{{ web.user }}:{{ old.user }}',
+      named: [
+        { name: 'web', call: readCall('pki') },
+        { name: 'old', call: readCall('secret/data/app', 2) },
+      ],
+    }),
+  ]
+  const [rendered] = renderFiles(
+    spec(files),
+    answers((key) => secret(`{"user":"of ${key}"}`)),
+    undefined,
+  )
+  t.equal(rendered?.content.reveal().toString(), 'of secret/data/app:of pki:of secret/data/app?version=2')
+})
+
+t.test(
+  'a template fails with the fault of any source that it needs, and as a file may be absent',
+  async (t) => {
+    const absent = new FaultError('path_not_found', { path: 'pki' })
+    const made = (changes: Partial<FileSpec>) =>
+      spec([
+        file({
+          key: undefined,
+          template: '{{ k }}{{ web.k }}',
+          named: [{ name: 'web', call: readCall('pki') }],
+          ...changes,
+        }),
+      ])
+    const of = answers((key) => (key === 'pki' ? absent : secret('{"k":"v"}')))
+    t.match(
+      faultOf(() => renderFiles(made({}), of, undefined)),
+      { fault: 'path_not_found', facts: { file: 'f' } },
+    )
+    t.same(renderFiles(made({ optional: true }), of, undefined), [])
+    const unknown = made({ template: '{{ gone }}', named: [], optional: true })
+    t.equal(
+      faultOf(() => renderFiles(unknown, of, undefined)).fault,
+      'template_failed',
+      'and this is no absence',
+    )
+  },
+)
+
+t.test('files of all kinds stand in the order of the import, with their modes', async (t) => {
+  const all = parseImport({
+    apiVersion: 'deckhouse.io/v1alpha1',
+    kind: 'SecretsStoreImport',
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: {
+      role: 'web',
+      defaultMode: 0o440,
+      files: [{ name: 'one', source: { path: 'a', key: 'k' }, mode: 0o400 }],
+      dataFrom: [
+        { path: 'b', prefix: 'b-' },
+        { path: 'c', format: 'JSON', fileName: 'c.json' },
+      ],
+      credentials: [{ format: 'CABundle', name: 'ca', mode: 0o444 }],
+    },
+  })
+  if ('faults' in all) throw new Error(all.faults.join())
+  const given = { ...answers((key) => secret(`{"k":"${key}","l":1.0}`)), authority: 'PEM' }
+  t.strictSame(
+    renderFiles(all.spec, given, undefined).map(({ name, content, mode }) => [
+      name,
+      content.reveal().toString(),
+      mode,
+    ]),
+    [
+      ['one', 'a', 0o400],
+      ['b-k', 'b', 0o440],
+      ['b-l', '1.0', 0o440],
+      ['c.json', '{"k":"c","l":1.0}', 0o440],
+      ['ca', 'PEM', 0o444],
+    ],
+  )
+})
+
+t.test('two files of one name are refused, whoever makes them', async (t) => {
+  const entry: DataFromSpec = {
+    call: readCall('b'),
+    prefix: '',
+    include: undefined,
+    exclude: undefined,
+    format: 'Files',
+    fileName: undefined,
+  }
+  const given = answers(() => secret('{"f":"canary","k":"canary"}'))
+  for (const [files, dataFrom] of [
+    [[file()], [entry]],
+    [[], [entry, { ...entry, call: readCall('c') }]],
+  ] as const) {
+    const error = faultOf(() => renderFiles(spec([...files], { dataFrom }), given, undefined))
+    t.match(error, { fault: 'name_taken', facts: { file: 'f' } })
+    t.notMatch(error.message, /canary/)
+  }
+})
+
+t.test(
+  'a path of dataFrom that is absent makes no file where the import lets it be, and is a fault elsewhere',
+  async (t) => {
+    const dataFrom: DataFromSpec[] = [
+      {
+        call: readCall('b'),
+        prefix: '',
+        include: undefined,
+        exclude: undefined,
+        format: 'JSON',
+        fileName: 'j',
+      },
+    ]
+    const gone = answers(() => new FaultError('path_not_found', { path: 'b' }))
+    t.same(renderFiles(spec([], { dataFrom, missingPolicy: 'Ignore' }), gone, undefined), [])
+    t.equal(faultOf(() => renderFiles(spec([], { dataFrom }), gone, undefined)).fault, 'path_not_found')
+    const denied = answers(() => new FaultError('read_denied', { path: 'b' }))
+    const lenient = spec([], { dataFrom, missingPolicy: 'Ignore' })
+    t.equal(faultOf(() => renderFiles(lenient, denied, undefined)).fault, 'read_denied')
+  },
+)
+
+t.test('a pattern that takes too long says of which import it is', async (t) => {
+  const dataFrom: DataFromSpec[] = [
+    {
+      call: readCall('b'),
+      prefix: '',
+      include: '^(a+)+$',
+      exclude: undefined,
+      format: 'Files',
+      fileName: undefined,
+    },
+  ]
+  const given = answers(() => secret(`{"${'a'.repeat(40)}!":"v"}`))
+  const error = faultOf(() => renderFiles(spec([], { dataFrom, missingPolicy: 'Ignore' }), given, undefined))
+  t.match(error.message, /SecretsStoreImport "web" in namespace "shop" is not valid: spec\.dataFrom/)
 })
