@@ -92,7 +92,7 @@ async function examineRights(
 function neededBy(
   manifests: readonly unknown[],
   audiences: readonly string[] = [],
-  { removeStartupTaint }: Config,
+  { removeStartupTaint, allowSecretSync }: Config,
 ): Need[] {
   const specs = manifests.map((manifest) => fieldOf(manifest, 'spec'))
   const kinds = specs.map((spec) => fieldOf(fieldOf(spec, 'caCertRef'), 'kind'))
@@ -100,12 +100,16 @@ function neededBy(
     const audience = fieldOf(spec, 'audience')
     return typeof audience === 'string' && audience !== '' && !audiences.includes(audience)
   })
+  const hasAppRole = specs.some((spec) => fieldOf(spec, 'appRole') !== undefined)
+  // Without the flag such imports are refused before any right is used.
+  const hasSecretSync = allowSecretSync && specs.some((spec) => fieldOf(spec, 'secretSync') !== undefined)
   return [
     needs.imports,
     needs.events,
     ...(hasOwnAudience ? [needs.tokens] : []),
     ...(kinds.includes('ConfigMap') ? [needs.configMaps] : []),
-    ...(kinds.includes('Secret') ? [needs.secrets] : []),
+    ...(hasAppRole || kinds.includes('Secret') ? [needs.secrets] : []),
+    ...(hasSecretSync ? [needs.syncedSecrets, needs.pods] : []),
     ...(removeStartupTaint ? [needs.nodes] : []),
   ]
 }

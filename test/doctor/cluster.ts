@@ -217,6 +217,28 @@ t.test('rights that only some imports need are asked for when there are such imp
   t.equal(code, 1)
 })
 
+t.test('AppRole needs to read Secrets, secretSync to write them where it is allowed', async (t) => {
+  const { api, daemonSet, refused, run } = await startDoctorBench(t)
+  refused.add('get secrets').add('create secrets').add('get pods')
+  api.put('synced', (spec) => {
+    spec.secretSync = [{ name: 'app', data: [{ key: 'PASSWORD', file: 'db-password' }] }]
+  })
+  t.notOk((await run()).findings.some(({ name }) => /RBAC (secrets|synced|pods)/.test(name)))
+  daemonSet.spec.template.spec.containers[0].args.push('--allow-secret-sync')
+  const { of } = await run()
+  t.match(of('RBAC synced secrets'), {
+    outcome: 'fail',
+    detail: /get or create/,
+    fix: /secretSync\.enabled=true/,
+  })
+  t.match(of('RBAC pods'), { outcome: 'warn', fix: /secretSync\.enabled=true/ })
+  api.put('role', (spec) => {
+    spec.authMethod = 'approle'
+    spec.appRole = { roleId: 'id', secretIdRef: { name: 'app-role', key: 'secret-id' } }
+  })
+  t.match((await run()).of('RBAC secrets'), { outcome: 'fail', fix: /rbac\.secrets=true/ })
+})
+
 t.test("the plugin's settings are those of its DaemonSet, not of one's own environment", async (t) => {
   const { daemonSet, run } = await startDoctorBench(t)
   daemonSet.spec.template.spec.containers[0].args.push('--vault-addr=http://127.0.0.1:9')
