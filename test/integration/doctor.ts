@@ -70,6 +70,54 @@ t.test('an import that is in order is in order to the last file', async (t) => {
   await leavesNothing(t, text, token)
 })
 
+t.test('templates and whole paths are tried; what would be issued is not', async (t) => {
+  const { where, ca, login, token } = directory(t, (spec) => {
+    spec.sources = [
+      { name: 'made', path: 'secret/data/made', method: 'PUT', data: { data: { made: 'yes' } } },
+      { name: 'first', path: 'secret/data/app', version: 1 },
+    ]
+    spec.files = [
+      { name: 'dsn', source: { path: 'secret/data/app' }, template: '{{ user }}:{{ first.password }}' },
+      { name: 'typo', source: { path: 'secret/data/app' }, template: '{{ usr }}' },
+      { name: 'made', source: { ref: 'made', key: 'version' } },
+    ]
+    Object.assign(spec, {
+      dataFrom: [
+        { path: 'secret/data/app', format: 'Shell', fileName: 'app.env' },
+        { path: 'secret/data/app', prefix: 'a-' },
+      ],
+      credentials: [
+        { format: 'Token', name: 'token' },
+        { format: 'CABundle', name: 'ca.pem' },
+      ],
+    })
+  })
+  const { of, text } = await diagnose([...where, ca, ...login, '--allow-token-export'])
+  t.match(of('import'), {
+    detail: /files dsn, typo, made, app\.env, all of secret\/data\/app, token, ca\.pem/,
+  })
+  t.match(of('read secret/data/app'), { outcome: 'ok' })
+  t.match(of('read secret/data/app?version=1'), { outcome: 'ok', detail: '2 keys, version 1' })
+  t.match(of('policy secret/data/made'), {
+    outcome: 'fail',
+    fix: /path "secret\/data\/made" \{ capabilities = \["update"\] \}/,
+  })
+  t.match(of('issue secret/data/made'), {
+    outcome: 'skipped',
+    detail: 'made when a pod mounts it, not tried',
+  })
+  t.match(of('file dsn'), { outcome: 'ok' })
+  t.match(of('file typo'), {
+    outcome: 'fail',
+    detail: /there is no "usr" \(line 1\); there exist "password", "user"/,
+  })
+  t.match(of('file made'), { outcome: 'skipped', detail: /not tried/ })
+  t.match(of('files of secret/data/app'), { outcome: 'ok', detail: 'Shell: app.env' })
+  t.match(of('file token'), { outcome: 'skipped', detail: /not tried/ })
+  t.match(of('file ca.pem'), { outcome: 'ok' })
+  await leavesNothing(t, text, token)
+})
+
 t.test('each file that could not be written is told, with what to do', async (t) => {
   const { where, ca, login, token } = directory(t, (spec) => {
     spec.files = [
