@@ -12,6 +12,8 @@ import { until } from '../support/until.ts'
 const run = promisify(execFile)
 
 const name = `vfci-${process.pid}`
+const STARTUP_TAINT = 'example.org/starting'
+const taints = () => mustKubectl(['get', 'node', 'node1', '-o', 'jsonpath={.spec.taints[*].key}'])
 
 t.setTimeout(600_000)
 
@@ -54,7 +56,11 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
 
   await t.test('a rollout replaces the plugin, and the pod reads on and sees the next change', async (t) => {
     const before = plugin.podName()
-    await plugin.upgrade({ 'log.level': 'debug' })
+    mustKubectl(['taint', 'nodes', 'node1', `${STARTUP_TAINT}=:NoSchedule`, '--overwrite'])
+    t.teardown(() => kubectl(['taint', 'nodes', 'node1', `${STARTUP_TAINT}-`]))
+    t.match(taints(), STARTUP_TAINT)
+    await plugin.upgrade({ 'log.level': 'debug', startupTaint: STARTUP_TAINT })
+    await until('the startup taint to go', () => !taints().includes(STARTUP_TAINT), { timeoutMs: 30_000 })
     t.not(plugin.podName(), before)
     t.equal(await read(), 'battery staple')
     await pod.touch()
