@@ -81,7 +81,9 @@ const lines = {
   }),
   read_denied: (f) => ({
     what: `Vault refused to ${(f.capability ?? 'read') === 'read' ? 'read' : 'write to'} ${quote(f.path)}`,
-    next: `grant it in a policy of role ${quote(f.role)}: path "${f.path}" { capabilities = ["${f.capability ?? 'read'}"] }`,
+    next:
+      mistakenPath(f) ??
+      `grant it in a policy of role ${quote(f.role)}: path "${f.path}" { capabilities = ["${f.capability ?? 'read'}"] }`,
   }),
   call_refused: (f) => ({
     what: `Vault took the call to ${quote(f.path)} but refused what it asks for${f.reason ? ` (${f.reason})` : ''}`,
@@ -89,7 +91,7 @@ const lines = {
   }),
   path_not_found: (f) => ({
     what: `nothing is stored at ${quote(f.path)}${f.version ? ` as version ${f.version}` : ''}`,
-    next: 'write the secret, or correct source.path in the import (missingPolicy: Ignore or optional: true lets it be absent)',
+    next: `${mistakenPath(f) ?? (f.version ? 'correct the version of the source in the import' : 'write the secret, or correct source.path in the import')} (missingPolicy: Ignore or optional: true lets it be absent)`,
   }),
   kv2_path: (f) => ({
     what: `${quote(f.path)} is a path of a KV version 2 engine without data/`,
@@ -97,7 +99,7 @@ const lines = {
   }),
   version_deleted: (f) => ({
     what: `version ${f.version ?? '?'} of ${quote(f.path)} was ${f.reason ?? 'deleted'}${f.deletedAt ? ` at ${f.deletedAt}` : ''}`,
-    next: 'undelete it (`bao kv undelete`) or write a new version',
+    next: `${f.reason === 'destroyed' ? 'nothing brings it back' : 'undelete it (`bao kv undelete`)'}; or write a new version, or correct the version of the source in the import`,
   }),
   key_missing: (f) => ({
     what: `${quote(f.path)} has no key ${quote(f.key)}${f.reason ? ` (${f.reason})` : ''}; there ${exist(f.known)}`,
@@ -192,6 +194,11 @@ function tried(f: Facts): string {
     f.path && `path ${quote(f.path)}`,
   ].filter(Boolean)
   return parts.length > 0 ? `tried: ${parts.join(', ')}` : ''
+}
+
+/** Paths are copied from URLs of the API: Vault denies what begins so rather than say that it is nowhere. */
+function mistakenPath({ path = '' }: Facts): string | undefined {
+  return path.startsWith('v1/') ? `leave "v1/" out of the path: use ${quote(path.slice(3))}` : undefined
 }
 
 function bindCommand(f: Facts): string {

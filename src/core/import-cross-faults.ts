@@ -71,7 +71,7 @@ function fileFaults(spec: unknown, file: unknown, field: string): string[] {
         ]
       : []),
     ...(source !== undefined && fieldOf(source, 'key') === undefined && template === undefined
-      ? [`${field}.source.key: required`]
+      ? [`${field}.source.key: required, unless the file has a template`]
       : []),
     ...(fieldOf(source, 'key') !== undefined && template !== undefined
       ? [`${field}.template: contradicts source.key, keep one`]

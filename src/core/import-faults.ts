@@ -21,7 +21,7 @@ function describe(issue: Issue, value: unknown): string {
   if (value === undefined && issue.code !== 'custom') return `required${wanted(issue)}`
   switch (issue.code) {
     case 'invalid_type':
-      return `must be ${article(issue.expected)}, is ${article(typeName(value))}${quotingHint(issue.expected, value)}`
+      return `must be ${wantedType(issue.expected)}, is ${article(typeName(value))}${quotingHint(issue.expected, value)}`
     case 'invalid_value':
       return `must be ${issue.values.map(show).join(' or ')}, is ${show(value)}`
     case 'invalid_format':
@@ -37,6 +37,10 @@ function describe(issue: Issue, value: unknown): string {
     default:
       return issue.message
   }
+}
+
+function wantedType(expected: string): string {
+  return expected === 'int' ? 'a whole number' : article(expected)
 }
 
 function wanted(issue: Issue): string {

@@ -19,6 +19,8 @@ export type FileSpec = {
   template: string | undefined
   /** Sources that the template names. */
   named: readonly NamedCall[]
+  /** Of all sources of the import: one of them is meant where a template misspells it. */
+  sourceNames: readonly string[]
   encoding: Encoding
   /** Permission bits; undefined: defaultMode, else 0640 with an fsGroup and 0644 without. */
   mode: number | undefined
@@ -173,6 +175,7 @@ function toFile(file: ManifestFile, sources: readonly NamedCall[]): FileSpec {
     key,
     template: file.template,
     named: sources.filter(({ name }) => mentioned.includes(name)),
+    sourceNames: sources.map(({ name }) => name),
     encoding: file.decodeBase64 ? 'base64' : (file.encoding ?? 'utf-8'),
     mode: file.mode,
     optional: file.optional ?? false,

@@ -9,7 +9,7 @@ export function patternFault(pattern: string): string | undefined {
     new RegExp(pattern, 'u')
     return undefined
   } catch {
-    return `must be a regular expression, is ${JSON.stringify(pattern)}`
+    return `must be a JavaScript regular expression, is ${JSON.stringify(pattern)}`
   }
 }
 

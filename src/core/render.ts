@@ -31,21 +31,29 @@ export type Answers = {
 export function renderFiles(spec: ImportSpec, answers: Answers, fsGroup: number | undefined): RenderedFile[] {
   const plainMode = spec.defaultMode ?? (fsGroup === undefined ? MODE_ALONE : MODE_WITH_GROUP)
   const rendered: RenderedFile[] = []
+  const origins = new Map<string, string>()
+  const add = (origin: string, file: RenderedFile) => {
+    const other = origins.get(file.name)
+    if (other !== undefined) {
+      throw new FaultError('name_taken', { file: file.name, reason: `one of ${other}, one of ${origin}` })
+    }
+    origins.set(file.name, origin)
+    rendered.push(file)
+  }
   for (const file of spec.files) {
     const content = tolerating(file.optional || spec.missingPolicy === 'Ignore', () =>
       file.template === undefined ? keyContent(file, answers) : templateContent(file, answers),
     )
-    if (content !== undefined) rendered.push({ name: file.name, content, mode: file.mode ?? plainMode })
+    if (content !== undefined) add('spec.files', { name: file.name, content, mode: file.mode ?? plainMode })
   }
   for (const entry of spec.dataFrom) {
     const files = tolerating(spec.missingPolicy === 'Ignore', () => dataFiles(entry, spec, answers))
-    rendered.push(...(files ?? []).map(({ name, content }) => ({ name, content, mode: plainMode })))
+    for (const file of files ?? []) add(`"${entry.call.path}"`, { ...file, mode: plainMode })
   }
   for (const credential of spec.credentials) {
     const content = credentialFile(credential, answers)
-    rendered.push({ name: credential.name, content, mode: credential.mode ?? plainMode })
+    add('spec.credentials', { name: credential.name, content, mode: credential.mode ?? plainMode })
   }
-  checkNames(rendered)
   return rendered
 }
 
@@ -88,7 +96,7 @@ function templateContent(file: FileSpec, answers: Answers): SecretBytes {
   const read = (call: Call) => dataOf(call, answers, { path: call.path, file: file.name }).values
   const named = file.named.map(({ name, call }) => [name, read(call)] as const)
   const scope = templateScope(read(file.call), new Map(named))
-  return SecretBytes.fromText(renderTemplate(file.name, file.template ?? '', scope))
+  return SecretBytes.fromText(renderTemplate(file.name, file.template ?? '', scope, file.sourceNames))
 }
 
 function dataFiles(entry: DataFromSpec, { name, namespace }: ImportSpec, answers: Answers): DataFile[] {
@@ -97,14 +105,6 @@ function dataFiles(entry: DataFromSpec, { name, namespace }: ImportSpec, answers
     return renderDataFrom(entry, data)
   } catch (error) {
     throw error instanceof FaultError ? error.with({ importName: name, podNamespace: namespace }) : error
-  }
-}
-
-function checkNames(files: readonly RenderedFile[]): void {
-  const seen = new Set<string>()
-  for (const { name } of files) {
-    if (seen.has(name)) throw new FaultError('name_taken', { file: name })
-    seen.add(name)
   }
 }
 

@@ -7,23 +7,24 @@ import type { Scope } from './template-scope.ts'
 const LONGEST_QUOTE = 120
 
 type Reason = Pick<Facts, 'reason' | 'known'>
+type Names = { scope: Scope; others: readonly string[] }
 
 /**
  * Why a template failed, in the template's own words and ours. Liquid's messages are left out: they hold values, for
  * instance the one by which `data[user]` looked for another.
  */
-export function reasonOf(error: unknown, template: string, scope: Scope): Reason {
+export function reasonOf(error: unknown, template: string, names: Names): Reason {
   const { token, originalError, name } = error as Partial<LiquidError>
   if (originalError?.message === 'memory alloc limit exceeded') return { reason: 'it makes too much text' }
   // Some filters take an expression, which may come out of a value: what stands there is not ours to show.
   if (token === undefined || token.input !== template) return { reason: 'it could not be rendered' }
-  if (name === 'UndefinedVariableError') return missingName(token, originalError, scope)
+  if (name === 'UndefinedVariableError') return missingName(token, originalError, names)
   const why = originalError instanceof TemplateRefusal ? originalError.message : 'cannot be rendered'
   return { reason: `${quote(token.getText())} in line ${lineOf(token)} ${why}` }
 }
 
 /** Follows the name as far as it leads, for the names that exist where it ends. */
-function missingName(token: Token, cause: Error | undefined, scope: Scope): Reason {
+function missingName(token: Token, cause: Error | undefined, { scope, others }: Names): Reason {
   const steps = stepsOf(token)
   const whole = { reason: `there is no ${quote(token.getText())} (line ${lineOf(token)})` }
   let level: unknown = scope
@@ -36,7 +37,8 @@ function missingName(token: Token, cause: Error | undefined, scope: Scope): Reas
     // The name of a loop's or an assign's own is not in our scope, and yet there.
     if (at === 0 && Reflect.get(cause ?? {}, 'variableName') !== step) return whole
     const name = steps.slice(0, at + 1).join('.')
-    return { reason: `there is no ${quote(name)} (line ${lineOf(token)})`, known: Object.keys(level) }
+    const known = new Set([...Object.keys(level), ...(at === 0 ? others : [])])
+    return { reason: `there is no ${quote(name)} (line ${lineOf(token)})`, known: [...known] }
   }
   return whole
 }

@@ -28,16 +28,22 @@ export function checkTemplate(template: string): { names: string[] } | { fault: 
 
 /**
  * @param scope what the names in the template stand for; see templateScope
+ * @param others names that the template could have asked for, and did not
  * @throws FaultError template_failed naming `file`; never with a value in it
  */
-export function renderTemplate(file: string, template: string, scope: Scope): string {
+export function renderTemplate(
+  file: string,
+  template: string,
+  scope: Scope,
+  others: readonly string[] = [],
+): string {
   try {
     // A template may change the scope: a copy of its top, for nothing beneath can be changed.
     const own = Object.assign(Object.create(null), scope)
     const rendered = runWithin(TEMPLATE_TIMEOUT_MS, () => createEngine().parseAndRenderSync(template, own))
     if (rendered) return String(rendered.value)
   } catch (error) {
-    throw new FaultError('template_failed', { file, ...reasonOf(error, template, scope) })
+    throw new FaultError('template_failed', { file, ...reasonOf(error, template, { scope, others }) })
   }
   throw new FaultError('template_failed', { file, reason: tooLong })
 }

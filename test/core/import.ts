@@ -59,6 +59,7 @@ t.test("the documentation's manifest is accepted and gets the defaults", async (
         key: 'password',
         template: undefined,
         named: [],
+        sourceNames: [],
         encoding: 'utf-8',
         mode: undefined,
         optional: false,
@@ -367,7 +368,11 @@ const bad: [string, unknown, string][] = [
     'spec.files[0].source.path: must not have a segment "." or ".."',
   ],
   ['a path of slashes', manifest({ source: { path: '//' } }), 'spec.files[0].source.path: must not be empty'],
-  ['no key', manifest({ source: { key: undefined } }), 'spec.files[0].source.key: required'],
+  [
+    'no key',
+    manifest({ source: { key: undefined } }),
+    'spec.files[0].source.key: required, unless the file has a template',
+  ],
   [
     'a key with a space',
     manifest({ source: { key: 'my key' } }),
@@ -518,12 +523,12 @@ const bad: [string, unknown, string][] = [
   [
     'a pattern that is none',
     manifest({ spec: { dataFrom: [{ path: 'a', include: '(' }] } }),
-    'spec.dataFrom[0].include: must be a regular expression, is "("',
+    'spec.dataFrom[0].include: must be a JavaScript regular expression, is "("',
   ],
   [
     'a pattern of what to leave out that is none',
     manifest({ spec: { dataFrom: [{ path: 'a', exclude: '*' }] } }),
-    'spec.dataFrom[0].exclude: must be a regular expression, is "*"',
+    'spec.dataFrom[0].exclude: must be a JavaScript regular expression, is "*"',
   ],
   [
     'a prefix with a slash',

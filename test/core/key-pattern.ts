@@ -22,7 +22,7 @@ t.test('ten thousand keys are no matter', async (t) => {
 
 t.test('what is no pattern is told', async (t) => {
   for (const pattern of ['(', '*', '[z-a]', '\\', '\\k', '(?<=', 'a{2,1}']) {
-    t.equal(patternFault(pattern), `must be a regular expression, is ${JSON.stringify(pattern)}`)
+    t.equal(patternFault(pattern), `must be a JavaScript regular expression, is ${JSON.stringify(pattern)}`)
   }
   for (const pattern of ['', '^a$', '\\p{Lu}', '(?!x)']) t.equal(patternFault(pattern), undefined)
 })

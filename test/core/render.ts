@@ -15,6 +15,7 @@ function file(changes: Partial<FileSpec> = {}): FileSpec {
     key: 'k',
     template: undefined,
     named: [],
+    sourceNames: [],
     encoding: 'utf-8',
     mode: undefined,
     optional: false,
@@ -282,11 +283,11 @@ t.test(
       { fault: 'path_not_found', facts: { file: 'f' } },
     )
     t.same(renderFiles(made({ optional: true }), of, undefined), [])
-    const unknown = made({ template: '{{ gone }}', named: [], optional: true })
-    t.equal(
-      faultOf(() => renderFiles(unknown, of, undefined)).fault,
-      'template_failed',
-      'and this is no absence',
+    const unknown = made({ template: '{{ gone }}', named: [], sourceNames: ['web'], optional: true })
+    t.match(
+      faultOf(() => renderFiles(unknown, of, undefined)),
+      { fault: 'template_failed', facts: { known: ['k', 'data', 'web'] } },
+      'and this is no absence; sources that it does not name are known too',
     )
   },
 )
@@ -335,12 +336,12 @@ t.test('two files of one name are refused, whoever makes them', async (t) => {
     fileName: undefined,
   }
   const given = answers(() => secret('{"f":"canary","k":"canary"}'))
-  for (const [files, dataFrom] of [
-    [[file()], [entry]],
-    [[], [entry, { ...entry, call: readCall('c') }]],
+  for (const [files, dataFrom, reason] of [
+    [[file()], [entry], 'one of spec.files, one of "b"'],
+    [[], [entry, { ...entry, call: readCall('c') }], 'one of "b", one of "c"'],
   ] as const) {
     const error = faultOf(() => renderFiles(spec([...files], { dataFrom }), given, undefined))
-    t.match(error, { fault: 'name_taken', facts: { file: 'f' } })
+    t.match(error, { fault: 'name_taken', facts: { file: 'f', reason } })
     t.notMatch(error.message, /canary/)
   }
 })

@@ -70,6 +70,7 @@ export function fileSpec({ path, ...over }: Partial<FileSpec> & { path?: string 
     key: 'password',
     template: undefined,
     named: [],
+    sourceNames: [],
     encoding: 'utf-8',
     mode: undefined,
     optional: false,

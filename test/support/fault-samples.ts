@@ -24,7 +24,10 @@ export const faultSamples = {
   shutting_down: {},
   deadline: { reason: 'publishing the volume' },
   import_not_found: { ...importOf, known: ['my-ap', 'other'] },
-  import_invalid: { ...importOf, reason: 'spec.files[0].source.key: required' },
+  import_invalid: {
+    ...importOf,
+    reason: 'spec.files[0].source.key: required, unless the file has a template',
+  },
   imports_unavailable: { reason: 'connect ECONNREFUSED 10.0.0.1:443' },
   reference_missing: { reason: 'ConfigMap "shop/vault-ca" does not exist' },
   reference_unavailable: {
@@ -87,7 +90,7 @@ export const faultSamples = {
     reason: 'cannot be a file: its name "tls/key" may hold letters, digits, "-", "_" and "." alone',
     setting: 'leave it out with dataFrom.exclude, or choose another dataFrom.format than Files',
   },
-  name_taken: { file: 'password' },
+  name_taken: { file: 'password', reason: 'one of spec.files, one of "secret/data/my-app"' },
   credential_refused: {
     file: 'ca.pem',
     reason: "no CA is set for Vault's address: the system's are used, and they are not ours to hand out",
