@@ -30,13 +30,15 @@ const rules: readonly Rule[] = [
     facts: { reason: 'role ID or secret ID is wrong, or the secret ID has ended or was used up' },
   },
   {
-    words: /missing role_id/i,
+    // HashiCorp Vault looks for a name of the caller first.
+    words: /missing role_id|failed to determine alias name/i,
     method: 'approle',
     fault: 'login_denied',
     facts: { reason: 'no role ID was sent', setting: 'spec.appRole.roleId of the import' },
   },
   {
-    words: /missing role_id/i,
+    // HashiCorp Vault looks for a name of the caller first.
+    words: /missing role_id|failed to determine alias name/i,
     fault: 'login_mount',
     facts: { reason: 'is of type approle', setting: 'spec.authPath or spec.authMethod of the import' },
   },

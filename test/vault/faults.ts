@@ -108,6 +108,7 @@ const appRoleLogins: typeof logins = [
   [400, 'invalid secret id', 'login_denied', /used up\)/],
   [400, 'invalid role ID', 'login_denied', /used up\)/],
   [500, 'missing role_id', 'login_denied', /check spec\.appRole\.roleId/],
+  [500, 'failed to determine alias name from login request', 'login_denied', /check spec\.appRole\.roleId/],
   [400, 'missing secret_id', 'login_denied', /check the Secret of spec\.appRole\.secretIdRef/],
   [
     400,
@@ -128,9 +129,11 @@ for (const [status, words, fault, says] of appRoleLogins) {
 }
 
 t.test('a login with a service-account token at an AppRole mount says what is wrong with the mount', (t) => {
-  const error = loginFault(denied(500, 'missing role_id'), now, facts)
-  t.equal(error.fault, 'login_mount')
-  t.match(error.message, 'auth/main-kube is of type approle')
+  for (const words of ['missing role_id', 'failed to determine alias name from login request']) {
+    const error = loginFault(denied(500, words), now, facts)
+    t.equal(error.fault, 'login_mount')
+    t.match(error.message, 'auth/main-kube is of type approle')
+  }
   t.end()
 })
 
