@@ -10,6 +10,7 @@ export function helpText(): string {
     '',
     'usage: vault-files-csi [flags]',
     '       vault-files-csi doctor [flags]   checks an installation, see vault-files-csi doctor --help',
+    '       vault-files-csi convert [FILE]   turns manifests of other systems into ours, see convert --help',
     '',
     'A flag wins over its environment variable, that over the file of --config, that over the default.',
     'The file is YAML; its keys are the flags without dashes in front (vault-addr: https://…).',

@@ -1,13 +1,37 @@
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import t from 'tap'
-import { parse } from 'yaml'
+import { parse, parseAllDocuments } from 'yaml'
 import { parseImport } from '../../src/core/import.ts'
 import { knownFields } from '../../src/core/import-schema.ts'
 import { crdPath } from '../support/cluster.ts'
+import { ROOT } from '../support/deploy-files.ts'
 import { readDoc } from '../support/doc-files.ts'
 import { docBlocks } from '../support/doc-shell.ts'
 
 type Schema = { required?: string[]; items?: Schema; properties?: Record<string, Schema> }
+
+/** What pages leave out that show a spec alone. */
+const ANY = {
+  apiVersion: 'deckhouse.io/v1alpha1',
+  kind: 'SecretsStoreImport',
+  metadata: { name: 'any', namespace: 'any' },
+}
+const WITH_IMPORTS = [
+  'README.md',
+  ...[
+    'approle',
+    'credentials',
+    'environment',
+    'imports',
+    'leases',
+    'migration',
+    'secret-sync',
+    'shared-paths',
+    'templates',
+    'versions',
+    'whole-paths',
+  ].map((name) => `docs/${name}.md`),
+]
 
 /** Field by its path beneath spec; whether the CRD requires it. */
 function crdFields(schema: Schema, place = ''): [string, boolean][] {
@@ -32,12 +56,28 @@ t.test('docs/imports.md has every field, and says which are required', async (t)
   t.equal(documented.length, known.flatMap(([, names]) => names).length, 'and the plugin knows no others')
 })
 
-for (const page of ['docs/imports.md', 'docs/shared-paths.md']) {
-  t.test(`the imports of ${page} are valid`, async (t) => {
-    const manifests = docBlocks(page).filter(({ language }) => language === 'yaml')
-    t.ok(manifests.length > 0)
-    for (const { heading, text } of manifests) {
-      t.hasProp(parseImport(parse(text, { version: '1.1' })), 'spec', heading)
-    }
-  })
+/** Every import that a page shows, be it its spec alone. */
+function importsOf(page: string): { heading: string; manifest: object }[] {
+  return docBlocks(page)
+    .filter(({ language }) => language === 'yaml')
+    .flatMap(({ heading, text }) =>
+      parseAllDocuments(text, { version: '1.1' }).map((document) => ({ heading, shown: document.toJS() })),
+    )
+    .filter(({ shown }) => shown?.kind === 'SecretsStoreImport' || shown?.spec?.role !== undefined)
+    .map(({ heading, shown }) => ({ heading, manifest: { ...ANY, ...shown } }))
+}
+
+t.test('the imports that README and docs show are valid', async (t) => {
+  const pages = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
+  const shown = pages.flatMap((page) => importsOf(page).map((one) => ({ page, ...one })))
+  for (const { page, heading, manifest } of shown) {
+    t.strictSame(faultsOf(manifest), [], `${page}: ${heading}`)
+  }
+  const withImports = new Set(shown.map(({ page }) => page))
+  for (const page of WITH_IMPORTS) t.ok(withImports.has(page), page)
+})
+
+function faultsOf(manifest: unknown): readonly string[] {
+  const parsed = parseImport(manifest)
+  return 'faults' in parsed ? parsed.faults : []
 }
