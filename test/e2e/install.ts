@@ -8,6 +8,7 @@ import { installPlugin, noInstall } from '../support/install.ts'
 import { ROLE } from '../support/kube-vault.ts'
 import { passwordFile, startTeam } from '../support/team.ts'
 import { until } from '../support/until.ts'
+import { setUpPki } from '../support/vault-engines.ts'
 
 const run = promisify(execFile)
 
@@ -27,6 +28,7 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
   t.teardown(() => team.removePods())
   const put = (password: string) => vault.put('database-for-python-app', { password })
 
+  const metricsPage = async () => (await fetch(`${plugin.httpUrl}/metrics`)).text()
   const drivers = () => mustKubectl(['get', 'csinodes', '-o', 'jsonpath={.items[*].spec.drivers[*].name}'])
   await until('kubelet to list the driver', () => drivers().includes(plugin.driverName))
   t.equal(await (await fetch(`${plugin.httpUrl}/readyz`)).text(), 'ok\n')
@@ -54,6 +56,22 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
     t.match(await rotated('battery staple'), { type: 'Normal', reason: 'SecretsStoreImportRotated' })
   })
 
+  await setUpPki(vault.admin)
+  await vault.admin.write('sys/policies/acl/web', {
+    policy: 'path "pki/issue/web" { capabilities = ["update"] }',
+  })
+  await vault.writeRole('web', { audience: 'vault', policies: ['web'] })
+  const data = { common_name: 'web.example.org', ttl: '1h' }
+  await team.applyImport('web', {
+    role: 'web',
+    refreshInterval: '10s',
+    sources: [{ name: 'web', path: 'pki/issue/web', method: 'PUT', data }],
+    files: [{ name: 'tls.key', source: { ref: 'web', key: 'private_key' } }],
+  })
+  const web = await team.createPod({ name: 'web', driver: plugin.driverName, importName: 'web' })
+  await web.running()
+  const key = web.read('tls.key')
+
   await t.test('a rollout replaces the plugin, and the pod reads on and sees the next change', async (t) => {
     const before = plugin.podName()
     mustKubectl(['taint', 'nodes', 'node1', `${STARTUP_TAINT}=:NoSchedule`, '--overwrite'])
@@ -70,6 +88,14 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
       everyMs: 500,
     })
     t.equal(await pod.restarts(), 0)
+  })
+
+  await t.test('what was issued before the rollout is taken up again by the new plugin', async (t) => {
+    await web.touch()
+    const areInStep = async () => /vault_files_volumes\{state="fresh"\} 2/.test(await metricsPage())
+    await until('both volumes to be in step', areInStep, { timeoutMs: 150_000, everyMs: 500 })
+    t.equal(web.read('tls.key'), key)
+    t.match(await metricsPage(), /vault_files_issued\{state="held"\} 1/)
   })
 
   await t.test('the plugin dies in its pod, kubelet starts it again, and the pod reads on', async (t) => {
