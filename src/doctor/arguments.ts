@@ -78,9 +78,6 @@ function faultsBetween(given: {
   const { dryLogin, tokenFile, serviceAccount, hasImport } = given
   const faults: string[] = []
   if (dryLogin && !hasImport) faults.push('--dry-login: needs --import NAMESPACE/NAME')
-  if (dryLogin && serviceAccount === undefined && tokenFile === undefined) {
-    faults.push('--dry-login: needs --service-account NAME or --token-file FILE')
-  }
   if (tokenFile !== undefined && !dryLogin) faults.push('--token-file: only with --dry-login')
   if (serviceAccount !== undefined && !hasImport) {
     faults.push("--service-account: needs --import, for it is one of the import's namespace")

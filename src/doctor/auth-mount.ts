@@ -4,7 +4,7 @@ import type { Connections } from '../vault/connections.ts'
 import { factsOf } from '../vault/facts.ts'
 import { isBareDenial, loginFault, UNKNOWN_ROLE } from '../vault/login-faults.ts'
 import type { Answer } from '../vault/transport.ts'
-import { ok, type Verdict } from './report.ts'
+import { ok, skipped, type Verdict } from './report.ts'
 
 /** Not a token, so that Vault looks up mount and role and asks nobody else. */
 const NO_TOKEN = 'none'
@@ -13,16 +13,17 @@ type Deps = { connections: Connections; clock: Pick<Clock, 'now'> }
 
 /**
  * Whether an auth method answers at the mount: a login without role and token makes it complain of what is missing.
+ * @param who.method how the import logs in; without one any method will do
  * @throws FaultError login_mount, and those of the server's state
  */
 export async function checkAuthMount(
   deps: Deps,
-  endpoint: VaultEndpoint,
-  authMount: string,
+  { endpoint, authMount, method }: Pick<Identity, 'endpoint' | 'authMount'> & Pick<Facts, 'method'>,
   signal: AbortSignal,
 ): Promise<Verdict> {
   const { address, namespace } = endpoint
-  const facts = { address, authMount, ...(namespace === '' ? {} : { vaultNamespace: namespace }) }
+  const known = { ...(method && { method }), ...(namespace && { vaultNamespace: namespace }) }
+  const facts = { address, authMount, ...known }
   const fault = await refusal(deps, { endpoint, authMount, body: {}, facts }, signal)
   if (fault !== undefined && isBareDenial(fault)) throw new FaultError('login_mount', fault.facts)
   throwUnlessDenied(fault)
@@ -34,12 +35,16 @@ export async function checkAuthMount(
  * @throws FaultError login_denied when it does not exist, login_mount, and those of the server's state
  */
 export async function checkRole(deps: Deps, identity: Identity, signal: AbortSignal): Promise<Verdict> {
-  const { endpoint, authMount, role } = identity
+  const { endpoint, authMount, role, method } = identity
   // Nobody logs in here, so no audience is tried; the account is for the command that binds it.
   const { audience: _unused, ...known } = factsOf(identity)
   const facts = { ...known, serviceAccount: identity.serviceAccount || 'NAME' }
-  const fault = await refusal(deps, { endpoint, authMount, body: { role, jwt: NO_TOKEN }, facts }, signal)
+  // A secret ID that is made up would be a failed login, and after a few of them Vault locks the AppRole.
+  const body = method === 'approle' ? {} : { role, jwt: NO_TOKEN }
+  const fault = await refusal(deps, { endpoint, authMount, body, facts }, signal)
   throwUnlessDenied(fault)
+  if (method === 'approle')
+    return skipped(`auth/${authMount} is an AppRole mount; the rest only a login tells`)
   if (fault?.facts.reason === UNKNOWN_ROLE) throw fault
   // Both methods look the role up before the token; then `kubernetes` denies without a word, which is no answer to the role.
   return ok(`auth/${authMount} knows role "${role}"; whom it lets in only a login tells`)

@@ -1,15 +1,16 @@
 import { formatDuration } from '../core/duration.ts'
 import type { ImportSpec } from '../core/import.ts'
 import type { Identity, Log, ServiceAccountToken } from '../core/ports.ts'
+import { createKubeReferences } from '../kube/references.ts'
 import type { Connections } from '../vault/connections.ts'
 import { createLogin, type VaultToken } from '../vault/login.ts'
 import { createTokenLease } from '../vault/token-lease.ts'
 import { checkAudience } from './audience.ts'
 import { noMeter } from './no-meter.ts'
-import { ok, type Verdict, valueIn, warn } from './report.ts'
+import { fail, ok, type Verdict, valueIn, warn } from './report.ts'
 import { examineSecrets } from './secrets.ts'
 import { type Account, readTokenFile, requestToken } from './service-account.ts'
-import type { TargetDeps } from './target.ts'
+import { noApiServer, type TargetDeps } from './target.ts'
 
 /** The Vault token is revoked even when the doctor is told to stop, in milliseconds. */
 const REVOKE_MS = 5_000
@@ -29,13 +30,9 @@ export async function examineLogin(
     report.skip(BUILDS, '--dry-login is not given')
     return
   }
-  if (spec.authMethod === 'approle') {
-    report.skip(BUILDS, "the import logs in with the secret ID of an AppRole, which is the pods' alone")
-    return
-  }
-  const found = await findToken(deps, spec, signal)
+  const found = await (spec.appRole ? findSecretId(deps, spec, signal) : findToken(deps, spec, signal))
   if (found === undefined) {
-    report.skip(BUILDS, 'there is no service-account token to log in with')
+    report.skip(BUILDS, `there is no ${spec.appRole ? 'secret ID' : 'service-account token'} to log in with`)
     return
   }
   const { namespace: podNamespace, name: serviceAccount } = found.account
@@ -55,6 +52,25 @@ export async function examineLogin(
 
 type Found = { token: ServiceAccountToken; account: Account; audience?: string }
 
+/** As the plugin finds it, and never shown. */
+async function findSecretId(
+  { report, clock, cluster, args }: Deps,
+  { namespace, appRole }: ImportSpec,
+  signal: AbortSignal,
+): Promise<Found | undefined> {
+  if (appRole === undefined) return undefined
+  const { secretIdRef: ref } = appRole
+  const verdict = await report.run('secret ID', async () => {
+    if (cluster === undefined) throw noApiServer('spec.appRole.secretIdRef')
+    const references = createKubeReferences({ client: cluster.client, clock })
+    const token = await references.secretId(namespace, ref, signal)
+    return ok(`key ${ref.key} of Secret ${namespace}/${ref.name}`, token)
+  })
+  const token = valueIn(verdict)
+  const account = { namespace, name: args.serviceAccount ?? '' }
+  return token && { token: { token, expiresAt: Number.POSITIVE_INFINITY }, account }
+}
+
 async function findToken(
   { report, clock, cluster, args }: Deps,
   spec: ImportSpec,
@@ -62,6 +78,12 @@ async function findToken(
 ): Promise<Found | undefined> {
   const { tokenFile, serviceAccount: name = '' } = args
   const account: Account = { namespace: spec.namespace, name }
+  if (tokenFile === undefined && name === '') {
+    await report.run('service-account token', () =>
+      fail('nobody is named who logs in', 'give --service-account NAME or --token-file FILE'),
+    )
+    return undefined
+  }
   if (tokenFile !== undefined) {
     const read = valueIn(await report.run('service-account token', () => readTokenFile(tokenFile, clock)))
     return read && { token: read.token, account: read.account ?? account }

@@ -13,8 +13,8 @@ Changes nothing in the cluster or in Vault; --dry-login alone makes tokens, and 
         The pod's service account, in the import's namespace.
   --dry-login
         Log in to Vault as that service account, with a token for ten minutes that is bound to no pod. Then
-        check the policy on each path, and that each file could be written. No value is shown.
-        Needs create on serviceaccounts/token, or --token-file.
+        check the policy on each path, and that each file could be written. No value is shown, nothing is issued.
+        Needs create on serviceaccounts/token, or --token-file; for authMethod approle get on the import's Secret.
   --token-file FILE
         A service-account token to log in with, instead of asking the API server for one.
   --json

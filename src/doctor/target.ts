@@ -81,15 +81,16 @@ async function referredCa(
   { namespace, caCertRef }: ImportSpec,
   signal: AbortSignal,
 ): Promise<Verdict<string>> {
-  if (!cluster || !caCertRef) {
-    throw new FaultError('reference_unavailable', {
-      reason: 'there is no API server to read it from',
-      setting: '--imports=kube, or write spec.caCert instead',
-    })
-  }
+  if (!cluster || !caCertRef) throw noApiServer('spec.caCertRef', ', or write spec.caCert instead')
   const references = createKubeReferences({ client: cluster.client, clock })
   const pem = await references.caCert(namespace, caCertRef, signal)
   return ok(`key ${caCertRef.key} of ${caCertRef.kind} ${namespace}/${caCertRef.name}`, pem)
+}
+
+/** What an import of a directory refers to nobody can read. */
+export function noApiServer(field: string, orElse = ''): FaultError {
+  const reason = 'there is no API server to read it from'
+  return new FaultError('reference_unavailable', { field, reason, setting: `--imports=kube${orElse}` })
 }
 
 /** Vault as imports find it that say nothing of it. */

@@ -45,7 +45,9 @@ export async function examineVault(
       report.skip(['auth mount', ...rest], 'Vault does not serve')
       return
     }
-    const mount = await report.run('auth mount', () => checkAuthMount(vault, endpoint, authMount, signal))
+    const method = asked?.identity.method
+    const who = { endpoint, authMount, ...(method && { method }) }
+    const mount = await report.run('auth mount', () => checkAuthMount(vault, who, signal))
     if (mount.outcome === 'fail' || asked === undefined) {
       const why = asked ? 'no auth method answers at the mount' : 'the import is not in order'
       report.skip(rest, why)
