@@ -63,6 +63,7 @@ t.test('the demo shows the main job and leaves nothing', SLOW, async (t) => {
     /published in \d+ ms/,
     /db-password -> \.\.data\/db-password/,
     /correct horse/,
+    /postgres:\/\/app:correct%20horse@db\/app/,
     /IN_MODIFY \d+ ms after the change in Vault; cat db-password: battery staple/,
     /IN_MODIFY \d+ ms after the change in Vault; cat db-password: tr0ub4dor&3/,
     /cannot be reached \(connection refused\)/,

@@ -1,0 +1,28 @@
+/** Who plays in the demo: one pod of one service account, its import, and one secret. */
+export const NAMESPACE = 'my-namespace1'
+export const SERVICE_ACCOUNT = 'backend-sa'
+export const ROLE = 'my-namespace1_backend'
+export const AUTH_MOUNT = 'main-kube'
+export const AUDIENCE = 'vault'
+export const SECRET_PATH = 'secret/data/database-for-python-app'
+export const VOLUME_ID = 'csi-demo'
+export const IMPORT_NAME = 'python-backend'
+export const POD = {
+  name: 'backend-demo',
+  namespace: NAMESPACE,
+  uid: 'demo-uid',
+  serviceAccount: SERVICE_ACCOUNT,
+}
+export const IMPORT = `apiVersion: deckhouse.io/v1alpha1
+kind: SecretsStoreImport
+metadata: { name: ${IMPORT_NAME}, namespace: ${NAMESPACE} }
+spec:
+  role: ${ROLE}
+  refreshInterval: 2s          # 2m when left out; short here, so that you need not wait
+  files:
+  - name: db-password
+    source: { path: ${SECRET_PATH}, key: password }
+  - name: dsn
+    source: { path: ${SECRET_PATH} }
+    template: "postgres://app:{{ password | url_encode }}@db/app"
+`
