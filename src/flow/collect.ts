@@ -108,7 +108,7 @@ export function createCollecting(deps: {
       const { plan, seen } = await look(planned, volume, signal)
       const { spec, identity, own, orders } = plan
       const isKnown = known !== undefined && plan === planned
-      const missing = isKnown ? known : await leases.keep(volume, orders, own, signal)
+      const missing = isKnown ? known : (await leases.keep(volume, orders, own, signal)).missing
       const who = { spec, identity: own, pod: volume.entry.pod, tokens: volume.tokens }
       const fresh = await leases.issue(missing, own, {
         volume,
@@ -121,7 +121,7 @@ export function createCollecting(deps: {
         const files = renderFiles(spec, answersOf(plan, seen, held), volume.entry.fsGroup)
         return { plan, basis: { ...basis, verdict: undefined }, files, at: seen.at, fresh }
       } catch (error) {
-        await leases.discard(fresh)
+        await leases.discard(volume, fresh)
         const verdict = toFault(error).with(factsOf(identity))
         return { plan, basis: { ...basis, verdict }, files: [], at: seen.at, fresh: [] }
       }

@@ -1,4 +1,5 @@
 import type { Order } from '../core/call.ts'
+import { type FaultError, toFault } from '../core/errors.ts'
 import type { SecretStore, SecretSync, VolumeFiles, VolumeShape } from '../core/ports.ts'
 import type { Collected, Collecting } from './collect.ts'
 import type { Gate } from './gate.ts'
@@ -13,7 +14,12 @@ import { type Basis, heldBy, type MountedVolume, type Volumes } from './volumes.
 /** A look older than this part of the interval is made anew; under 0.9, the shortest jittered interval. */
 const SHARED_LOOK = 0.85
 
-export type Refreshed = { changed: string[]; at: number }
+export type Refreshed = {
+  changed: string[]
+  at: number
+  /** What did not succeed though the files are in step: a renewal, Kubernetes Secrets. */
+  failure: FaultError | undefined
+}
 
 /**
  * From an import to files: the one way that first publish and rotation share.
@@ -81,7 +87,7 @@ export function createDelivery(deps: {
     const { entry } = volume
     const { plan, basis, fresh } = collected
     if (isGone(volume)) {
-      await leases.discard(fresh)
+      await leases.discard(volume, fresh)
       return []
     }
     // Until the files stand, nothing is known about them: a failed write is made again at the next look.
@@ -116,15 +122,15 @@ export function createDelivery(deps: {
     signal: AbortSignal,
   ): Promise<Refreshed> {
     // First of all: reads that fail must not let end what is issued.
-    const missing = await leases.keep(volume, plan.orders, plan.own, signal)
+    const { missing, failure } = await leases.keep(volume, plan.orders, plan.own, signal)
     await leases.settle(volume)
     const recent = lookups.recent(plan.identity, plan.paths, sinceMs * SHARED_LOOK)
     if (recent !== undefined && missing.length === 0) {
       const digests = collecting.digests(plan, recent.digests, heldBy(volume, []))
       if (isSameBasis(volume.basis, { spec: plan.spec, digests })) {
         if (volume.basis.verdict !== undefined) throw volume.basis.verdict
-        await syncAgain(volume, recent.at, signal)
-        return { changed: [], at: recent.at }
+        const unsynced = await failureOf(syncAgain(volume, recent.at, signal))
+        return { changed: [], at: recent.at, failure: failure ?? unsynced }
       }
     }
     const collected = await collectAs(volume, plan, missing, signal)
@@ -134,8 +140,8 @@ export function createDelivery(deps: {
     }
     // Only the writing stands in the volume's queue: a slow Vault must not hold up an unpublish.
     const changed = await queue.run(volume.entry.targetPath, () => applyTo(volume, collected))
-    if (!isGone(volume)) await sync(volume, collected, signal)
-    return { changed, at: collected.at }
+    const unsynced = isGone(volume) ? undefined : await failureOf(sync(volume, collected, signal))
+    return { changed, at: collected.at, failure: failure ?? unsynced }
   }
 
   async function keepIssued(volume: MountedVolume, signal: AbortSignal): Promise<void> {
@@ -143,7 +149,9 @@ export function createDelivery(deps: {
     const [first] = held
     if (first === undefined) return
     const orders = held.map(({ order }) => order)
-    await leases.keep(volume, orders, first.identity, signal)
+    const { failure } = await leases.keep(volume, orders, first.identity, signal)
+    await leases.settle(volume)
+    if (failure !== undefined) throw failure
   }
 
   return { plan: planning.plan, collect: collecting.collect, sync, keepIssued, refresh }
@@ -151,6 +159,10 @@ export function createDelivery(deps: {
 
 export function shapeOf(entry: MountedVolume['entry']): VolumeShape {
   return { updateMode: entry.updateMode, gid: entry.fsGroup, sizeBytes: entry.sizeBytes }
+}
+
+async function failureOf(task: Promise<void>): Promise<FaultError | undefined> {
+  return task.then(() => undefined, toFault)
 }
 
 function isSameBasis(basis: Basis | undefined, now: Pick<Basis, 'spec' | 'digests'>): basis is Basis {

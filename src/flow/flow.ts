@@ -32,6 +32,7 @@ import { createRelease } from './release.ts'
 import { resumeVolumes } from './resume.ts'
 import { createRevocations } from './revocations.ts'
 import { createRotation } from './rotate.ts'
+import { createSafekeeping } from './safekeeping.ts'
 import { createUnpublish } from './unpublish.ts'
 import { createVolumes, type Volumes } from './volumes.ts'
 
@@ -78,7 +79,8 @@ export function createFlow(deps: FlowDeps): Flow {
   const logins = createLogins({ ...deps, volumes })
   const leasedPaths = createLeasedPaths()
   const revocations = createRevocations(deps)
-  const leases = createLeases({ ...deps, revocations })
+  const safekeeping = createSafekeeping({ ...deps, volumes })
+  const leases = createLeases({ ...deps, revocations, safekeeping, volumes })
   const planning = createPlanning({ ...deps, leasedPaths })
   const collecting = createCollecting({ ...deps, planning, logins, leases, leasedPaths, lookups })
   const shared = { ...deps, release, lookups, volumes, queue, gate, leases, leasedPaths }

@@ -1,6 +1,11 @@
 import type { Holding, OwnToken } from '../core/ports.ts'
 import { renewalAt } from '../core/schedule.ts'
 
+/** The shortest pause between two tries to renew what is issued, in milliseconds. */
+export const SHORTEST_PAUSE_MS = 1_000
+/** How often a renewal that fails is tried again, at least, before what is issued ends. */
+const TRIES_BEFORE_END = 4
+
 /** When a token or lease ends unless it is renewed: milliseconds since the Unix epoch. */
 export function lifeOf(lease: { leasedAt: number; durationMs: number }): { from: number; to: number } {
   return { from: lease.leasedAt, to: lease.leasedAt + lease.durationMs }
@@ -32,6 +37,17 @@ export function isDue(holding: Holding, now: number): boolean {
   return isAhead || dueAt(holding) <= now
 }
 
+/**
+ * When to look again after a failure: when it is due, and when it is already, some more times before it ends.
+ * Milliseconds since the Unix epoch; Infinity for what never ends or has ended.
+ */
+export function retryAt(holding: Holding, now: number): number {
+  const due = dueAt(holding)
+  if (due > now) return due
+  const leftMs = endOf(holding) - now
+  return leftMs > 0 ? now + Math.max(SHORTEST_PAUSE_MS, leftMs / TRIES_BEFORE_END) : Number.POSITIVE_INFINITY
+}
+
 /** A token with nothing under it yet: written down before it is used, so that a killed process leaves no orphan. */
 export function bareHolding(
   of: Pick<Holding, 'id' | 'order' | 'identity' | 'issuedAt'> & { token: OwnToken },
@@ -43,4 +59,9 @@ export function bareHolding(
     data: { values: new Map(), version: undefined },
     state: 'retiring',
   }
+}
+
+/** See bareHolding. */
+export function isBare({ data, lease }: Holding): boolean {
+  return data.values.size === 0 && lease === undefined
 }

@@ -1,20 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Order } from '../core/call.ts'
-import type {
-  Clock,
-  Holding,
-  Identity,
-  Issuer,
-  LedgerStore,
-  Log,
-  Mounter,
-  OwnToken,
-  Safe,
-  ServiceAccountToken,
-} from '../core/ports.ts'
-import { bareHolding, dueAt, endOf, isDue } from './holding.ts'
+import { type FaultError, toFault } from '../core/errors.ts'
+import type { Clock, Holding, Identity, Issuer, Log, OwnToken, ServiceAccountToken } from '../core/ports.ts'
+import { bareHolding, dueAt, endOf, isBare, isDue, retryAt } from './holding.ts'
 import type { Revocations } from './revocations.ts'
-import type { MountedVolume } from './volumes.ts'
+import type { Safekeeping } from './safekeeping.ts'
+import type { MountedVolume, Volumes } from './volumes.ts'
 
 /**
  * How long what was replaced stays good after the new is in the files, in milliseconds: an application that has read
@@ -34,20 +25,18 @@ export type WithTokens = <T>(task: (tokens: readonly ServiceAccountToken[]) => P
  */
 export type Leases = {
   /**
-   * Prolongs what is due. Changes no file.
-   * @returns the orders that must be issued, for they never were or can be prolonged no more
-   * @throws FaultError when Vault could not be asked: what is held stays
+   * Prolongs what is due of all that the files hold, also what is not ordered any more: until the files are made anew
+   * the pod works with it. Changes no file, never throws.
    */
-  keep(volume: MountedVolume, orders: readonly Order[], own: Identity, signal: AbortSignal): Promise<Order[]>
+  keep(volume: MountedVolume, orders: readonly Order[], own: Identity, signal: AbortSignal): Promise<Kept>
   /**
-   * Issues all or nothing.
-   * @param volume where tokens are written down before they are used; undefined before there is one
+   * Issues all or nothing. Tokens are written down before they are used.
    * @throws FaultError of the first that failed
    */
   issue(
     orders: readonly Order[],
     own: Identity,
-    ask: { volume: MountedVolume | undefined; withTokens: WithTokens; signal: AbortSignal },
+    ask: { volume: MountedVolume; withTokens: WithTokens; signal: AbortSignal },
   ): Promise<Holding[]>
   /** From now on `fresh` is what the volume holds, and what it replaces is to be revoked: before any file is written. */
   adopt(volume: MountedVolume, fresh: readonly Holding[], orders: readonly Order[], own: Identity): void
@@ -58,88 +47,115 @@ export type Leases = {
   /** The volume goes, and all that was issued to it. Never throws. */
   release(volume: Pick<MountedVolume, 'holdings'>): Promise<void>
   /** Never in any file: taken back at once. Never throws. */
-  discard(holdings: readonly Holding[]): Promise<void>
-  /** What an earlier process left. */
-  restore(targetPath: string, safeKey: string | undefined): Holding[]
+  discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void>
+  restore: Safekeeping['restore']
   /** When something must be done next: milliseconds since the Unix epoch, Infinity for never. */
   dueAt(volume: MountedVolume): number
+  /** The same after a failure: when to try again, at the latest. */
+  retryAt(volume: MountedVolume): number
+}
+
+export type Kept = {
+  /** What must be issued, for it never was or can be prolonged no more. */
+  missing: Order[]
+  /** Why something that is ordered could not be prolonged yet; it is good for some more time. */
+  failure: FaultError | undefined
 }
 
 export function createLeases(deps: {
   issuer: Issuer
   revocations: Revocations
-  safe: Safe
-  ledger: Pick<LedgerStore, 'put'>
-  mounter: Pick<Mounter, 'isMounted'>
+  safekeeping: Safekeeping
+  volumes: Pick<Volumes, 'get'>
   clock: Clock
   log: Log
 }): Leases {
-  const { issuer, revocations, safe, ledger, mounter, clock, log } = deps
+  const { issuer, revocations, safekeeping, volumes, clock, log } = deps
+  const { remember, restore } = safekeeping
 
-  function remember(volume: MountedVolume): void {
-    const { entry, holdings } = volume
-    // Unpublished while Vault was asked: it must not come back into the ledger.
-    if (!mounter.isMounted(entry.targetPath)) return
-    if (entry.safeKey === undefined) {
-      if (holdings.length === 0) return
-      entry.safeKey = safe.newKey()
-      ledger.put(entry)
-    }
-    if (safe.put(entry.targetPath, entry.safeKey, holdings) || volume.isForgetful) return
-    volume.isForgetful = true
-    const { volumeId, pod, importName } = entry
-    log.warn(
-      { volumeId, pod, importName },
-      'what is issued cannot be kept over a restart, it would be replaced',
-    )
+  function replace(volume: MountedVolume, old: Holding, now: Holding): void {
+    volume.holdings = volume.holdings.map((one) => (one === old ? now : one))
   }
 
-  function replace(volume: MountedVolume, old: Holding, now: Holding | undefined): void {
-    volume.holdings = volume.holdings.flatMap((one) => (one === old ? (now ?? []) : one))
+  /** @throws FaultError when Vault could not be asked, and it is good for some more time */
+  async function prolong(
+    volume: MountedVolume,
+    held: Holding,
+    order: Order,
+    signal: AbortSignal,
+  ): Promise<'good' | 'renewed' | 'ending'> {
+    const one = { ...held, order }
+    if (!isDue(one, clock.now())) return 'good'
+    try {
+      const renewed = await issuer.renew(one, signal)
+      if (renewed === undefined) return 'ending'
+      replace(volume, held, { ...one, ...renewed })
+      return 'renewed'
+    } catch (error) {
+      if (endOf(one) <= clock.now()) return 'ending'
+      throw error
+    }
   }
 
   async function issueOne(
     order: Order,
     own: Identity,
-    ask: { volume: MountedVolume | undefined; withTokens: WithTokens; signal: AbortSignal },
+    ask: { volume: MountedVolume; withTokens: WithTokens; signal: AbortSignal },
   ): Promise<Holding> {
     const { volume, withTokens, signal } = ask
     const issuedAt = clock.now()
     const token = await withTokens((tokens) => issuer.logIn(own, tokens, signal))
     const bare = bareHolding({ id: randomUUID(), order, identity: own, issuedAt, token })
-    if (volume !== undefined) {
-      volume.holdings = [...volume.holdings, bare]
-      remember(volume)
-    }
+    // Until `adopt` puts in its place what was issued: whoever writes down the holdings meanwhile writes this one too.
+    volume.holdings = [...volume.holdings, bare]
+    remember(volume)
     try {
       const { needsToken, ...issued } = await issuer.issue(own, token, order, signal)
-      const holding: Holding = { ...bare, ...issued, state: 'held', token: needsToken ? token : undefined }
-      if (!needsToken) await revocations.revokeSurely([bare])
-      return holding
+      if (!needsToken) await discard(volume, [bare])
+      return { ...bare, ...issued, state: 'held', token: needsToken ? token : undefined }
     } catch (error) {
-      await revocations.revokeSurely([bare])
+      await discard(volume, [bare])
       throw error
-    } finally {
-      if (volume !== undefined) replace(volume, bare, undefined)
     }
+  }
+
+  /** What Vault does not take back now is tried again: from the volume's holdings, where a kill does not lose it. */
+  async function discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void> {
+    const left = await revocations.revoke(holdings.filter(isRevocable))
+    const ids = new Set(holdings.map(({ id }) => id))
+    volume.holdings = volume.holdings.filter(({ id }) => !ids.has(id))
+    if (volumes.get(volume.entry.targetPath) !== volume) {
+      if (left.length > 0) void revocations.revokeSurely(left)
+      return
+    }
+    volume.holdings = [...volume.holdings, ...left.map((one) => ({ ...one, state: 'retiring' as const }))]
+    for (const { id } of left) volume.retireAt.set(id, clock.now() + NOTICE_MS)
+    remember(volume)
   }
 
   return {
     async keep(volume, orders, own, signal) {
-      const now = clock.now()
-      const missing: Order[] = []
-      let isChanged = false
-      for (const order of orders) {
-        const held = volume.holdings.find((one) => isHeldFor(one, order, own))
-        if (held === undefined) missing.push(order)
-        if (held === undefined || !isDue({ ...held, order }, now)) continue
-        const renewed = await issuer.renew({ ...held, order }, signal)
-        if (renewed === undefined) missing.push(order)
-        else replace(volume, held, { ...held, ...renewed, order })
-        isChanged ||= renewed !== undefined
-      }
-      if (isChanged) remember(volume)
-      return missing
+      const missing = new Set(orders)
+      let isRenewed = false
+      let failure: FaultError | undefined
+      await Promise.all(
+        inUse(volume).map(async (held) => {
+          const ordered = orders.find((order) => isHeldFor(held, order, own))
+          try {
+            const outcome = await prolong(volume, held, ordered ?? held.order, signal)
+            isRenewed ||= outcome === 'renewed'
+            if (ordered !== undefined && outcome !== 'ending') missing.delete(ordered)
+          } catch (error) {
+            const fault = toFault(error)
+            log.debug({ identity: held.identity.key, order: held.order.key, error: fault }, 'not renewed yet')
+            if (ordered === undefined) return
+            missing.delete(ordered)
+            failure ??= fault
+          }
+        }),
+      )
+      if (isRenewed) remember(volume)
+      return { missing: [...missing], failure }
     },
 
     async issue(orders, own, ask) {
@@ -147,19 +163,20 @@ export function createLeases(deps: {
       const issued = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
       const failed = outcomes.find((outcome) => outcome.status === 'rejected')
       if (failed === undefined) return issued
-      await revocations.revokeSurely(issued.filter(isRevocable))
+      await discard(ask.volume, issued)
       throw failed.reason
     },
 
     adopt(volume, fresh, orders, own) {
-      const isReplaced = (old: Holding) =>
-        !orders.some((order) => isHeldFor(old, order, own)) ||
-        fresh.some(({ order }) => order.key === old.order.key)
-      const before = volume.holdings
-        .filter((old) => !isReplaced(old) || isRevocable(old))
-        .map((old) => (isReplaced(old) ? { ...old, state: 'retiring' as const } : old))
+      const before = volume.holdings.flatMap((old): Holding[] => {
+        if (fresh.some(({ id }) => id === old.id)) return []
+        const order = orders.find((one) => isHeldFor(old, one, own))
+        const isReplaced = order === undefined || fresh.some((one) => one.order.key === order.key)
+        if (!isReplaced) return [{ ...old, order }]
+        return isRevocable(old) ? [{ ...old, state: 'retiring', identity: reachedAs(old.identity, own) }] : []
+      })
       volume.holdings = [...before, ...fresh]
-      if (before.length + fresh.length > 0 || volume.entry.safeKey !== undefined) remember(volume)
+      if (volume.holdings.length > 0 || volume.entry.safeKey !== undefined) remember(volume)
     },
 
     retire(volume) {
@@ -190,17 +207,28 @@ export function createLeases(deps: {
         holdings.filter((one) => isRevocable(one) && (one.order.revokeOnUnmount || one.state === 'retiring')),
       ),
 
-    discard: (holdings) => revocations.revokeSurely(holdings.filter(isRevocable)),
+    discard,
 
-    restore: (targetPath, safeKey) => (safeKey === undefined ? [] : (safe.get(targetPath, safeKey) ?? [])),
+    restore,
 
-    dueAt: ({ holdings, retireAt }) =>
-      Math.min(
-        Number.POSITIVE_INFINITY,
-        ...holdings.filter(({ state }) => state === 'held').map(dueAt),
-        ...retireAt.values(),
-      ),
+    dueAt: (volume) =>
+      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map(dueAt), ...volume.retireAt.values()),
+
+    retryAt: (volume) =>
+      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map((one) => retryAt(one, clock.now()))),
   }
+}
+
+/** What the files hold or are about to: also what is replaced, until new files stand. */
+function inUse({ holdings, retireAt }: MountedVolume): Holding[] {
+  return holdings.filter((one) => one.state === 'held' || !(retireAt.has(one.id) || isBare(one)))
+}
+
+/** An edited CA is the better one for what was issued before, too. */
+function reachedAs(old: Identity, now: Identity): Identity {
+  const isSame =
+    old.endpoint.address === now.endpoint.address && old.endpoint.namespace === now.endpoint.namespace
+  return isSame ? { ...old, endpoint: now.endpoint } : old
 }
 
 function isHeldFor(holding: Holding, order: Order, own: Identity): boolean {

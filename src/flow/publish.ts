@@ -141,19 +141,19 @@ export function createPublish(deps: {
     try {
       signal.throwIfAborted()
       await delivery.sync(volume, collected, signal)
-      await gate(() => mountAndWrite(volume, collected))
     } catch (error) {
-      await leases.discard(collected.fresh)
+      await leases.discard(volume, collected.fresh)
       throw error
     }
+    await gate(() => mountAndWrite(volume, collected))
   }
 
   /** Killed in between, the ledger's phase tells the next start that these files are not complete. */
   async function mountAndWrite(volume: MountedVolume, collected: Collected): Promise<void> {
     const { entry } = volume
     const { targetPath, fsGroup, sizeBytes } = entry
-    ledger.put(entry)
     try {
+      ledger.put(entry)
       mounter.mount(targetPath, { sizeBytes, gid: fsGroup })
       // Before any file: killed in between, the next start finds what is to be taken back.
       leases.adopt(volume, collected.fresh, collected.plan.orders, collected.plan.own)
@@ -164,6 +164,8 @@ export function createPublish(deps: {
       // After a failed first publish nothing may stay mounted: kubelet starts from nothing.
       // What is there without our mount is not ours to delete.
       if (mounter.isMounted(targetPath)) files.wipe(targetPath)
+      // Before the mount and what is kept in it go, as in an unpublish.
+      await leases.discard(volume, collected.fresh)
       mounter.unmount(targetPath)
       ledger.remove(targetPath)
       throw error

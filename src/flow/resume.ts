@@ -48,8 +48,8 @@ export async function resumeVolumes(deps: {
       rotation.keepAlive(volume)
       return 'resumed'
     }
-    // Beside the rest: kubelet's volumes do not wait for Vault.
-    void leases.release({ holdings })
+    // Never in whole files, so nothing of it may stay. Beside the rest: kubelet's volumes do not wait for Vault.
+    void leases.release({ holdings: holdings.map((one) => ({ ...one, state: 'retiring' })) })
     if (isMounted) files.wipe(targetPath)
     mounter.unmount(targetPath)
     ledger.remove(targetPath)

@@ -2,7 +2,7 @@ import { FaultError, toFault } from '../core/errors.ts'
 import type { Clock, Log, Meter, Notifier } from '../core/ports.ts'
 import { backoffMs, firstDelayMs, nextDelayMs } from '../core/schedule.ts'
 import type { Delivery } from './deliver.ts'
-import { endOf } from './holding.ts'
+import { SHORTEST_PAUSE_MS } from './holding.ts'
 import type { Leases } from './leases.ts'
 import type { Lookups } from './lookups.ts'
 import { factsOf, type Plan } from './plan.ts'
@@ -14,10 +14,6 @@ const LOOK_TIMEOUT_MS = 60_000
 /** Volumes woken by one cause look so many at a time: those that start together share one read of Vault. */
 const WAKE_AT_ONCE = 100
 const WAKE_STEP_MS = 100
-/** The shortest pause between two tries to renew what is issued. */
-const KEEP_ALIVE_MS = 1_000
-/** How often a renewal that fails is tried again, at least, before what is issued ends. */
-const TRIES_BEFORE_END = 4
 
 /**
  * Looks again at every mounted volume, each on its own timer. After a failure the old files stay,
@@ -45,7 +41,7 @@ export function createRotation(deps: {
   delivery: Delivery
   lookups: Lookups
   volumes: Volumes
-  leases: Pick<Leases, 'dueAt'>
+  leases: Pick<Leases, 'dueAt' | 'retryAt'>
   defaultIntervalMs: number
 }): Rotation {
   const { clock, random, log, meter, notifier, queue, delivery, lookups, volumes, leases } = deps
@@ -78,29 +74,55 @@ export function createRotation(deps: {
   async function look(volume: MountedVolume, sinceMs: number | undefined): Promise<void> {
     const { entry } = volume
     if (isGone(volume)) return
-    if (waitsForToken(volume)) return keepIssued(volume)
+    // Whoever wakes the volume from now on, for an edit that this look may have missed, sets another.
+    volume.cancelTimer?.()
+    volume.cancelTimer = undefined
+    if (waitsForToken(volume)) return waitOn(volume)
     let plan: Plan | undefined
+    let mostMs = Number.POSITIVE_INFINITY
     const late = new AbortController()
     const cancelLimit = clock.after(LOOK_TIMEOUT_MS, () => late.abort(tooSlow(plan)))
     try {
       const signal = AbortSignal.any([stopping.signal, late.signal])
       plan = await delivery.plan(entry, signal)
-      const { changed, at } = await delivery.refresh(volume, plan, sinceMs ?? plan.intervalMs, signal)
+      const since = sinceMs ?? plan.intervalMs
+      const { changed, at, failure } = await delivery.refresh(volume, plan, since, signal)
       if (isGone(volume)) return
+      if (failure !== undefined) {
+        // What the files are made from is looked at as often as ever.
+        mostMs = nextDelayMs({ intervalMs: plan.intervalMs, random: random() })
+        tellChanged(volume, changed)
+        throw failure
+      }
       succeeded(volume, changed, at)
       const delayMs = nextDelayMs({ intervalMs: plan.intervalMs, random: random() }) - (clock.now() - at)
-      schedule(volume, Math.max(0, Math.min(delayMs, untilDue(volume))))
+      goOn(volume, Math.max(0, Math.min(delayMs, untilDue(volume))))
     } catch (error) {
+      // Whatever became of its import: the pod works with what it was given.
+      if (plan === undefined) await keepIssued(volume)
       if (isGone(volume)) return
       const fault = toFault(error)
       const failures = failed(volume, fault)
-      schedule(volume, Math.min(delayAfter(fault, failures, plan), beforeEnd(volume)))
+      const retryMs = leases.retryAt(volume) - clock.now()
+      goOn(volume, Math.min(delayAfter(fault, failures, plan), retryMs, mostMs))
     } finally {
       cancelLimit()
     }
   }
 
+  /** After a look, unless somebody has woken the volume meanwhile. */
+  function goOn(volume: MountedVolume, delayMs: number): void {
+    if (volume.cancelTimer === undefined) schedule(volume, delayMs)
+  }
+
   /** Without a service-account token there is no look; a Vault token of the volume's own needs none. */
+  async function waitOn(volume: MountedVolume): Promise<void> {
+    await keepIssued(volume)
+    if (isGone(volume) || volume.holdings.length === 0) return
+    const delayMs = Math.max(SHORTEST_PAUSE_MS, leases.retryAt(volume) - clock.now())
+    goOn(volume, Math.min(delayMs, LOOK_TIMEOUT_MS))
+  }
+
   async function keepIssued(volume: MountedVolume): Promise<void> {
     try {
       await delivery.keepIssued(volume, stopping.signal)
@@ -108,24 +130,15 @@ export function createRotation(deps: {
       const { volumeId, pod, importName } = volume.entry
       log.warn({ volumeId, pod, importName, error: toFault(error) }, 'what is issued could not be renewed')
     }
-    if (!isGone(volume)) keepAlive(volume)
   }
 
   function keepAlive(volume: MountedVolume): void {
-    const delayMs = Math.min(Math.max(KEEP_ALIVE_MS, untilDue(volume)), LOOK_TIMEOUT_MS)
+    const delayMs = Math.min(Math.max(SHORTEST_PAUSE_MS, untilDue(volume)), LOOK_TIMEOUT_MS)
     if (volume.holdings.length > 0) schedule(volume, delayMs)
   }
 
   function untilDue(volume: MountedVolume): number {
     return leases.dueAt(volume) - clock.now()
-  }
-
-  /** After a failure what is issued may be near its end: some more tries fit in before. */
-  function beforeEnd(volume: MountedVolume): number {
-    const leftMs = Math.min(
-      ...volume.holdings.filter(({ state }) => state === 'held').map((one) => endOf(one) - clock.now()),
-    )
-    return leftMs > 0 ? Math.max(KEEP_ALIVE_MS, leftMs / TRIES_BEFORE_END) : Number.POSITIVE_INFINITY
   }
 
   /** Unpublished in the meantime, or we are stopping: nothing more to do or to tell. */
@@ -144,10 +157,14 @@ export function createRotation(deps: {
       log.info({ volumeId, pod, importName, staleSeconds }, 'volume is in step again')
       notifier.recovered(pod, importName)
     }
-    if (changed.length > 0) {
-      log.info({ volumeId, pod, importName, files: changed }, 'files changed')
-      notifier.rotated(pod, importName, changed)
-    }
+    tellChanged(volume, changed)
+  }
+
+  function tellChanged(volume: MountedVolume, changed: readonly string[]): void {
+    if (changed.length === 0) return
+    const { pod, importName, volumeId } = volume.entry
+    log.info({ volumeId, pod, importName, files: changed }, 'files changed')
+    notifier.rotated(pod, importName, changed)
   }
 
   /** Old files stay. Told once per fault, not at every try. */

@@ -32,16 +32,17 @@ export function leaseOf(answer: Answer, askedAt: number): Lease | undefined {
   }
 }
 
-/**
- * When a certificate among the values ends: milliseconds since the Unix epoch. undefined for all else, and for one that
- * had ended before it came: another would be no better.
- */
+/** Ended before it came, milliseconds: another one now would be no better, one after a clock or a CA was put right is. */
+const ENDED_RETRY_MS = 60 * 60_000
+
+/** When a certificate among the values ends, or is to be replaced: milliseconds since the Unix epoch. undefined for all else. */
 export function certificateEnd(values: SecretData['values'], now: number): number | undefined {
   const certificate = values.get('certificate')
   if (typeof certificate !== 'string') return undefined
   const expiration = jsonToNumber(values.get('expiration')) ?? Number.POSITIVE_INFINITY
   const end = Math.min(notAfter(certificate) ?? Number.POSITIVE_INFINITY, expiration * 1000)
-  return end > now && end < Number.POSITIVE_INFINITY ? end : undefined
+  if (end === Number.POSITIVE_INFINITY) return undefined
+  return end > now ? end : now + ENDED_RETRY_MS
 }
 
 /** @param certificate PEM, or DER in base64 as the PKI engine gives with format=der */

@@ -63,6 +63,16 @@ t.test('later the files go on without it, and the pod is told once', async (t) =
   t.ok(bench.notifier.told.includes('backend recovered'))
 })
 
+t.test('a Secret that is refused for ever slows the files down no more than before', async (t) => {
+  const bench = new FlowBench(synced(), allowed)
+  await bench.publish()
+  bench.failSyncWith = new FaultError('sync_refused', { secret: 'my-namespace1/app-secret' })
+  await bench.clock.advance(60 * MINUTE)
+  bench.setPassword('two')
+  await bench.clock.advance(2.5 * MINUTE)
+  t.equal(bench.content(), 'two')
+})
+
 t.test('what is issued to one pod alone says so', async (t) => {
   const bench = new FlowBench(
     {
