@@ -49,6 +49,7 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     { loadConnection },
     { createKubeClient },
     { createKubeImports },
+    { createImportStatus },
     { createKubeNotifier },
     { createTokenRequests },
     { createKubeReferences },
@@ -58,6 +59,7 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     import('./kube/load.ts'),
     import('./kube/client.ts'),
     import('./kube/imports.ts'),
+    import('./kube/import-status.ts'),
     import('./kube/events.ts'),
     import('./kube/tokens.ts'),
     import('./kube/references.ts'),
@@ -65,7 +67,8 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     import('./kube/taint.ts'),
   ])
   const client = createKubeClient({ connection: loadConnection({ clock, env: process.env }), clock })
-  const imports = createKubeImports({ client, log, clock })
+  const status = createImportStatus({ client, log, clock })
+  const imports = createKubeImports({ client, log, clock, onJudged: status.judged })
   const { driverName, nodeId, removeStartupTaint: key } = config
   const closing = new AbortController()
   const notifier = createKubeNotifier({ client, log, clock, driverName, nodeId })
@@ -85,6 +88,7 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
     waitsFor: () => (imports.synced() ? undefined : 'the first list of SecretsStoreImports'),
     async close() {
       closing.abort()
+      status.close()
       await notifier.close(AbortSignal.timeout(LAST_EVENTS_MS))
       await imports.close()
       client.close()

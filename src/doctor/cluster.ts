@@ -105,6 +105,7 @@ function neededBy(
   const hasSecretSync = allowSecretSync && specs.some((spec) => fieldOf(spec, 'secretSync') !== undefined)
   return [
     needs.imports,
+    needs.importStatus,
     needs.events,
     ...(hasOwnAudience ? [needs.tokens] : []),
     ...(kinds.includes('ConfigMap') ? [needs.configMaps] : []),

@@ -29,6 +29,16 @@ export const needs = {
     consequence: 'the plugin knows no import, and every mount fails',
     severity: 'fail',
   },
+  importStatus: {
+    name: 'RBAC import status',
+    group: 'deckhouse.io',
+    resource: 'secretsstoreimports',
+    subresource: 'status',
+    verbs: ['patch'],
+    consequence: 'imports do not say whether they are valid (condition Accepted)',
+    severity: 'warn',
+    value: 'rbac.importStatus=true',
+  },
   events: {
     name: 'RBAC events',
     group: 'events.k8s.io',

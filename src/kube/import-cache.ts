@@ -19,12 +19,16 @@ export type ImportCache = {
   replace(manifests: readonly unknown[]): void
 }
 
-/** @param deps.onChange called when the spec in force became another one, came or went */
+/**
+ * @param deps.onChange called when the spec in force became another one, came or went
+ * @param deps.onJudged called for each manifest that comes, with its faults
+ */
 export function createImportCache(deps: {
   log: Log
   onChange: (namespace: string, name: string) => void
+  onJudged: (manifest: unknown, faults: readonly string[]) => void
 }): ImportCache {
-  const { log, onChange } = deps
+  const { log, onChange, onJudged } = deps
   /** By namespace, then by name. */
   const namespaces = new Map<string, Map<string, Entry>>()
 
@@ -37,6 +41,7 @@ export function createImportCache(deps: {
     const imports = namespaces.get(namespace) ?? new Map<string, Entry>()
     namespaces.set(namespace, imports.set(name, entry))
     tellFaults(namespace, name, before, entry)
+    onJudged(manifest, entry.state === 'good' ? [] : entry.faults)
     if (isDeepStrictEqual(specOf(before), specOf(entry))) return
     log.info({ namespace, importName: name }, 'import changed')
     onChange(namespace, name)

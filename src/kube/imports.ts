@@ -37,13 +37,16 @@ export function createKubeImports(deps: {
   clock: Clock
   /** From 0 to under 1. */
   random?: () => number
+  /** Told of each manifest that comes, with its faults. */
+  onJudged?: (manifest: unknown, faults: readonly string[]) => void
 }): KubeImports {
-  const { client, log, clock, random = Math.random } = deps
+  const { client, log, clock, random = Math.random, onJudged = () => {} } = deps
   const listeners: Listener[] = []
   const stop = new AbortController()
   const firstList = Promise.withResolvers<void>()
   const cache = createImportCache({
     log,
+    onJudged,
     onChange: (namespace, name) => {
       for (const listener of listeners) listener(namespace, name)
     },

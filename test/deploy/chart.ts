@@ -12,9 +12,10 @@ t.test('helm lint finds nothing', async (t) => {
   t.ok(ok, stdout + stderr)
 })
 
-t.test('by default the plugin may list and watch imports and write events, nothing else', async (t) => {
+t.test('by default the plugin may follow imports, write their status and events, nothing else', async (t) => {
   t.strictSame(await rulesOf(), [
     { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports'], verbs: ['list', 'watch'] },
+    { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports/status'], verbs: ['patch'] },
     { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
   ])
 })
@@ -43,7 +44,10 @@ t.test('each switch grants its own rule alone', async (t) => {
   ]
   for (const [name, ...rules] of grants) {
     t.strictSame(
-      await rulesOf('--set=rbac.events=false', `--set=${name.includes('=') ? name : `${name}=true`}`),
+      await rulesOf(
+        '--set=rbac.events=false,rbac.importStatus=false',
+        `--set=${name.includes('=') ? name : `${name}=true`}`,
+      ),
       [imports, ...rules],
       name,
     )

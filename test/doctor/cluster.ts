@@ -154,6 +154,14 @@ const broken: [
     /helm upgrade/,
   ],
   [
+    'conditions of imports that the plugin may not write',
+    ({ refused }) => refused.add('patch secretsstoreimports'),
+    'RBAC import status',
+    'warn',
+    /may not patch: imports do not say whether they are valid/,
+    /rbac\.importStatus=true/,
+  ],
+  [
     'events that the plugin may not write',
     ({ refused }) => refused.add('patch events'),
     'RBAC events',

@@ -3,6 +3,7 @@ import { FaultError } from '../../src/core/errors.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createKubeClient } from '../../src/kube/client.ts'
 import { createKubeNotifier } from '../../src/kube/events.ts'
+import { createImportStatus } from '../../src/kube/import-status.ts'
 import { createKubeImports } from '../../src/kube/imports.ts'
 import { loadConnection } from '../../src/kube/load.ts'
 import { createTokenRequests } from '../../src/kube/tokens.ts'
@@ -19,13 +20,15 @@ const never = new AbortController().signal
 const rules = [
   // kube/imports.ts
   { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports'], verbs: ['list', 'watch'] },
+  // kube/import-status.ts
+  { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports/status'], verbs: ['patch'] },
   // kube/tokens.ts, for audiences that the CSIDriver does not list
   { apiGroups: [''], resources: ['serviceaccounts/token'], verbs: ['create'] },
   // kube/events.ts: patch is for repetitions
   { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
 ]
 
-t.test('five verbs on three resources are all that the plugin needs', { skip: noCluster }, async (t) => {
+t.test('six verbs on four resources are all that the plugin needs', { skip: noCluster }, async (t) => {
   await installCrd()
   t.teardown(createNamespace(namespace))
   t.teardown(() => kubectl(['delete', 'clusterrole,clusterrolebinding', namespace, '--wait=false']))
@@ -51,13 +54,31 @@ t.test('five verbs on three resources are all that the plugin needs', { skip: no
   t.teardown(() => client.close())
   const log = new FakeLog()
 
-  const imports = createKubeImports({ client, log, clock: realClock })
+  const status = createImportStatus({ client, log, clock: realClock, random: () => 0 })
+  t.teardown(() => status.close())
+  const imports = createKubeImports({ client, log, clock: realClock, onJudged: status.judged })
   t.teardown(() => imports.close())
   await imports.start(never)
   const manifest = importManifest()
   Object.assign(manifest.metadata, { namespace })
   mustKubectl(['apply', '-f', '-'], manifest)
   await until('the import', () => imports.get(namespace, 'python-backend'))
+  // By looking again and again: whoever waits in kubectl holds up the plugin, which is this process.
+  const told = (accepted: string) =>
+    until(`Accepted ${accepted}`, () => {
+      const { status } = JSON.parse(
+        mustKubectl(['get', 'ssi', 'python-backend', '-n', namespace, '-o', 'json']),
+      )
+      return status?.conditions[0].status === accepted && status
+    })
+  await told('True')
+  manifest.spec.files = [{ name: 'dsn', source: { path: 'secret/data/app' }, template: '{{ unclosed' }]
+  mustKubectl(['apply', '-f', '-'], manifest)
+  const { observedGeneration, conditions } = await told('False')
+  t.equal(observedGeneration, 2)
+  t.match(conditions, [
+    { type: 'Accepted', reason: 'Invalid', message: /spec\.files\[0\]\.template: .*not closed/ },
+  ])
 
   const created = mustKubectl(['create', '-f', '-', '-o', 'json'], {
     apiVersion: 'v1',
@@ -84,5 +105,5 @@ t.test('five verbs on three resources are all that the plugin needs', { skip: no
   await until('the repetition', () => events() === '2')
   await notifier.close(never)
   t.same(log.messages('warn'), [])
-  t.same(log.messages('error'), [])
+  t.same(log.messages('error'), ['import became faulty, the last good one stays in force'])
 })
