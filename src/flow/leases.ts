@@ -187,9 +187,11 @@ export function createLeases(deps: {
     },
 
     async settle(volume) {
-      const isOver = (one: Holding) =>
-        (volume.retireAt.get(one.id) ?? Number.POSITIVE_INFINITY) <= clock.now()
-      const over = volume.holdings.filter(isOver)
+      const over = volume.holdings.filter(({ id }) => {
+        const at = volume.retireAt.get(id)
+        // Further away than any notice: the clock was set back.
+        return at !== undefined && (at <= clock.now() || at > clock.now() + NOTICE_MS)
+      })
       if (over.length === 0) return
       const left = await revocations.revoke(over)
       const isGone = (one: Holding) =>

@@ -98,10 +98,9 @@ export function createRotation(deps: {
       const delayMs = nextDelayMs({ intervalMs: plan.intervalMs, random: random() }) - (clock.now() - at)
       goOn(volume, Math.max(0, Math.min(delayMs, untilDue(volume))))
     } catch (error) {
-      // Whatever became of its import: the pod works with what it was given.
-      if (plan === undefined) await keepIssued(volume)
-      if (isGone(volume)) return
       const fault = toFault(error)
+      if (plan === undefined && !isWithdrawn(volume, fault)) await keepIssued(volume)
+      if (isGone(volume)) return
       const failures = failed(volume, fault)
       const retryMs = leases.retryAt(volume) - clock.now()
       goOn(volume, Math.min(delayAfter(fault, failures, plan), retryMs, mostMs))
@@ -214,6 +213,14 @@ export function createRotation(deps: {
 /** Found at start, and kubelet has brought no token yet. */
 function waitsForToken({ standing, tokens }: MountedVolume): boolean {
   return standing.state === 'resumed' && tokens.size === 0
+}
+
+/**
+ * Whatever became of its import, a pod works with what it was given; but what an earlier process gave, and the operator
+ * has not allowed since, ends by itself.
+ */
+function isWithdrawn({ identity }: MountedVolume, { fault }: FaultError): boolean {
+  return fault === 'policy_refused' && identity === undefined
 }
 
 /** One call to Vault ends long before: most of the time went by in the queue of calls, or for many calls. */

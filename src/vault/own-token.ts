@@ -61,9 +61,12 @@ export async function revokeOwnToken(ask: Ask, signal: AbortSignal): Promise<voi
   )
 }
 
-/** Near its end Vault prolongs a life by less and less: then it is time for another. */
+/**
+ * Near its end Vault prolongs a life by less and less: then it is time for another. What is left of the last second it
+ * calls 0, as it does for a life without end, which no renewal makes.
+ */
 export function isWorthIt(renewed: { durationMs: number }, before: { durationMs: number }): boolean {
-  return renewed.durationMs > before.durationMs / 2
+  return renewed.durationMs > before.durationMs / 2 && renewed.durationMs < Number.POSITIVE_INFINITY
 }
 
 /** Vault was asked and will not: asking again would change nothing. */

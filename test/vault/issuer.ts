@@ -246,6 +246,17 @@ t.test('issuing', async (t) => {
 })
 
 t.test('renewing', async (t) => {
+  t.test('in the last second of all is no life without end', async (t) => {
+    const { issuer, holding, rules, clock } = await bench(t, { [LEASE_RENEW]: leaseAnswer(0) })
+    const held = holding()
+    await clock.advance(7 * MINUTE)
+    t.equal(await issuer.renew(held, patient), undefined)
+    rules[LEASE_RENEW] = leaseAnswer(600)
+    rules[RENEW] = () => authAnswer('own-token', { seconds: 0 })
+    await clock.advance(50 * MINUTE)
+    t.equal(await issuer.renew(held, patient), undefined)
+  })
+
   t.test('asks for what is due alone', async (t) => {
     const { issuer, holding, vault, clock } = await bench(t, {
       [LEASE_RENEW]: leaseAnswer(600),
