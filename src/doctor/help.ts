@@ -26,8 +26,8 @@ The API server is found as kubectl finds it: $KUBECONFIG, the pod's own service 
 The plugin's settings are taken from its DaemonSet (in a pod of the plugin: from its process); flags given here win.
 Without either they are those of this command line, of the environment and of --config. The ones that matter here:
   --driver-name, --imports kube|dir:PATH, --vault-addr, --vault-auth-path, --vault-namespace, --vault-ca-cert,
-  --vault-skip-verify, --allow-address, --allow-http, --allow-skip-verify, --min-refresh-interval, --kubelet-endpoint,
-  --registration-socket; see vault-files-csi --help.
+  --vault-skip-verify, --allow-address, --allow-http, --allow-skip-verify, --allow-token-export, --allow-secret-sync,
+  --min-refresh-interval, --kubelet-endpoint, --registration-socket; see vault-files-csi --help.
 With --imports dir:PATH no API server is asked: Vault and the import alone are checked.
 
 exit code: 0 nothing failed (there may be warnings), 1 something failed, 2 called wrongly
