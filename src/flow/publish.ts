@@ -1,5 +1,5 @@
 import type { Config } from '../core/config.ts'
-import { FaultError, toFault } from '../core/errors.ts'
+import { FaultError } from '../core/errors.ts'
 import type { UpdateMode } from '../core/import.ts'
 import type {
   Clock,
@@ -14,6 +14,7 @@ import type {
 import type { Collected } from './collect.ts'
 import { type Delivery, shapeOf } from './deliver.ts'
 import type { Gate } from './gate.ts'
+import { hasFiles } from './has-files.ts'
 import type { Leases } from './leases.ts'
 import type { Release } from './release.ts'
 import type { Rotation } from './rotate.ts'
@@ -88,7 +89,7 @@ export function createPublish(deps: {
     // As the files are and not as the import says today: its mode may have been edited since.
     const updateMode = files.found(targetPath)
     const entry = updateMode && { ...entryFor(request, updateMode), phase: 'complete' as const }
-    if (!entry || !(await hasFiles(entry))) {
+    if (!entry || !(await hasFiles(deps, entry))) {
       mounter.unmount(targetPath)
       return false
     }
@@ -98,20 +99,6 @@ export function createPublish(deps: {
     volumes.set(volume)
     rotation.wake([volume])
     return true
-  }
-
-  /** A pod may be running on them: files that cannot be repaired now are kept, the next look writes them anew. */
-  async function hasFiles(entry: LedgerEntry): Promise<boolean> {
-    try {
-      return await files.repair(entry.targetPath, shapeOf(entry))
-    } catch (error) {
-      const { volumeId, pod, targetPath } = entry
-      log.error(
-        { volumeId, pod, targetPath, error: toFault(error) },
-        'files could not be repaired, they stay',
-      )
-      return true
-    }
   }
 
   async function publishFirst(request: PublishRequest, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import { toFault } from '../core/errors.ts'
 import type { Clock, LedgerEntry, LedgerStore, Log, Mounter, VolumeFiles } from '../core/ports.ts'
-import { shapeOf } from './deliver.ts'
+import { hasFiles } from './has-files.ts'
 import type { LeasedPaths } from './leased-paths.ts'
 import type { Leases } from './leases.ts'
 import type { Rotation } from './rotate.ts'
@@ -41,7 +41,7 @@ export async function resumeVolumes(deps: {
     // The list has paths as the kernel resolved them: kubelet's directory may be reached through a link.
     const isMounted = mounted.has(targetPath) || mounter.isMounted(targetPath)
     const holdings = isMounted ? leases.restore(targetPath, entry.safeKey) : []
-    if (isMounted && entry.phase === 'complete' && (await files.repair(targetPath, shapeOf(entry)))) {
+    if (isMounted && entry.phase === 'complete' && (await hasFiles(deps, entry))) {
       const volume = openVolume(entry, { tokens: new Map(), inStepAt: clock.now(), holdings })
       for (const { order, identity } of holdings) leasedPaths.add(identity.endpoint, order.key)
       volumes.set(volume)

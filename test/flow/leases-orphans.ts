@@ -200,3 +200,24 @@ t.test('an import edited while a volume is looked at is seen right after', async
   await bench.clock.advance(1_000)
   t.equal(bench.content(), 'one')
 })
+
+t.test(
+  'files that cannot be repaired after a restart: what was issued goes with the pod all the same',
+  async (t) => {
+    for (const step of ['unpublish', 'publish'] as const) {
+      const bench = new FlowBench(withTwo())
+      await bench.publish()
+      const { repair } = bench.node.files
+      bench.node.files.repair = async () => {
+        throw new FaultError('volume_io')
+      }
+      await bench.kill()
+      await bench[step]()
+      bench.node.files.repair = repair
+      await bench.clock.advance(120 * MINUTE)
+      const isPublished = step === 'publish'
+      t.equal(bench.issuer.tokensAlive.size, isPublished ? 2 : 0, `after a ${step}`)
+      t.equal(bench.issuer.count('issue'), 2)
+    }
+  },
+)

@@ -66,10 +66,10 @@ t.test('one volume that cannot be resumed does not keep the others back', async 
   const bench = new FlowBench()
   await bench.publish()
   await bench.publish({ volumeId: 'volume-2' })
-  const { repair } = bench.node.files
-  bench.node.files.repair = async (targetPath, shape) => {
-    if (targetPath.includes('volume-1')) throw new FaultError('volume_io', { reason: 'broken' })
-    return repair(targetPath, shape)
+  bench.node.mounter.list = () => new Map()
+  bench.node.mounter.isMounted = (targetPath) => {
+    if (targetPath.includes('volume-1')) throw new FaultError('mount_failed', { reason: 'EMFILE' })
+    return bench.node.mounts.has(targetPath)
   }
   await bench.restart()
   t.equal(bench.flow.volumes.countByState().resumed, 1)
