@@ -87,7 +87,8 @@ const lines = {
   }),
   call_refused: (f) => ({
     what: `Vault took the call to ${quote(f.path)} but refused what it asks for${f.reason ? ` (${f.reason})` : ''}`,
-    next: "correct method and data of the source in the import, or what the engine's role allows",
+    next:
+      f.setting ?? "correct method and data of the source in the import, or what the engine's role allows",
   }),
   path_not_found: (f) => ({
     what: `nothing is stored at ${quote(f.path)}${f.version ? ` as version ${f.version}` : ''}`,

@@ -85,6 +85,14 @@ export async function readPath(
     if (answer.status >= 300) throw readFault(answer, place, clock.now(), facts)
     const data = answerData(answer, askedAt)
     if (data === undefined) throw new FaultError('path_not_found', { ...facts, httpStatus: answer.status })
+    // KV v1 and others pass over what they do not know, and the author would believe the version pinned.
+    if (version.version !== undefined && data.version === undefined) {
+      throw new FaultError('call_refused', {
+        ...facts,
+        reason: `version ${version.version} is asked for, and only KV version 2 has versions`,
+        setting: 'leave version out of the source, or keep the secret in a KV version 2 engine',
+      })
+    }
     return data
   }
   try {

@@ -80,6 +80,12 @@ t.test('a destroyed version says so', async (t) => {
   t.match(error.message, /version 1 of .* was destroyed/)
 })
 
+t.test('a version where there are none is refused, and not passed over', async (t) => {
+  const error = await faultOf(t, 'kv1/app?version=2')
+  t.equal(error.fault, 'call_refused')
+  t.match(error.message, /"kv1\/app".*only KV version 2 has versions.*next: leave version out/)
+})
+
 t.test('a version of KV v2 by its number', async (t) => {
   await store('secret/data/app', '{"data":{"password":"newest"}}')
   const { values, version } = await read('secret/data/app?version=2')
