@@ -179,6 +179,11 @@ export class FaultError extends Error {
   }
 }
 
+/** Vault answered, and there is nothing: an answer like any other for imports that tolerate it. */
+export function isAbsence({ fault }: FaultError): boolean {
+  return fault === 'path_not_found' || fault === 'version_deleted'
+}
+
 /** Anything thrown, as a FaultError: an unforeseen one becomes `internal` and keeps its text out of the message. */
 export function toFault(error: unknown): FaultError {
   if (error instanceof FaultError) return error

@@ -1,7 +1,7 @@
 import type { Call } from './call.ts'
 import { credentialFile } from './credential.ts'
 import { type DataFile, renderDataFrom } from './data-from.ts'
-import { type Facts, FaultError } from './errors.ts'
+import { type Facts, FaultError, isAbsence } from './errors.ts'
 import type { DataFromSpec, Encoding, FileSpec, ImportSpec } from './import.ts'
 import { stringifyJson } from './json.ts'
 import type { Json, RenderedFile, SecretData } from './ports.ts'
@@ -62,13 +62,10 @@ function tolerating<T>(mayBeAbsent: boolean, render: () => T): T | undefined {
   try {
     return render()
   } catch (error) {
-    if (mayBeAbsent && error instanceof FaultError && isAbsence(error)) return undefined
+    if (mayBeAbsent && error instanceof FaultError && (isAbsence(error) || error.fault === 'key_missing'))
+      return undefined
     throw error
   }
-}
-
-function isAbsence({ fault }: FaultError): boolean {
-  return fault === 'path_not_found' || fault === 'version_deleted' || fault === 'key_missing'
 }
 
 function dataOf(call: Call, answers: Answers, where: Facts): SecretData {

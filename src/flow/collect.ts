@@ -90,11 +90,16 @@ export function createCollecting(deps: {
     return endpoint.caCert ?? store.authority(endpoint)
   }
 
-  function answersOf({ identity, spec }: Plan, seen: Look, held: readonly Holding[]): Answers {
+  function answersOf(
+    { identity, spec }: Plan,
+    seen: Look,
+    held: readonly Holding[],
+    absent: ReadonlyMap<string, FaultError>,
+  ): Answers {
     const issued = new Map(held.map(({ order, data }) => [order.key, data]))
     return {
       of(key): SecretData | FaultError {
-        const answer = seen.answers.get(key) ?? issued.get(key)
+        const answer = seen.answers.get(key) ?? issued.get(key) ?? absent.get(key)
         if (answer !== undefined) return answer
         return new FaultError('internal', { reason: `"${key}" of import "${spec.name}" was not asked for` })
       },
@@ -110,7 +115,7 @@ export function createCollecting(deps: {
       const isKnown = known !== undefined && plan === planned
       const missing = isKnown ? known : (await leases.keep(volume, orders, own, signal)).missing
       const who = { spec, identity: own, pod: volume.entry.pod, tokens: volume.tokens }
-      const fresh = await leases.issue(missing, own, {
+      const { fresh, absent } = await leases.issue(missing, own, {
         volume,
         withTokens: (task) => logins.run(who, signal, task),
         signal,
@@ -118,7 +123,7 @@ export function createCollecting(deps: {
       const held = [...heldBy(volume, missing), ...fresh]
       const basis = { spec, digests: digests(plan, seen.digests, held) }
       try {
-        const files = renderFiles(spec, answersOf(plan, seen, held), volume.entry.fsGroup)
+        const files = renderFiles(spec, answersOf(plan, seen, held, absent), volume.entry.fsGroup)
         return { plan, basis: { ...basis, verdict: undefined }, files, at: seen.at, fresh }
       } catch (error) {
         await leases.discard(volume, fresh)

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Order } from '../core/call.ts'
-import { type FaultError, toFault } from '../core/errors.ts'
+import { type FaultError, isAbsence, toFault } from '../core/errors.ts'
 import type { Clock, Holding, Identity, Issuer, Log, OwnToken, ServiceAccountToken } from '../core/ports.ts'
 import { bareHolding, dueAt, endOf, isBare, isDue, retryAt } from './holding.ts'
 import type { Revocations } from './revocations.ts'
@@ -30,14 +30,14 @@ export type Leases = {
    */
   keep(volume: MountedVolume, orders: readonly Order[], own: Identity, signal: AbortSignal): Promise<Kept>
   /**
-   * Issues all or nothing. Tokens are written down before they are used.
+   * Issues all or nothing, where nothing to issue is an answer too. Tokens are written down before they are used.
    * @throws FaultError of the first that failed
    */
   issue(
     orders: readonly Order[],
     own: Identity,
     ask: { volume: MountedVolume; withTokens: WithTokens; signal: AbortSignal },
-  ): Promise<Holding[]>
+  ): Promise<{ fresh: Holding[]; absent: ReadonlyMap<string, FaultError> }>
   /** From now on `fresh` is what the volume holds, and what it replaces is to be revoked: before any file is written. */
   adopt(volume: MountedVolume, fresh: readonly Holding[], orders: readonly Order[], own: Identity): void
   /** The files are made from what is held: what was replaced goes when applications have had time to notice. */
@@ -159,12 +159,22 @@ export function createLeases(deps: {
     },
 
     async issue(orders, own, ask) {
-      const outcomes = await Promise.allSettled(orders.map((order) => issueOne(order, own, ask)))
-      const issued = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
-      const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-      if (failed === undefined) return issued
-      await discard(ask.volume, issued)
-      throw failed.reason
+      const fresh: Holding[] = []
+      const absent = new Map<string, FaultError>()
+      const failures: unknown[] = []
+      const issueAny = async (order: Order) => {
+        try {
+          fresh.push(await issueOne(order, own, ask))
+        } catch (error) {
+          const fault = toFault(error)
+          if (isAbsence(fault)) absent.set(order.key, fault)
+          else failures.push(error)
+        }
+      }
+      await Promise.all(orders.map(issueAny))
+      if (failures.length === 0) return { fresh, absent }
+      await discard(ask.volume, fresh)
+      throw failures[0]
     },
 
     adopt(volume, fresh, orders, own) {

@@ -1,5 +1,5 @@
 import { hash, randomBytes } from 'node:crypto'
-import { FaultError, toFault } from '../core/errors.ts'
+import { FaultError, isAbsence, toFault } from '../core/errors.ts'
 import { stringifyJson } from '../core/json.ts'
 import type { Clock, Identity, SecretData, SecretStore, ServiceAccountToken } from '../core/ports.ts'
 import { backoffMs } from '../core/schedule.ts'
@@ -159,9 +159,4 @@ export function createLookups(deps: {
       sightings.delete(identityKey)
     },
   }
-}
-
-/** Vault answered, and there is nothing: an answer like any other for imports that tolerate it. */
-function isAbsence(error: FaultError): boolean {
-  return error.fault === 'path_not_found' || error.fault === 'version_deleted'
 }

@@ -3,6 +3,7 @@ import { sourceCall } from '../../src/core/call.ts'
 import { FaultError } from '../../src/core/errors.ts'
 import type { FileSpec, ImportSpec } from '../../src/core/import.ts'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
+import { faulty } from '../support/faulty.ts'
 import { FlowBench, MINUTE } from '../support/flow-bench.ts'
 
 const CREDS = 'database/creds/app'
@@ -244,4 +245,28 @@ t.test('a wrapped secret ID is replaced in time, and the old one taken back whil
   t.same(bench.issuer.revoked, [])
   await bench.clock.advance(16_000)
   t.same(bench.issuer.revoked, ['own-1'])
+})
+
+t.test('nothing to issue is an answer: an optional file is left out until there is', async (t) => {
+  const web = call({ name: 'web', path: 'pki/issue/web', method: 'PUT' })
+  const files = (optional: boolean) => [
+    fileSpec({ name: 'db-user', key: 'username', call: call() }),
+    fileSpec({ name: 'cert', key: 'username', call: web, optional }),
+  ]
+  const bench = new FlowBench({ files: files(true) })
+  const absent = new FaultError('path_not_found', { path: 'pki/issue/web' })
+  bench.issuer.failPath.set('pki/issue/web', absent)
+  await bench.publish()
+  t.equal(bench.content('volume-1', 'db-user'), `${CREDS}-1`)
+  t.equal(bench.content('volume-1', 'cert'), undefined)
+  t.equal(bench.issuer.tokensAlive.size, 1)
+  bench.issuer.failPath.clear()
+  await bench.clock.advance(3 * MINUTE)
+  t.equal(bench.content('volume-1', 'cert'), 'pki/issue/web-2')
+  t.equal(bench.content('volume-1', 'db-user'), `${CREDS}-1`)
+
+  const strict = new FlowBench({ files: files(false) })
+  strict.issuer.failPath.set('pki/issue/web', absent)
+  await t.rejects(strict.publish(), faulty('path_not_found'))
+  t.equal(strict.issuer.tokensAlive.size, 0)
 })
