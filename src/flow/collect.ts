@@ -1,6 +1,7 @@
 import type { Order } from '../core/call.ts'
 import { FaultError, toFault } from '../core/errors.ts'
-import type { Holding, RenderedFile, SecretData, SecretStore } from '../core/ports.ts'
+import type { Holding } from '../core/issued.ts'
+import type { RenderedFile, SecretData, SecretStore } from '../core/ports.ts'
 import { type Answers, renderFiles } from '../core/render.ts'
 import type { LeasedPaths } from './leased-paths.ts'
 import type { Leases } from './leases.ts'

@@ -1,8 +1,8 @@
 import type { Config } from '../core/config.ts'
+import type { Issuer, Safe } from '../core/issued.ts'
 import type {
   Clock,
   ImportSource,
-  Issuer,
   LedgerStore,
   Log,
   Meter,
@@ -10,7 +10,6 @@ import type {
   NodeFlow,
   Notifier,
   References,
-  Safe,
   SecretStore,
   SecretSync,
   TokenSource,

@@ -1,4 +1,4 @@
-import type { Holding, OwnToken } from '../core/ports.ts'
+import type { Holding, OwnToken } from '../core/issued.ts'
 import { renewalAt } from '../core/schedule.ts'
 
 /** The shortest pause between two tries to renew what is issued, in milliseconds. */

@@ -1,5 +1,6 @@
 import { toFault } from '../core/errors.ts'
-import type { Clock, Holding, Issuer, Log } from '../core/ports.ts'
+import type { Holding, Issuer } from '../core/issued.ts'
+import type { Clock, Log } from '../core/ports.ts'
 import { backoffMs } from '../core/schedule.ts'
 import { endOf } from './holding.ts'
 

@@ -1,14 +1,8 @@
 import type { Order } from '../core/call.ts'
 import type { FaultError } from '../core/errors.ts'
 import type { ImportSpec } from '../core/import.ts'
-import type {
-  Holding,
-  Identity,
-  LedgerEntry,
-  RenderedFile,
-  ServiceAccountToken,
-  WantedSecret,
-} from '../core/ports.ts'
+import type { Holding } from '../core/issued.ts'
+import type { Identity, LedgerEntry, RenderedFile, ServiceAccountToken, WantedSecret } from '../core/ports.ts'
 
 /**
  * How a volume stands to Vault.

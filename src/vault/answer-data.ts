@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
+import type { Lease } from '../core/issued.ts'
 import { isJsonObject, jsonToNumber } from '../core/json.ts'
-import type { Json, Lease, SecretData } from '../core/ports.ts'
+import type { Json, SecretData } from '../core/ports.ts'
 import type { Answer } from './transport.ts'
 
 type JsonObject = { [key: string]: Json }

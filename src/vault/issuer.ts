@@ -1,6 +1,7 @@
 import { FaultError } from '../core/errors.ts'
+import type { Holding, Issued, Issuer, OwnToken } from '../core/issued.ts'
 import { parseJson } from '../core/json.ts'
-import type { Clock, Holding, Identity, Issued, Issuer, Log, Meter, OwnToken } from '../core/ports.ts'
+import type { Clock, Identity, Log, Meter } from '../core/ports.ts'
 import { renewalAt } from '../core/schedule.ts'
 import type { SecretText } from '../core/secret.ts'
 import { type Ask, createAsk } from './ask.ts'

@@ -1,4 +1,4 @@
-import type { Lease } from '../core/ports.ts'
+import type { Lease } from '../core/issued.ts'
 import { leaseOf } from './answer-data.ts'
 import type { Ask } from './ask.ts'
 import { isRefusal, isWorthIt } from './own-token.ts'

@@ -1,5 +1,6 @@
+import type { OwnToken } from '../core/issued.ts'
 import { isJsonObject } from '../core/json.ts'
-import type { Identity, OwnToken } from '../core/ports.ts'
+import type { Identity } from '../core/ports.ts'
 import type { Ask } from './ask.ts'
 import { factsOf } from './facts.ts'
 import { wordsOf } from './faults.ts'

@@ -1,4 +1,5 @@
-import type { Clock, Issuer, Log, Meter, SecretStore } from '../core/ports.ts'
+import type { Issuer } from '../core/issued.ts'
+import type { Clock, Log, Meter, SecretStore } from '../core/ports.ts'
 import { createConnections, type DefaultCa } from './connections.ts'
 import { createIssuer } from './issuer.ts'
 import type { Limiter } from './limiter.ts'

@@ -1,6 +1,7 @@
 import { z } from 'zod'
+import type { Holding } from '../core/issued.ts'
 import { isJsonNumber, isJsonObject, parseJson, stringifyJson } from '../core/json.ts'
-import type { Holding, Json, JsonNumber } from '../core/ports.ts'
+import type { Json, JsonNumber } from '../core/ports.ts'
 import { SecretText } from '../core/secret.ts'
 
 // JSON has neither undefined nor Infinity: null stands for both, by field.

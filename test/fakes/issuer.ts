@@ -1,17 +1,8 @@
 import type { Order } from '../../src/core/call.ts'
 import type { FaultError } from '../../src/core/errors.ts'
+import type { Holding, Issued, Issuer, Lease, OwnToken } from '../../src/core/issued.ts'
 import { parseJson } from '../../src/core/json.ts'
-import type {
-  Clock,
-  Holding,
-  Identity,
-  Issued,
-  Issuer,
-  Json,
-  Lease,
-  OwnToken,
-  ServiceAccountToken,
-} from '../../src/core/ports.ts'
+import type { Clock, Identity, Json, ServiceAccountToken } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
 
 type Life = { durationMs: number; renewable: boolean }

@@ -1,11 +1,10 @@
 import { FaultError } from '../../src/core/errors.ts'
+import type { Holding, Safe } from '../../src/core/issued.ts'
 import type {
-  Holding,
   LedgerEntry,
   LedgerStore,
   Mounter,
   RenderedFile,
-  Safe,
   VolumeFiles,
   VolumeShape,
 } from '../../src/core/ports.ts'

@@ -1,8 +1,8 @@
 import { FaultError } from '../../src/core/errors.ts'
+import type { Lease } from '../../src/core/issued.ts'
 import type {
   Identity,
   Json,
-  Lease,
   SecretData,
   SecretStore,
   ServiceAccountToken,

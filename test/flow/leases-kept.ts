@@ -2,7 +2,7 @@ import t from 'tap'
 import { sourceCall } from '../../src/core/call.ts'
 import { FaultError } from '../../src/core/errors.ts'
 import type { ImportSpec } from '../../src/core/import.ts'
-import type { Holding } from '../../src/core/ports.ts'
+import type { Holding } from '../../src/core/issued.ts'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
 import { FlowBench, MINUTE } from '../support/flow-bench.ts'
 

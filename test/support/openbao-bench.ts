@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import type { FaultError } from '../../src/core/errors.ts'
-import type { Identity, Issuer, SecretData, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
+import type { Issuer } from '../../src/core/issued.ts'
+import type { Identity, SecretData, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
 import {
   findOrFetchOpenBao,
   type OpenBao,

@@ -1,4 +1,5 @@
-import type { Clock, Identity, Issuer, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
+import type { Issuer } from '../../src/core/issued.ts'
+import type { Clock, Identity, SecretStore, ServiceAccountToken } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import type { DefaultCa } from '../../src/vault/connections.ts'
 import { createLimiter } from '../../src/vault/limiter.ts'

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { callOrder, type Order, sourceCall } from '../../src/core/call.ts'
 import { FaultError } from '../../src/core/errors.ts'
-import type { Holding, OwnToken } from '../../src/core/ports.ts'
+import type { Holding, OwnToken } from '../../src/core/issued.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createLimiter } from '../../src/vault/limiter.ts'
 import { createVault } from '../../src/vault/vault.ts'
