@@ -174,12 +174,15 @@ t.test('manifests and requests', async (t) => {
     await until('the fault', () => node.log().find(faulty('bad.yaml')))
     const error = await node.refusal({ importName: 'bad' })
     t.equal(error.code, 'INVALID_ARGUMENT')
-    t.match(error.details, /SecretsStoreImport "bad" in namespace "shop" is not valid: spec\.files: required/)
+    t.match(
+      error.details,
+      /SecretsStoreImport "bad" in namespace "shop" is not valid: spec\.files: may be empty only/,
+    )
     node.writeImportFile('bad.yaml', undefined)
   })
 
-  await t.test('fields that this version does not serve are refused, not passed over', async (t) => {
-    const text = { role: 'app', files: [{ ...files[0], template: 'x' }], secretSync: [] }
+  await t.test('fields that nobody knows are refused, not passed over', async (t) => {
+    const text = { role: 'app', files: [{ ...files[0], templates: 'x' }], secretSyncs: [] }
     node.writeImportFile(
       'later.json',
       JSON.stringify({
@@ -190,8 +193,8 @@ t.test('manifests and requests', async (t) => {
       }),
     )
     const { faults } = await until('the fault', () => node.log().find(faulty('later.json')))
-    t.match(String(faults), /spec\.secretSync/)
-    t.match(String(faults), /spec\.files\[0\]\.template/)
+    t.match(String(faults), /spec\.secretSyncs: unknown field, did you mean secretSync\?/)
+    t.match(String(faults), /spec\.files\[0\]\.templates: unknown field, did you mean template\?/)
     node.writeImportFile('later.json', undefined)
   })
 
