@@ -3,10 +3,10 @@ import t from 'tap'
 import { databaseImport, startDatabaseNode, startProber } from '../support/database-node.ts'
 import type { PodVolume } from '../support/pod-volume.ts'
 import { postgresMissing } from '../support/postgres.ts'
+import { attributesRefused } from '../support/tmpfs.ts'
 import { until } from '../support/until.ts'
 
 const missing = postgresMissing()
-const ROOT_ONLY = 'the kernel keeps trusted attributes for root of the machine alone'
 
 t.test('dynamic database credentials on a real PostgreSQL', missing ? { skip: missing } : {}, async (t) => {
   const node = await startDatabaseNode(t)
@@ -115,7 +115,27 @@ t.test('dynamic database credentials on a real PostgreSQL', missing ? { skip: mi
     },
   )
 
-  await t.test('over a restart', process.getuid?.() === 0 ? {} : { skip: ROOT_ONLY }, async (t) => {
+  const cannotKeep = attributesRefused()
+  const canKeep = cannotKeep === undefined && 'trusted attributes are allowed here'
+  await t.test(
+    'where nothing can be kept over a restart, a new pair replaces the old',
+    { skip: canKeep },
+    async (t) => {
+      await node.writeImport('lost', databaseImport('long'))
+      const volume = await node.publish({ importName: 'lost' })
+      const before = { user: volume.read('user'), password: volume.read('password') }
+      await node.kill9()
+      await node.start()
+      t.ok(await logsIn(volume), 'until then the old one is good')
+      await node.republish(volume)
+      await until('the new pair', () => volume.read('user') !== before.user)
+      t.ok(await logsIn(volume))
+      await node.unpublish(volume)
+      t.match(node.output(), /cannot be kept over a restart/)
+    },
+  )
+
+  await t.test('over a restart', cannotKeep ? { skip: cannotKeep } : {}, async (t) => {
     await node.writeImport('kept', databaseImport('long'))
     for (const [how, end] of [
       ['SIGTERM', () => node.stop()],

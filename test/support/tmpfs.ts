@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMounter } from '../../src/volume/mount.ts'
+import { createRootAttribute } from '../../src/volume/root-attribute.ts'
 
 const MOUNTER = createMounter()
 
@@ -16,6 +17,23 @@ export function mayMount(): boolean {
   } catch {
     return false
   } finally {
+    rmSync(path, { recursive: true, force: true })
+  }
+}
+
+/** Why the kernel keeps no trusted attribute for this process, to name what is skipped; undefined when it does. */
+export function attributesRefused(): string | undefined {
+  const refused = 'trusted attributes need root outside of any user namespace'
+  if (!mayMount()) return refused
+  const path = mkdtempSync(join(tmpdir(), 'vault-files-probe-'))
+  MOUNTER.mount(path, { sizeBytes: 4096, gid: undefined })
+  try {
+    createRootAttribute().set(path, Buffer.of(1))
+    return undefined
+  } catch {
+    return refused
+  } finally {
+    MOUNTER.unmount(path)
     rmSync(path, { recursive: true, force: true })
   }
 }

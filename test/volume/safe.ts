@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { callOrder, sourceCall } from '../../src/core/call.ts'
@@ -14,13 +13,13 @@ import { createSafe } from '../../src/volume/safe.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeNode } from '../fakes/node.ts'
-import { mayMount, mountedVolume } from '../support/tmpfs.ts'
+import { attributesRefused, mayMount, mountedVolume } from '../support/tmpfs.ts'
 import { owner, readByPath, rendered, temporaryDirectory } from '../support/volume.ts'
 
 const CANARY = 'canary-0123456789'
 const TARGET = '/pods/1/mount'
 const mounts = mayMount() ? false : 'mounting needs root or a user namespace'
-const attributes = mayKeep() ? false : 'trusted attributes need root outside of any user namespace'
+const attributes = attributesRefused() ?? false
 
 const identity: Identity = {
   key: 'kubernetes|a|volume-1',
@@ -314,20 +313,4 @@ function plain(value: unknown): unknown {
       member instanceof Map ? [...member] : member === undefined ? 'undefined' : member,
     ),
   )
-}
-
-function mayKeep(): boolean {
-  if (!mayMount()) return false
-  const path = mkdtempSync(join(tmpdir(), 'vault-files-probe-'))
-  const mounter = createMounter()
-  mounter.mount(path, { sizeBytes: 4096, gid: undefined })
-  try {
-    createRootAttribute().set(path, Buffer.of(1))
-    return true
-  } catch {
-    return false
-  } finally {
-    mounter.unmount(path)
-    rmSync(path, { recursive: true, force: true })
-  }
 }
