@@ -1,8 +1,9 @@
 import type { Call, Order } from '../core/call.ts'
 import { FaultError } from '../core/errors.ts'
 import type { FileSpec, ImportSpec } from '../core/import.ts'
+import type { RenderedFile } from '../core/mounted.ts'
 import { credentialOrder } from '../core/orders.ts'
-import type { RenderedFile, SecretData } from '../core/ports.ts'
+import type { SecretData } from '../core/ports.ts'
 import { renderFiles } from '../core/render.ts'
 import { ok, type Report, type Verdict, warn } from './report.ts'
 

@@ -1,6 +1,7 @@
 import type { Order } from '../core/call.ts'
 import { type FaultError, toFault } from '../core/errors.ts'
-import type { SecretStore, SecretSync, VolumeFiles, VolumeShape } from '../core/ports.ts'
+import type { VolumeFiles, VolumeShape } from '../core/mounted.ts'
+import type { SecretStore, SecretSync } from '../core/ports.ts'
 import type { Collected, Collecting } from './collect.ts'
 import type { Gate } from './gate.ts'
 import type { Leases } from './leases.ts'

@@ -1,19 +1,18 @@
 import type { Config } from '../core/config.ts'
 import type { Issuer, Safe } from '../core/issued.ts'
+import type { Mounter, VolumeFiles } from '../core/mounted.ts'
 import type {
   Clock,
   ImportSource,
   LedgerStore,
   Log,
   Meter,
-  Mounter,
   NodeFlow,
   Notifier,
   References,
   SecretStore,
   SecretSync,
   TokenSource,
-  VolumeFiles,
   VolumeStats,
 } from '../core/ports.ts'
 import { createCollecting } from './collect.ts'

@@ -1,5 +1,6 @@
 import { toFault } from '../core/errors.ts'
-import type { LedgerEntry, Log, VolumeFiles } from '../core/ports.ts'
+import type { VolumeFiles } from '../core/mounted.ts'
+import type { LedgerEntry, Log } from '../core/ports.ts'
 import { shapeOf } from './deliver.ts'
 
 /**

@@ -1,4 +1,5 @@
 import type { Holding, OwnToken } from '../core/issued.ts'
+import type { Identity } from '../core/ports.ts'
 import { renewalAt } from '../core/schedule.ts'
 
 /** The shortest pause between two tries to renew what is issued, in milliseconds. */
@@ -64,4 +65,16 @@ export function bareHolding(
 /** See bareHolding. */
 export function isBare({ data, lease }: Holding): boolean {
   return data.values.size === 0 && lease === undefined
+}
+
+/** An edited CA is the better one for what was issued before, too. */
+export function reachedAs(old: Identity, now: Identity): Identity {
+  const isSame =
+    old.endpoint.address === now.endpoint.address && old.endpoint.namespace === now.endpoint.namespace
+  return isSame ? { ...old, endpoint: now.endpoint } : old
+}
+
+/** Without a token nothing hangs on it: a certificate ends by its notAfter. */
+export function isRevocable(holding: Holding): holding is Holding & { token: OwnToken } {
+  return holding.token !== undefined
 }

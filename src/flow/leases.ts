@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Order } from '../core/call.ts'
 import { type FaultError, isAbsence, toFault } from '../core/errors.ts'
-import type { Holding, Issuer, OwnToken } from '../core/issued.ts'
+import type { Holding, Issuer } from '../core/issued.ts'
 import type { Clock, Identity, Log, ServiceAccountToken } from '../core/ports.ts'
-import { bareHolding, dueAt, endOf, isBare, isDue, retryAt } from './holding.ts'
+import { bareHolding, dueAt, endOf, isBare, isDue, isRevocable, reachedAs, retryAt } from './holding.ts'
 import type { Revocations } from './revocations.ts'
 import type { Safekeeping } from './safekeeping.ts'
 import type { MountedVolume, Volumes } from './volumes.ts'
@@ -237,18 +237,6 @@ function inUse({ holdings, retireAt }: MountedVolume): Holding[] {
   return holdings.filter((one) => one.state === 'held' || !(retireAt.has(one.id) || isBare(one)))
 }
 
-/** An edited CA is the better one for what was issued before, too. */
-function reachedAs(old: Identity, now: Identity): Identity {
-  const isSame =
-    old.endpoint.address === now.endpoint.address && old.endpoint.namespace === now.endpoint.namespace
-  return isSame ? { ...old, endpoint: now.endpoint } : old
-}
-
 function isHeldFor(holding: Holding, order: Order, own: Identity): boolean {
   return holding.state === 'held' && holding.order.key === order.key && holding.identity.key === own.key
-}
-
-/** Without a token nothing hangs on it: a certificate ends by its notAfter. */
-function isRevocable(holding: Holding): holding is Holding & { token: OwnToken } {
-  return holding.token !== undefined
 }

@@ -1,16 +1,8 @@
 import type { Config } from '../core/config.ts'
 import { FaultError } from '../core/errors.ts'
 import type { UpdateMode } from '../core/import.ts'
-import type {
-  Clock,
-  LedgerEntry,
-  LedgerStore,
-  Log,
-  Mounter,
-  PublishRequest,
-  SecretStore,
-  VolumeFiles,
-} from '../core/ports.ts'
+import type { Mounter, VolumeFiles } from '../core/mounted.ts'
+import type { Clock, LedgerEntry, LedgerStore, Log, PublishRequest, SecretStore } from '../core/ports.ts'
 import type { Collected } from './collect.ts'
 import { type Delivery, shapeOf } from './deliver.ts'
 import type { Gate } from './gate.ts'

@@ -1,10 +1,11 @@
 import { toFault } from '../core/errors.ts'
-import type { Clock, LedgerEntry, LedgerStore, Log, Mounter, VolumeFiles } from '../core/ports.ts'
+import type { Mounter, VolumeFiles } from '../core/mounted.ts'
+import type { Clock, LedgerEntry, LedgerStore, Log } from '../core/ports.ts'
 import { hasFiles } from './has-files.ts'
 import type { LeasedPaths } from './leased-paths.ts'
 import type { Leases } from './leases.ts'
 import type { Rotation } from './rotate.ts'
-import { openVolume, type Volumes } from './volumes.ts'
+import { NOT_BROUGHT, openVolume, type Volumes } from './volumes.ts'
 
 /**
  * At start: holds the ledger against what is mounted. Mounted volumes with complete files are taken up again and
@@ -42,7 +43,7 @@ export async function resumeVolumes(deps: {
     const isMounted = mounted.has(targetPath) || mounter.isMounted(targetPath)
     const holdings = isMounted ? leases.restore(targetPath, entry.safeKey) : []
     if (isMounted && entry.phase === 'complete' && (await hasFiles(deps, entry))) {
-      const volume = openVolume(entry, { tokens: new Map(), inStepAt: clock.now(), holdings })
+      const volume = openVolume(entry, { tokens: NOT_BROUGHT, inStepAt: clock.now(), holdings })
       for (const { order, identity } of holdings) leasedPaths.add(identity.endpoint, order.key)
       volumes.set(volume)
       rotation.keepAlive(volume)

@@ -7,7 +7,7 @@ import type { Leases } from './leases.ts'
 import type { Lookups } from './lookups.ts'
 import { factsOf, type Plan } from './plan.ts'
 import type { Queue } from './queue.ts'
-import type { MountedVolume, Volumes } from './volumes.ts'
+import { type MountedVolume, NOT_BROUGHT, type Volumes } from './volumes.ts'
 
 /** A look that takes longer is given up: well under the shortest usual interval. */
 const LOOK_TIMEOUT_MS = 60_000
@@ -210,9 +210,9 @@ export function createRotation(deps: {
   }
 }
 
-/** Found at start, and kubelet has brought no token yet. */
-function waitsForToken({ standing, tokens }: MountedVolume): boolean {
-  return standing.state === 'resumed' && tokens.size === 0
+/** Found at start, and kubelet has not published it again yet. */
+function waitsForToken({ tokens }: MountedVolume): boolean {
+  return tokens === NOT_BROUGHT
 }
 
 /**

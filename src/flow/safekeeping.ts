@@ -1,6 +1,7 @@
 import { toFault } from '../core/errors.ts'
 import type { Holding, Safe } from '../core/issued.ts'
-import type { LedgerStore, Log, Mounter } from '../core/ports.ts'
+import type { Mounter } from '../core/mounted.ts'
+import type { LedgerStore, Log } from '../core/ports.ts'
 import type { MountedVolume, Volumes } from './volumes.ts'
 
 /** What is issued to volumes, written down for the process that comes after a kill. */

@@ -1,7 +1,8 @@
 import type { Order } from '../core/call.ts'
 import type { ImportSpec } from '../core/import.ts'
+import type { RenderedFile } from '../core/mounted.ts'
 import { ownFiles } from '../core/orders.ts'
-import type { LedgerEntry, RenderedFile, WantedSecret } from '../core/ports.ts'
+import type { LedgerEntry, WantedSecret } from '../core/ports.ts'
 
 /** The Kubernetes Secrets that an import wants kept in step with these files; a file that is absent leaves its key out. */
 export function wantedSecrets(

@@ -1,4 +1,5 @@
-import type { LedgerStore, Log, Mounter, VolumeFiles } from '../core/ports.ts'
+import type { Mounter, VolumeFiles } from '../core/mounted.ts'
+import type { LedgerStore, Log } from '../core/ports.ts'
 import type { Leases } from './leases.ts'
 import type { Release } from './release.ts'
 import type { Rotation } from './rotate.ts'

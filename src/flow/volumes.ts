@@ -2,7 +2,8 @@ import type { Order } from '../core/call.ts'
 import type { FaultError } from '../core/errors.ts'
 import type { ImportSpec } from '../core/import.ts'
 import type { Holding } from '../core/issued.ts'
-import type { Identity, LedgerEntry, RenderedFile, ServiceAccountToken, WantedSecret } from '../core/ports.ts'
+import type { RenderedFile } from '../core/mounted.ts'
+import type { Identity, LedgerEntry, ServiceAccountToken, WantedSecret } from '../core/ports.ts'
 
 /**
  * How a volume stands to Vault.
@@ -22,10 +23,13 @@ export type Basis = {
   verdict: FaultError | undefined
 }
 
+/** Of a volume found at start, until kubelet publishes it again. What it brings then may be nothing: an AppRole needs no token. */
+export const NOT_BROUGHT: MountedVolume['tokens'] = new Map()
+
 /** One mounted volume of this node. */
 export type MountedVolume = {
   readonly entry: LedgerEntry
-  /** By audience, from kubelet's latest publish. */
+  /** By audience, from kubelet's latest publish; NOT_BROUGHT before the first. */
   tokens: ReadonlyMap<string, ServiceAccountToken>
   standing: Standing
   basis: Basis | undefined

@@ -1,7 +1,7 @@
 import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { FaultError } from '../core/errors.ts'
-import type { Mounter } from '../core/ports.ts'
+import type { Mounter } from '../core/mounted.ts'
 import { parseMountinfo } from './mountinfo.ts'
 import {
   createSyscalls,

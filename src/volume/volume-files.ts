@@ -1,6 +1,7 @@
 import { FaultError } from '../core/errors.ts'
 import type { UpdateMode } from '../core/import.ts'
-import type { Clock, RenderedFile, VolumeFiles, VolumeShape } from '../core/ports.ts'
+import type { RenderedFile, VolumeFiles, VolumeShape } from '../core/mounted.ts'
+import type { Clock } from '../core/ports.ts'
 import { createAtomic } from './atomic.ts'
 import { removeTree, withDirectory } from './directory.ts'
 import { createDisk, type Disk } from './disk.ts'

@@ -1,13 +1,7 @@
 import { FaultError } from '../../src/core/errors.ts'
 import type { Holding, Safe } from '../../src/core/issued.ts'
-import type {
-  LedgerEntry,
-  LedgerStore,
-  Mounter,
-  RenderedFile,
-  VolumeFiles,
-  VolumeShape,
-} from '../../src/core/ports.ts'
+import type { Mounter, RenderedFile, VolumeFiles, VolumeShape } from '../../src/core/mounted.ts'
+import type { LedgerEntry, LedgerStore } from '../../src/core/ports.ts'
 import { createSafe } from '../../src/volume/safe.ts'
 
 /** Mounts and files in memory: what the kernel would keep when our process dies. */

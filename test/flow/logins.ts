@@ -31,3 +31,15 @@ t.test('a pod whose service-account token is good asks the API server for nothin
   t.same(bench.secretIdsRead, [])
   t.same(bench.requested, [])
 })
+
+t.test('after a restart an AppRole needs no token of kubelet: its volumes look again', async (t) => {
+  const bench = new FlowBench(appRole)
+  const tokens = new Map()
+  await bench.publish({ tokens })
+  await bench.restart()
+  await bench.publish({ tokens })
+  bench.setPassword('two')
+  await bench.clock.advance(3 * MINUTE)
+  t.equal(bench.content(), 'two')
+  t.equal(bench.flow.volumes.countByState().fresh, 1)
+})

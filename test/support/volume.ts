@@ -1,7 +1,7 @@
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { RenderedFile } from '../../src/core/ports.ts'
+import type { RenderedFile } from '../../src/core/mounted.ts'
 import { SecretBytes } from '../../src/core/secret.ts'
 
 /** Files of whoever runs the tests: an ordinary user may not give any to root. */

@@ -1,0 +1,55 @@
+import type { UpdateMode } from './import.ts'
+import type { SecretBytes } from './secret.ts'
+
+/** tmpfs mounts. All calls are for memory file systems and return in microseconds, hence synchronous. */
+export type Mounter = {
+  /**
+   * Makes the directory `targetPath`, whose parent exists, and mounts a new tmpfs on it.
+   * @throws FaultError mount_failed
+   */
+  mount(targetPath: string, options: { sizeBytes: number; gid: number | undefined }): void
+  /**
+   * Unmounts until nothing is mounted on `targetPath` and removes the directory; anything already gone is success.
+   * @throws FaultError mount_failed
+   */
+  unmount(targetPath: string): void
+  /** Every mount point of this mount namespace with the file system's type. */
+  list(): ReadonlyMap<string, string>
+  isMounted(targetPath: string): boolean
+}
+
+/** One file as it must stand in the volume. */
+export type RenderedFile = {
+  name: string
+  content: SecretBytes
+  /** Permission bits. */
+  mode: number
+}
+
+export type VolumeShape = {
+  updateMode: UpdateMode
+  /** Group of the files; undefined leaves root's. */
+  gid: number | undefined
+  /** Size of the tmpfs in bytes. */
+  sizeBytes: number
+}
+
+/** The files of one mounted volume. */
+export type VolumeFiles = {
+  /**
+   * Makes the volume hold exactly `files`, for the first time or again: unchanged files are not touched,
+   * changed ones change as the update mode promises. Repairs what a crash left.
+   * @throws FaultError volume_full before anything is touched, volume_io
+   */
+  apply(
+    targetPath: string,
+    shape: VolumeShape,
+    files: readonly RenderedFile[],
+  ): Promise<{ changed: string[]; added: string[]; removed: string[] }>
+  /** Finishes what a killed process left half done, from the files alone. False: there is no complete set of files. */
+  repair(targetPath: string, shape: VolumeShape): Promise<boolean>
+  /** In which mode somebody wrote files there; undefined where there are none. */
+  found(targetPath: string): UpdateMode | undefined
+  /** Deletes all files, before unmounting. Never throws. */
+  wipe(targetPath: string): void
+}
