@@ -40,6 +40,8 @@ export type Fault =
   | 'sync_invalid'
   | 'sync_unavailable'
   | 'volume_full'
+  | 'budget_exceeded'
+  | 'import_too_large'
   | 'volume_io'
   | 'mount_failed'
   | 'internal'
@@ -102,6 +104,8 @@ const table = {
   sync_invalid: { status: 'FAILED_PRECONDITION', retry: 'slow' },
   sync_unavailable: { status: 'UNAVAILABLE', retry: 'soon' },
   volume_full: { status: 'FAILED_PRECONDITION', retry: 'slow' },
+  budget_exceeded: { status: 'RESOURCE_EXHAUSTED', retry: 'slow' },
+  import_too_large: { status: 'FAILED_PRECONDITION', retry: 'slow' },
   volume_io: { status: 'INTERNAL', retry: 'soon' },
   mount_failed: { status: 'INTERNAL', retry: 'soon' },
   internal: { status: 'INTERNAL', retry: 'soon' },

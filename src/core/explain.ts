@@ -170,6 +170,14 @@ const lines = {
     what: `the files need ${f.sizeBytes} bytes, the volume holds ${f.limitBytes}${f.reason ? ` (${f.reason})` : ''}`,
     next: 'import less, or have the operator raise --max-volume-bytes',
   }),
+  budget_exceeded: (f) => ({
+    what: `the volumes of ${f.reason ?? 'this node'} may hold ${f.limitBytes} bytes, with this one they would hold ${f.sizeBytes}`,
+    next: `import less, remove pods that need no secrets any more, or have the operator raise ${f.setting ?? '--max-node-bytes'}; running pods keep their files`,
+  }),
+  import_too_large: (f) => ({
+    what: `the import asks for more than one import may${f.reason ? `: ${f.reason}` : ''}`,
+    next: f.setting ?? 'split it into several imports, each with a volume of its own; running pods keep their files',
+  }),
   volume_io: (f) => ({
     what: `the volume's files could not be written${f.reason ? `: ${f.reason}` : ''}`,
     next: "see the plugin's log on this node; it is tried again by itself",

@@ -5,8 +5,13 @@ import type { SecretBytes, SecretText } from './secret.ts'
 
 /** Time. Unit tests pass a fake one and never sleep. */
 export type Clock = {
-  /** Milliseconds since the Unix epoch. */
+  /**
+   * Wall time, milliseconds since the Unix epoch. It may step in either direction: only for what Vault, Kubernetes or a
+   * certificate says in wall time, and for what people read.
+   */
   now(): number
+  /** Milliseconds from an arbitrary start, never stepping: for every duration. Of no meaning to another process. */
+  monotonic(): number
   /** Runs `task` once after `delayMs`; the answer cancels it. Never keeps the process alive. */
   after(delayMs: number, task: () => void): () => void
   /** Resolves after `delayMs`; rejects with the signal's reason when it aborts first. */
@@ -121,13 +126,23 @@ export type SecretStore = {
   close(): Promise<void>
 }
 
-/** Where imports come from: a directory or the API server. */
+/**
+ * Where imports come from: a directory or the API server. Only imports that volumes of this node use are read, judged
+ * and followed: what other imports are there costs nothing.
+ */
 export type ImportSource = {
-  /** @throws FaultError import_not_found (naming the imports that exist), import_invalid, imports_unavailable */
-  get(namespace: string, name: string): ImportSpec
-  /** Calls back for every import that changed or went. */
+  /**
+   * The import as it is now, the same object for as long as it does not change. From the first call on it is followed,
+   * until `forget`.
+   * @throws FaultError import_not_found (naming the imports that exist), import_invalid, imports_unavailable; the
+   * signal's reason
+   */
+  get(namespace: string, name: string, signal: AbortSignal): Promise<ImportSpec>
+  /** No volume of this node uses the import any more. Idempotent. */
+  forget(namespace: string, name: string): void
+  /** Calls back for every followed import that changed or went. */
   onChange(listener: (namespace: string, name: string) => void): void
-  /** Resolves once the first listing is in. */
+  /** Resolves once imports can be asked for, or after some seconds while the API server is away. */
   start(signal: AbortSignal): Promise<void>
   close(): Promise<void>
 }

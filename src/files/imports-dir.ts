@@ -84,7 +84,9 @@ export function createDirImports(deps: { path: string; log: Log; clock: Clock })
   }
 
   return {
-    get: (namespace, name) => pick(entries, namespace, name),
+    get: async (namespace, name) => pick(entries, namespace, name),
+    // The directory is read as a whole: it is the operator's, and small.
+    forget: () => {},
     onChange: (listener) => listeners.push(listener),
     async start(signal) {
       try {

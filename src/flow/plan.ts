@@ -43,7 +43,7 @@ export function createPlanning(deps: {
 
   return {
     async plan({ pod, importName, volumeId }, signal) {
-      const spec = imports.get(pod.namespace, importName)
+      const spec = await imports.get(pod.namespace, importName, signal)
       checkPolicy(spec, settings)
       const { caCertRef } = spec
       const caCert = caCertRef ? await references.caCert(pod.namespace, caCertRef, signal) : spec.caCert

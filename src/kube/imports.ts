@@ -127,7 +127,7 @@ export function createKubeImports(deps: {
   }
 
   return {
-    get(namespace, name) {
+    async get(namespace, name) {
       if (contact.state === 'away' && !isSynced) throw unavailable(namespace, name, contact.reason)
       try {
         return cache.get(namespace, name)
@@ -140,6 +140,7 @@ export function createKubeImports(deps: {
         throw error
       }
     },
+    forget: () => {},
     onChange: (listener) => {
       listeners.push(listener)
     },

@@ -4,15 +4,12 @@ import type { Clock } from '../core/ports.ts'
 /** What setTimeout can count, 24 days; it takes anything longer for 1 ms. */
 const LONGEST_MS = 2 ** 31 - 1
 
-/**
- * The machine's time. Timers alone do not keep the process alive: the sockets it serves do.
- * `now` is the wall clock and may jump, on purpose: what it is held against was timed by others (tokens, certificates,
- * Retry-After) or by an earlier process of ours, and a clock that only counts from our start stands still while the
- * machine is suspended, and would keep for ever the error that a jump puts right. Timers do not jump.
- */
+/** The machine's time. Timers by themselves do not keep the process alive: the sockets it serves do. */
 export function createClock(): Clock {
   return {
     now: () => Date.now(),
+    // CLOCK_MONOTONIC: neither NTP's steps nor an administrator's move it.
+    monotonic: () => performance.now(),
     after(delayMs, task) {
       let timer = setTimeout(next, Math.min(delayMs, LONGEST_MS)).unref()
       let leftMs = delayMs - LONGEST_MS

@@ -8,6 +8,7 @@ type Alarm = { dueAt: number; order: number; task: () => void }
  */
 export class FakeClock implements Clock {
   #now: number
+  #monotonic = 1_000
   #order = 0
   readonly #alarms = new Set<Alarm>()
 
@@ -19,8 +20,17 @@ export class FakeClock implements Clock {
     return this.#now
   }
 
+  monotonic(): number {
+    return this.#monotonic
+  }
+
+  /** The wall clock is set, forward or back; timers and durations do not notice. */
+  step(byMs: number): void {
+    this.#now += byMs
+  }
+
   after(delayMs: number, task: () => void): () => void {
-    const alarm = { dueAt: this.#now + Math.max(0, delayMs), order: this.#order++, task }
+    const alarm = { dueAt: this.#monotonic + Math.max(0, delayMs), order: this.#order++, task }
     this.#alarms.add(alarm)
     return () => {
       this.#alarms.delete(alarm)
@@ -57,16 +67,21 @@ export class FakeClock implements Clock {
    * ones set; after each, promise callbacks run before the next.
    */
   async advance(delayMs: number): Promise<void> {
-    const until = this.#now + delayMs
+    const until = this.#monotonic + delayMs
     await settle()
     for (let next = this.#nextDue(until); next; next = this.#nextDue(until)) {
       this.#alarms.delete(next)
-      this.#now = next.dueAt
+      this.#moveTo(next.dueAt)
       next.task()
       await settle()
     }
-    this.#now = until
+    this.#moveTo(until)
     await settle()
+  }
+
+  #moveTo(monotonic: number): void {
+    this.#now += monotonic - this.#monotonic
+    this.#monotonic = monotonic
   }
 
   #nextDue(until: number): Alarm | undefined {

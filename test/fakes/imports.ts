@@ -5,6 +5,8 @@ import type { ImportSource } from '../../src/core/ports.ts'
 
 export class FakeImports implements ImportSource {
   readonly #specs = new Map<string, ImportSpec>()
+  /** Asked for and not forgotten since, as namespace/name. */
+  readonly followed = new Set<string>()
   readonly #listeners: ((namespace: string, name: string) => void)[] = []
 
   /** Adds or edits an import, as `kubectl apply` does. */
@@ -18,12 +20,22 @@ export class FakeImports implements ImportSource {
     for (const listener of this.#listeners) listener(namespace, name)
   }
 
-  get(namespace: string, name: string): ImportSpec {
+  /** What is stored, for tests that edit it. */
+  stored(namespace: string, name: string): ImportSpec {
     const spec = this.#specs.get(`${namespace}/${name}`)
     if (spec === undefined) {
       throw new FaultError('import_not_found', { importName: name, podNamespace: namespace, known: [] })
     }
     return spec
+  }
+
+  async get(namespace: string, name: string): Promise<ImportSpec> {
+    this.followed.add(`${namespace}/${name}`)
+    return this.stored(namespace, name)
+  }
+
+  forget(namespace: string, name: string): void {
+    this.followed.delete(`${namespace}/${name}`)
   }
 
   onChange(listener: (namespace: string, name: string) => void): void {

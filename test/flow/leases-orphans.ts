@@ -55,7 +55,7 @@ t.test('a ledger that cannot be written leaves no token behind', async (t) => {
   bench.ledger.put = () => {
     throw new FaultError('internal', { reason: 'no space left' })
   }
-  bench.imports.put({ ...bench.imports.get('my-namespace1', 'python-backend'), ...withTwo() })
+  bench.imports.put({ ...bench.imports.stored('my-namespace1', 'python-backend'), ...withTwo() })
   await bench.clock.advance(60 * MINUTE)
   t.ok(bench.issuer.tokensAlive.size <= 2, `${bench.issuer.tokensAlive.size} tokens`)
   bench.ledger.put = put
@@ -195,7 +195,7 @@ t.test('an import edited while a volume is looked at is seen right after', async
     release = resolve
   })
   await bench.clock.advance(20 * MINUTE)
-  bench.imports.put({ ...bench.imports.get('my-namespace1', 'python-backend'), files: [fileSpec()] })
+  bench.imports.put({ ...bench.imports.stored('my-namespace1', 'python-backend'), files: [fileSpec()] })
   release()
   await bench.clock.advance(1_000)
   t.equal(bench.content(), 'one')
