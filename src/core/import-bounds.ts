@@ -1,9 +1,11 @@
 /** Characters of a manifest as JSON, without metadata and status: etcd takes little more. */
 const MOST_CHARACTERS = (1 << 20) + (1 << 16)
-/** Values in it: four times what the lists can hold at most when nothing but source data is added. */
+/** Values in it: more than twice what full lists hold without spec.sources[].data. */
 const MOST_VALUES = 50_000
 /** Objects and lists within each other. Our own fields need 7, the rest is for spec.sources[].data. */
 const DEEPEST = 64
+/** Fields of one object: our own have 25 at most, spec.sources[].data as many as the CRD's maxProperties. */
+const MOST_FIELDS = 256
 
 /** Items of each list of spec, as the CRD's maxItems. */
 export const MOST_ITEMS: ReadonlyMap<string, number> = new Map([
@@ -51,9 +53,10 @@ function sizeFault(root: unknown): string | undefined {
     if (typeof value === 'object' && value !== null) {
       const members = membersOf(value)
       if (members === undefined) return 'must be plain JSON, without YAML tags such as !!binary and !!set'
+      if (members.keys.length > MOST_FIELDS) return `must have at most ${MOST_FIELDS} fields in each object`
       if (depth >= DEEPEST) return `must have at most ${DEEPEST} levels of objects and lists`
       values += members.items.length
-      characters += members.keyCharacters
+      for (const key of members.keys) characters += key.length + 3
       if (values > MOST_VALUES) return `must have at most ${MOST_VALUES} values`
       for (const item of members.items) open.push({ value: item, depth: depth + 1 })
     }
@@ -62,12 +65,9 @@ function sizeFault(root: unknown): string | undefined {
   return undefined
 }
 
-function membersOf(value: object): { items: readonly unknown[]; keyCharacters: number } | undefined {
-  if (Array.isArray(value)) return { items: value, keyCharacters: 0 }
-  if (!isPlain(value)) return undefined
-  let keyCharacters = 0
-  for (const key of Object.keys(value)) keyCharacters += key.length + 3
-  return { items: Object.values(value), keyCharacters }
+function membersOf(value: object): { items: readonly unknown[]; keys: readonly string[] } | undefined {
+  if (Array.isArray(value)) return { items: value, keys: [] }
+  return isPlain(value) ? { items: Object.values(value), keys: Object.keys(value) } : undefined
 }
 
 function listFaults(manifest: unknown): string[] {
