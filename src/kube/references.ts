@@ -1,5 +1,6 @@
 import { createCollapse } from '../core/collapse.ts'
 import { FaultError } from '../core/errors.ts'
+import { endBefore } from '../core/identity.ts'
 import type { CaCertRef } from '../core/import.ts'
 import { certificatesFault } from '../core/pem.ts'
 import type { Clock, References } from '../core/ports.ts'
@@ -9,6 +10,8 @@ import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
 
 /** What was read is taken for true this long, in milliseconds: a CA changes rarely, and both old and new are in it. */
 const KEPT_MS = 60_000
+/** Names of keys that a fault lists. */
+const MOST_KEYS = 50
 /** What nobody asked for in this time is forgotten, in milliseconds. */
 const FORGOTTEN_MS = 60 * 60_000
 
@@ -94,8 +97,9 @@ function textOf(namespace: string, ref: Ref, { body }: Answer): string {
   const data = fieldOf(body, 'data')
   const value = fieldOf(data, ref.key)
   if (typeof value !== 'string') {
-    const known = typeof data === 'object' && data !== null ? Object.keys(data).sort().join(', ') : ''
-    throw missing(ref, `${show(namespace, ref)} has no key "${ref.key}"; there are: ${known || 'none'}`)
+    const keys = typeof data === 'object' && data !== null ? Object.keys(data).sort() : []
+    const known = `${keys.slice(0, MOST_KEYS).join(', ') || 'none'}${keys.length > MOST_KEYS ? ', …' : ''}`
+    throw missing(ref, `${show(namespace, ref)} has no key "${ref.key}"; there are: ${known}`)
   }
   return ref.kind === 'Secret' ? Buffer.from(value, 'base64').toString('utf8') : value
 }
@@ -109,7 +113,8 @@ function pemOf(namespace: string, ref: Ref, answer: Answer): string {
 
 function secretIdOf(namespace: string, ref: Ref, answer: Answer): SecretText {
   // Who makes a Secret with --from-file or an editor has a newline at its end, which no secret ID has.
-  const text = textOf(namespace, ref, answer).replace(/[\r\n]+$/, '')
+  const content = textOf(namespace, ref, answer)
+  const text = content.slice(0, endBefore(content, '\r\n'))
   if (text === '') throw missing(ref, `key "${ref.key}" of ${show(namespace, ref)} is empty`)
   return new SecretText(text)
 }

@@ -6,29 +6,38 @@ export type ContentFault = { key?: string; reason: string }
 type Values = ReadonlyMap<string, Buffer>
 
 /** By type of Secret; others may hold anything. */
-const checks: Readonly<Record<string, (values: Values) => ContentFault | undefined>> = {
-  'kubernetes.io/tls': tlsFault,
-  'kubernetes.io/dockerconfigjson': dockerConfigFault,
-  'kubernetes.io/dockercfg': (values) =>
-    missing(values, '.dockercfg') ?? objectFault(values, '.dockercfg').fault,
-  'kubernetes.io/basic-auth': (values) =>
-    values.has('username') || values.has('password')
-      ? undefined
-      : { reason: `type kubernetes.io/basic-auth needs key "username" or "password"` },
-  'kubernetes.io/ssh-auth': (values) => missing(values, 'ssh-privatekey'),
+const checks = new Map<string, (values: Values) => ContentFault | undefined>([
+  ['kubernetes.io/tls', tlsFault],
+  ['kubernetes.io/dockerconfigjson', dockerConfigFault],
+  [
+    'kubernetes.io/dockercfg',
+    (values) => missing(values, '.dockercfg') ?? objectFault(values, '.dockercfg').fault,
+  ],
+  [
+    'kubernetes.io/basic-auth',
+    (values) =>
+      values.has('username') || values.has('password')
+        ? undefined
+        : { reason: `type kubernetes.io/basic-auth needs key "username" or "password"` },
+  ],
+  ['kubernetes.io/ssh-auth', (values) => missing(values, 'ssh-privatekey')],
   // With these the API server lets somebody in: an import's author must not make any.
-  'kubernetes.io/service-account-token': () => ({
-    reason: 'type kubernetes.io/service-account-token is made by Kubernetes alone',
-  }),
-  'bootstrap.kubernetes.io/token': () => ({
-    reason:
-      'type bootstrap.kubernetes.io/token lets machines join the cluster, and is not made from an import',
-  }),
-}
+  [
+    'kubernetes.io/service-account-token',
+    () => ({ reason: 'type kubernetes.io/service-account-token is made by Kubernetes alone' }),
+  ],
+  [
+    'bootstrap.kubernetes.io/token',
+    () => ({
+      reason:
+        'type bootstrap.kubernetes.io/token lets machines join the cluster, and is not made from an import',
+    }),
+  ],
+])
 
 /** What the API server, or who uses a Secret of this type, would not take; undefined when nothing is wrong. */
 export function contentFault(type: string, values: Values): ContentFault | undefined {
-  return checks[type]?.(values)
+  return checks.get(type)?.(values)
 }
 
 function tlsFault(values: Values): ContentFault | undefined {

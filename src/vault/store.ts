@@ -1,5 +1,6 @@
 import { createCollapse } from '../core/collapse.ts'
 import { FaultError } from '../core/errors.ts'
+import { trimSlashes } from '../core/identity.ts'
 import { isJsonObject } from '../core/json.ts'
 import type { Clock, Identity, Log, Meter, SecretData, SecretStore } from '../core/ports.ts'
 import { answerData } from './answer-data.ts'
@@ -7,6 +8,7 @@ import { type Connections, createConnections, type DefaultCa } from './connectio
 import { factsOf } from './facts.ts'
 import type { Limiter } from './limiter.ts'
 import { createLogin, type VaultToken } from './login.ts'
+import { refuseOwnToken } from './own-token-fault.ts'
 import { isKv2Path, kv2PathFault, readFault, warningFacts } from './read-faults.ts'
 import { createTokenLease } from './token-lease.ts'
 import { createTokens } from './tokens.ts'
@@ -85,6 +87,7 @@ export async function readPath(
     if (answer.status >= 300) throw readFault(answer, place, clock.now(), facts)
     const data = answerData(answer, askedAt)
     if (data === undefined) throw new FaultError('path_not_found', { ...facts, httpStatus: answer.status })
+    refuseOwnToken(data, token.token, facts)
     // KV v1 and others pass over what they do not know, and the author would believe the version pinned.
     if (version.version !== undefined && data.version === undefined) {
       throw new FaultError('call_refused', {
@@ -117,5 +120,7 @@ function splitVersion(path: string): { place: string; version?: number } {
 function mountOf(answer: Answer): string | undefined {
   const data = isJsonObject(answer.body) ? answer.body.data : undefined
   const path = isJsonObject(data) ? data.path : undefined
-  return answer.status === 200 && typeof path === 'string' ? path.replace(/\/+$/, '') : undefined
+  return answer.status === 200 && typeof path === 'string' && path.length <= 1024
+    ? trimSlashes(path)
+    : undefined
 }
