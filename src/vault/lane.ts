@@ -34,8 +34,11 @@ export type Lane = {
 const PATIENCE_MS = 5_000
 /** Calls that one asker may have waiting. */
 export const MOST_WAITING = 1_000
-/** A mount may have so many times as many places as are left free: three quarters of all. */
-const MOUNT_SHARE = 3
+/** A mount may have so many times as many places as are left free: two thirds of all. */
+const MOUNT_SHARE = 2
+
+/** Addresses whose places one asker's calls may fill: an import may name what addresses it likes where all are allowed. */
+const EVERYWHERE = 4
 
 type Waiter = Caller & { letIn(): void; refuse(error: FaultError): void }
 
@@ -66,20 +69,21 @@ export function createLane(deps: {
 
   /**
    * Whatever hangs leaves places free. An asker has no more places than it leaves to others: alone half of all, of two
-   * each a third. The same holds for one of its mounts beside its others; a mount that several use has three quarters.
+   * each a third; the same holds for one of its mounts beside its others. A mount that several use has two thirds. Whose
+   * calls hang at one mount may still make one at each of the others, for as long as a quarter is free.
    */
   const hasRoom = (asker: string, mount: string) => {
     const free = concurrency - running.of(EVERYTHING)
-    const ofAsker = running.of(byAsker(asker))
-    return (
-      ofAsker < free &&
-      running.of(byBoth(asker, mount)) < free - ofAsker &&
-      running.of(byMount(mount)) < MOUNT_SHARE * free
-    )
+    const ofBoth = running.of(byBoth(asker, mount))
+    const isFirst = ofBoth === 0 && free > concurrency / 4
+    const hasShare = ofBoth < free - running.of(byAsker(asker))
+    return (isFirst || hasShare) && running.of(byMount(mount)) < MOUNT_SHARE * free
   }
 
   const mayGo = (asker: string, mount: string) =>
-    hasRoom(asker, mount) && everywhere.of(asker) < concurrency && pauses.leftMs({ asker, mount }) <= 0
+    hasRoom(asker, mount) &&
+    everywhere.of(asker) < concurrency * EVERYWHERE &&
+    pauses.leftMs({ asker, mount }) <= 0
 
   const count = (caller: Caller, by: 1 | -1) => {
     everywhere.add(caller.asker, by)

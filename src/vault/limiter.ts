@@ -3,7 +3,7 @@ import { type Caller, createCounter, createLane, type Lane } from './lane.ts'
 
 /** The node's ceiling on calls to each Vault, shared fairly by the namespaces of the pods for which they are made. */
 export type Limiter = {
-  /** Calls under way at once to one address, and those of one asker to all addresses together. */
+  /** Calls under way at once to one address. */
   readonly concurrency: number
   /**
    * Runs `task` when it is the caller's turn: those who ask at one address take turns, and no one's calls that hang
