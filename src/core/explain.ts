@@ -125,8 +125,8 @@ const lines = {
     next: `use the address of the active node or of a load balancer; ${again(f)}`,
   }),
   rate_limited: (f) => ({
-    what: `Vault at ${f.address} asks for fewer requests (429)`,
-    next: `raise Vault's rate limit quota or lower --vault-qps; ${again(f)}`,
+    what: f.reason ?? `Vault at ${f.address} asks for fewer requests (429)`,
+    next: f.setting ?? `raise Vault's rate limit quota or lower --vault-qps; ${again(f)}`,
   }),
   vault_error: (f) => ({
     what: `Vault at ${f.address} answered ${f.httpStatus ?? 'in an unknown way'}${f.reason ? ` (${f.reason})` : ''}`,

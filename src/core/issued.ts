@@ -63,11 +63,17 @@ export type Issuer = {
    */
   renew(holding: Holding, signal: AbortSignal): Promise<Pick<Holding, 'token' | 'lease'> | undefined>
   /**
-   * Takes back what was issued, with its token. What is gone already is success.
-   * @throws FaultError
+   * Takes back what was issued, with its token. Every answer is final: asking again would change nothing.
+   * @throws FaultError when Vault could not be asked, or cannot do it now: try again
    */
-  revoke(holding: Holding, signal: AbortSignal): Promise<void>
+  revoke(holding: Holding, signal: AbortSignal): Promise<Revoked>
 }
+
+/**
+ * unknown: Vault knows it no more. not-permitted: Vault does not let the token end itself or what it made, which ends by
+ * its TTL; it is told in the log.
+ */
+export type Revoked = 'revoked' | 'unknown' | 'not-permitted'
 
 /**
  * What is issued to volumes, over a restart of ours: sealed in the memory of the volume's own tmpfs, where neither a pod

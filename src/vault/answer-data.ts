@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import type { Lease } from '../core/issued.ts'
 import { isJsonObject, jsonToNumber } from '../core/json.ts'
 import type { Json, SecretData } from '../core/ports.ts'
+import { checkLeaseId, lifeMs } from './bounds.ts'
 import type { Answer } from './transport.ts'
 
 type JsonObject = { [key: string]: Json }
@@ -24,11 +25,11 @@ export function leaseOf(answer: Answer, askedAt: number): Lease | undefined {
   if (!isJsonObject(answer.body)) return undefined
   const { lease_id: id, lease_duration: duration, renewable } = answer.body
   if (typeof id !== 'string' || id === '') return undefined
-  const seconds = jsonToNumber(duration) ?? 0
+  checkLeaseId(id)
   return {
     id,
     leasedAt: askedAt,
-    durationMs: seconds > 0 ? seconds * 1000 : Number.POSITIVE_INFINITY,
+    durationMs: lifeMs(duration),
     renewable: renewable === true,
   }
 }

@@ -1,18 +1,19 @@
 import { FaultError } from '../core/errors.ts'
 import type { Holding, Issued, Issuer, OwnToken } from '../core/issued.ts'
 import { parseJson } from '../core/json.ts'
-import type { Clock, Identity, Log, Meter } from '../core/ports.ts'
+import type { Clock, Identity, Log, Meter, ServiceAccountToken } from '../core/ports.ts'
 import { renewalAt } from '../core/schedule.ts'
 import type { SecretText } from '../core/secret.ts'
 import { type Ask, createAsk } from './ask.ts'
-import { logInWithAny, missingFault, usable } from './candidates.ts'
+import { isAllOver, isTokenFault, logInWithAny, missingFault, usable } from './candidates.ts'
 import type { Connections } from './connections.ts'
 import { factsOf } from './facts.ts'
 import { issueCall } from './issue-call.ts'
 import { renewLease, revokeLease } from './lease.ts'
-import { createLogin } from './login.ts'
+import { createLogin, type VaultToken } from './login.ts'
 import { renewOwnToken, revokeOwnToken, toOwnToken } from './own-token.ts'
-import { destroySecretId, issueSecretId } from './secret-ids.ts'
+import { destroySecretId, issueSecretId, type SecretIdOrder } from './secret-ids.ts'
+import { createUnrevocable } from './unrevocable.ts'
 
 /** Vault or OpenBao over HTTP, for what is issued to one volume alone. */
 export function createIssuer(deps: {
@@ -23,14 +24,41 @@ export function createIssuer(deps: {
 }): Issuer {
   const { clock, log } = deps
   const login = createLogin(deps)
+  const unrevocable = createUnrevocable(log)
   const askAs = (identity: Identity, token: SecretText): Ask => createAsk(deps, identity, token)
+
+  const logInOwn = async (
+    identity: Identity,
+    tokens: readonly ServiceAccountToken[],
+    signal: AbortSignal,
+  ): Promise<VaultToken> => {
+    const candidates = usable(tokens, [], clock.now())
+    if (candidates.length === 0) throw missingFault(identity, tokens)
+    try {
+      return await logInWithAny(login, identity, candidates, [], signal)
+    } catch (error) {
+      throw isTokenFault(error) && isAllOver(tokens, clock.now()) ? missingFault(identity, tokens) : error
+    }
+  }
+
+  const destroyed = async (
+    ask: Ask,
+    { identity, order, data }: Holding & { order: SecretIdOrder },
+    signal: AbortSignal,
+  ): Promise<void> => {
+    try {
+      await destroySecretId(ask, (wrapping) => askAs(identity, wrapping), order, data, signal)
+    } catch (error) {
+      if (!(error instanceof FaultError) || error.retry === 'soon') throw error
+      // No policy for it: it ends by its TTL, which must not keep the token from being revoked.
+      log.warn({ identity: identity.key, order: order.key, error }, 'secret ID not destroyed')
+    }
+  }
 
   return {
     logIn: async (identity, tokens, signal) => {
-      const candidates = usable(tokens, [], clock.now())
-      if (candidates.length === 0) throw missingFault(identity, tokens)
-      const token = await logInWithAny(login, identity, candidates, [], signal)
-      if (!token.isRoot) return toOwnToken(token)
+      const token = await logInOwn(identity, tokens, signal)
+      if (!token.isRoot) return toOwnToken(token, clock.now() - (clock.monotonic() - token.leasedAt))
       // Nobody else would: it has no end.
       await revokeOwnToken(askAs(identity, token.token), signal).catch(() => undefined)
       throw rootFault(identity)
@@ -58,19 +86,18 @@ export function createIssuer(deps: {
       return undefined
     },
 
-    revoke: async ({ identity, order, token, lease, data }, signal) => {
-      if (token === undefined) return
+    revoke: async (holding, signal) => {
+      const { identity, order, token, lease } = holding
+      if (token === undefined) return 'unknown'
       const ask = askAs(identity, token.token)
-      if (order.kind === 'secret-id') {
-        const destroyed = destroySecretId(ask, (wrapping) => askAs(identity, wrapping), order, data, signal)
-        await destroyed.catch((error: unknown) => {
-          if (!(error instanceof FaultError) || error.fault !== 'read_denied') throw error
-          // No policy for it: it ends by its TTL, which must not keep the token from being revoked.
-          log.warn({ identity: identity.key, order: order.key, error }, 'secret ID not destroyed')
-        })
-      }
-      if (!token.isBatch) return revokeOwnToken(ask, signal)
+      if (order.kind === 'secret-id') await destroyed(ask, { ...holding, order }, signal)
+      if (token.isBatch) return lease === undefined ? 'unknown' : revokeLease(ask, lease, signal)
+      const outcome = await revokeOwnToken(ask, signal)
+      if (outcome !== 'not-permitted') return outcome
+      unrevocable.tell(identity, token.accessor)
+      // What was made can end all the same where the policy is for that.
       if (lease !== undefined) await revokeLease(ask, lease, signal)
+      return outcome
     },
   }
 }

@@ -47,20 +47,32 @@ export function createSecretStore(deps: {
     read: (identity, path, candidates, signal) =>
       tokens.use(identity, candidates, signal, async (access) => {
         try {
-          return await get(identity, path, access.token, signal)
+          const data = await get(identity, path, access.token, signal)
+          access.worked(path)
+          return data
         } catch (error) {
-          if (!(error instanceof FaultError) || error.fault !== 'read_denied') throw error
-          const other = await access.replace()
+          if (!isDenial(error)) throw error
+          const other = await access.replace(path)
           if (!other) throw error
-          return await get(identity, path, other, signal)
+          return await get(identity, path, other, signal).catch((again: unknown) => {
+            if (isDenial(again)) access.wasNoHelp(path)
+            throw again
+          })
         }
       }),
     retire: tokens.retire,
     authority: connections.authority,
     retain: tokens.retain,
     release: tokens.release,
-    close: async () => connections.close(),
+    close: async () => {
+      lease.stop()
+      connections.close()
+    },
   }
+}
+
+function isDenial(error: unknown): boolean {
+  return error instanceof FaultError && error.fault === 'read_denied'
 }
 
 /** One path, as whoever holds `token`. @throws FaultError read_denied, path_not_found, kv2_path, version_deleted, … */
@@ -76,6 +88,7 @@ export async function readPath(
   const facts = { ...factsOf(identity), path: place, ...version }
   const call = {
     operation: 'read',
+    asker: identity.podNamespace,
     endpoint: identity.endpoint,
     method: 'GET',
     token: token.token,

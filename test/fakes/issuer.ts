@@ -1,6 +1,6 @@
 import type { Order } from '../../src/core/call.ts'
 import type { FaultError } from '../../src/core/errors.ts'
-import type { Holding, Issued, Issuer, Lease, OwnToken } from '../../src/core/issued.ts'
+import type { Holding, Issued, Issuer, Lease, OwnToken, Revoked } from '../../src/core/issued.ts'
 import { parseJson } from '../../src/core/json.ts'
 import type { Clock, Identity, Json, ServiceAccountToken } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
@@ -91,12 +91,13 @@ export class FakeIssuer implements Issuer {
     return { token: token && { ...token, leasedAt }, lease: lease && { ...lease, leasedAt } }
   }
 
-  async revoke(holding: Holding, signal: AbortSignal): Promise<void> {
+  async revoke(holding: Holding, signal: AbortSignal): Promise<Revoked> {
     await this.#step('revoke', pathOf(holding.order), signal)
     const text = holding.token?.token.reveal()
-    if (text === undefined || !this.tokensAlive.delete(text)) return
+    if (text === undefined || !this.tokensAlive.delete(text)) return 'unknown'
     this.revoked.push(text)
     for (const [id, owner] of this.leasesAlive) if (owner === text) this.leasesAlive.delete(id)
+    return 'revoked'
   }
 
   async #step(step: Step, what: string, signal: AbortSignal): Promise<void> {

@@ -113,13 +113,22 @@ t.test('logging in', async (t) => {
     t.equal(vault.count(LOGIN), 2)
   })
 
-  t.test('without a good token asks nobody', async (t) => {
-    const { issuer, identity, vault, clock } = await bench(t)
-    const expired = await faultOf(t, issuer.logIn(identity, [testToken('sa', clock.now())], patient))
-    t.equal(expired.fault, 'token_missing')
-    t.match(expired.message, 'expired at 2030-')
+  t.test('without a token asks nobody', async (t) => {
+    const { issuer, identity, vault } = await bench(t)
     t.equal((await faultOf(t, issuer.logIn(identity, [], patient))).fault, 'token_missing')
     t.equal(vault.requests.length, 0)
+  })
+
+  t.test('a token that is over by our clock is tried for want of a better one', async (t) => {
+    const { issuer, identity, vault, clock, rules } = await bench(t, { [LOGIN]: () => authAnswer('t1') })
+    const over = testToken('over', clock.now() - 3 * 60 * MINUTE)
+    t.equal((await issuer.logIn(identity, [over], patient)).token.reveal(), 't1', 'our clock was wrong')
+    await issuer.logIn(identity, [over, testToken('good')], patient)
+    t.match(vault.requests.at(-1)?.body, { jwt: 'good' })
+    rules[LOGIN] = () => ({ status: 400, body: { errors: ['token is expired (exp)'] } })
+    const error = await faultOf(t, issuer.logIn(identity, [over], patient))
+    t.equal(error.fault, 'token_missing', 'our clock was right')
+    t.match(error.message, 'expired at 2029-12-31T21:00')
   })
 
   t.test('keeps a token without an end, and a batch token, for what they are', async (t) => {
@@ -363,11 +372,39 @@ t.test('revoking', async (t) => {
     ]
     for (const errors of unknown) {
       rules[REVOKE] = () => ({ status: 403, body: { errors } })
-      await issuer.revoke(holding(), patient)
+      t.equal(await issuer.revoke(holding(), patient), 'unknown')
     }
-    rules[REVOKE] = () => denied
-    const error = await faultOf(t, issuer.revoke(holding(), patient))
-    t.match(error.message, 'path "auth/token/revoke-self" { capabilities = ["update"] }')
+  })
+
+  t.test(
+    'a token that may not revoke itself is done with: it is told once, and its lease revoked',
+    async (t) => {
+      const { issuer, holding, rules, log, vault } = await bench(t, {
+        [LEASE_REVOKE]: () => ({ status: 204 }),
+      })
+      rules[REVOKE] = () => denied
+      for (let i = 0; i < 3; i++) t.equal(await issuer.revoke(holding(), patient), 'not-permitted')
+      t.equal(vault.count(LEASE_REVOKE), 3)
+      rules[LEASE_REVOKE] = () => denied
+      t.equal(await issuer.revoke(holding(), patient), 'not-permitted')
+      t.equal(log.lines.length, 1)
+      t.match(log.lines[0], {
+        level: 'warn',
+        message: /ends by its TTL/,
+        fields: { accessor: 'own-accessor' },
+      })
+      t.match(log.text, 'path \\"auth/token/revoke-self\\" { capabilities = [\\"update\\"] }')
+      t.notMatch(log.text, 'own-token')
+    },
+  )
+
+  t.test('only what passes by itself is worth another try', async (t) => {
+    const { issuer, holding, rules } = await bench(t)
+    for (const status of [500, 502, 503, 429]) {
+      rules[REVOKE] = () => ({ status, body: {} })
+      t.equal((await faultOf(t, issuer.revoke(holding(), patient))).retry, 'soon', `${status}`)
+      // A 429 pauses what it concerns.
+    }
   })
 
   t.test('where there is no token there is nothing to revoke', async (t) => {

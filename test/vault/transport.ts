@@ -12,6 +12,7 @@ async function bench(t: Test, more: Partial<TransportSettings> = {}) {
     ca: undefined,
     skipVerify: false,
     serverName: undefined,
+    maxSockets: 16,
     timeoutMs: 15_000,
     maxBodyBytes: 1_000,
     clock,
