@@ -13,7 +13,7 @@ import { createTurns } from './turns.ts'
 const SPREAD_MS = 8_000
 /** After the API server was away. */
 const RETRY_MS = 30_000
-const WRITES_AT_ONCE = 2
+const WRITES_AT_ONCE = { all: 4, namespace: 2 }
 
 export type ImportStatus = {
   /** What the plugin makes of the manifest, as it came from the API server; no faults: it is accepted. Never throws. */
@@ -56,7 +56,7 @@ export function createImportStatus(deps: {
 }): ImportStatus {
   const { client, log, clock, random = Math.random } = deps
   const records = new Map<string, Telling>()
-  const turns = createTurns({ atOnce: WRITES_AT_ONCE })
+  const turns = createTurns(WRITES_AT_ONCE)
   const closing = new AbortController()
 
   function judged(manifest: unknown, faults: readonly string[]): void {

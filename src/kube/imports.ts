@@ -15,7 +15,7 @@ import { createTurns } from './turns.ts'
 /** How long start() waits for an answer: pods that run already must not wait for an API server that is away. */
 const START_MS = 10_000
 /** Reads of imports under way at once. */
-const READS_AT_ONCE = 8
+const READS_AT_ONCE = { all: 8, namespace: 4 }
 /** Watches; what more a node or a namespace uses is looked at once a minute. */
 const WATCHES = { node: 256, namespace: 128 }
 /** Nobody uses it, and it is followed on: pods are replaced, and what failed is tried again within two minutes. */
@@ -59,7 +59,7 @@ export function createKubeImports(deps: {
   const { judge = async (manifest: unknown) => parseImport(manifest) } = deps
   const listeners: Listener[] = []
   const contact = createContact({ client, log, clock, random })
-  const turns = createTurns({ atOnce: READS_AT_ONCE })
+  const turns = createTurns(READS_AT_ONCE)
   const places = createPlaces(WATCHES)
   const names = createImportNames({ client, clock, turns })
   const followed = new Map<string, Followed>()

@@ -4,23 +4,37 @@ export type Turns = {
   run<T>(namespace: string, task: () => Promise<T>, signal: AbortSignal): Promise<T>
 }
 
-export function createTurns({ atOnce }: { atOnce: number }): Turns {
+/** @param most under way at once, of all and of one namespace: with less, calls that hang leave room for others' */
+export function createTurns(most: { all: number; namespace: number }): Turns {
   /** Those that wait, by namespace; the namespace whose turn is next stands first. */
   const waiting = new Map<string, Set<() => void>>()
-  let running = 0
+  const running = new Map<string, number>()
+  let all = 0
 
   function admitNext(): void {
-    const [next] = waiting
-    if (running >= atOnce || next === undefined) return
-    const [namespace, queue] = next
-    const [admit] = queue
-    waiting.delete(namespace)
-    if (admit === undefined) return
-    queue.delete(admit)
-    // Behind all others.
-    if (queue.size > 0) waiting.set(namespace, queue)
-    running += 1
-    admit()
+    if (all >= most.all) return
+    for (const [namespace, queue] of waiting) {
+      const [admit] = queue
+      if (admit === undefined || count(namespace) >= most.namespace) continue
+      queue.delete(admit)
+      waiting.delete(namespace)
+      // Behind all others.
+      if (queue.size > 0) waiting.set(namespace, queue)
+      add(namespace, 1)
+      admit()
+      return
+    }
+  }
+
+  function count(namespace: string): number {
+    return running.get(namespace) ?? 0
+  }
+
+  function add(namespace: string, change: 1 | -1): void {
+    all += change
+    const now = count(namespace) + change
+    if (now > 0) running.set(namespace, now)
+    else running.delete(namespace)
   }
 
   function enter(namespace: string, signal: AbortSignal): Promise<void> {
@@ -48,7 +62,7 @@ export function createTurns({ atOnce }: { atOnce: number }): Turns {
       try {
         return await task()
       } finally {
-        running -= 1
+        add(namespace, -1)
         admitNext()
       }
     },
