@@ -1,6 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type ImportSpec, identifyImport, parseImport } from '../core/import.ts'
+import { scrub } from '../core/errors.ts'
+import { type ImportSpec, identifyImport, type ParsedImport, parseImport } from '../core/import.ts'
 import { parseYaml } from './yaml.ts'
+
+/** Of one import, in memory, logs and messages. */
+const MOST_FAULTS = 50
 
 /** One import as a file last told it. kept: its manifest is faulty now, the last good one stays in force. */
 export type ImportEntry = Readonly<{ namespace: string; name: string }> &
@@ -37,7 +41,7 @@ export function readImportFile(text: string, before: ImportFile | undefined): Im
     }
     for (const manifest of manifestsIn(document.value)) {
       const identity = identifyImport(manifest)
-      const parsed = parseImport(manifest)
+      const parsed = judge(manifest)
       if ('faults' in parsed) faults.push(...parsed.faults.map((fault) => `${place}: ${fault}`))
       if (identity === undefined) isAllIdentified = false
       else entries.push(toEntry(identity, parsed, before))
@@ -95,9 +99,24 @@ export function specInForce(entry: ImportEntry | undefined): ImportSpec | undefi
   return entry === undefined || entry.state === 'bad' ? undefined : entry.spec
 }
 
+/** Whatever judging does wrong is that import's own fault. */
+function judge(manifest: unknown): ParsedImport {
+  try {
+    const parsed = parseImport(manifest)
+    if ('spec' in parsed) return parsed
+    const more = parsed.faults.length - MOST_FAULTS
+    const faults = parsed.faults.slice(0, MOST_FAULTS)
+    return { faults: more > 0 ? [...faults, `and ${more} more`] : faults }
+  } catch (error) {
+    return {
+      faults: [`it could not be judged: ${error instanceof Error ? scrub(error.message) : 'unknown error'}`],
+    }
+  }
+}
+
 function toEntry(
   identity: { namespace: string; name: string },
-  parsed: ReturnType<typeof parseImport>,
+  parsed: ParsedImport,
   before: ImportFile | undefined,
 ): ImportEntry {
   if ('spec' in parsed) return { ...identity, state: 'good', spec: parsed.spec }

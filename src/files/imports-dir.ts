@@ -14,6 +14,11 @@ import {
 } from './import-files.ts'
 import { watchDirectory } from './watch.ts'
 
+/** In a message. */
+const MOST_NAMES = 100
+/** Of the reasons in a message, in characters. */
+const LONGEST_REASON = 4096
+
 type Listener = (namespace: string, name: string) => void
 
 /**
@@ -112,10 +117,13 @@ function pick(entries: ReadonlyMap<string, ImportEntry>, namespace: string, name
     const known = [...entries.values()]
       .filter((other) => other.namespace === namespace)
       .map((other) => other.name)
-    throw new FaultError('import_not_found', { ...where, known: known.sort() })
+    throw new FaultError('import_not_found', { ...where, known: known.sort().slice(0, MOST_NAMES) })
   }
   if (entry.state === 'bad')
-    throw new FaultError('import_invalid', { ...where, reason: entry.faults.join('; ') })
+    throw new FaultError('import_invalid', {
+      ...where,
+      reason: entry.faults.join('; ').slice(0, LONGEST_REASON),
+    })
   return entry.spec
 }
 

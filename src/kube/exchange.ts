@@ -11,6 +11,12 @@ export type Call = {
   body?: object
   /** Of the body; application/json when not given. */
   contentType?: string
+  /** What the answer is to be; application/json when not given. */
+  accept?: string
+  /** Of the answer; an object's worth when not given. */
+  mostBytes?: number
+  /** For the whole call, or for the head of a watch's answer; 30 s when not given. */
+  limitMs?: number
 }
 
 /** More than the connections that are kept. */
@@ -81,7 +87,7 @@ function urlOf(server: string, call: Call): string {
 
 function headersOf(call: Call, credential: Credential, body: string | undefined): http.OutgoingHttpHeaders {
   return {
-    Accept: 'application/json',
+    Accept: call.accept ?? 'application/json',
     'User-Agent': 'vault-files-csi',
     ...(credential.token ? { Authorization: `Bearer ${credential.token.reveal()}` } : {}),
     ...(body === undefined
