@@ -16,6 +16,7 @@ import { createVault } from './vault/vault.ts'
 import { createLedgerStore } from './volume/ledger-store.ts'
 import { createMounter } from './volume/mount.ts'
 import { createSafe } from './volume/safe.ts'
+import { lockStateDirectory } from './volume/state-lock.ts'
 import { volumeStats } from './volume/stats.ts'
 import { createSyscalls } from './volume/syscalls.ts'
 import { createVolumeFiles } from './volume/volume-files.ts'
@@ -51,7 +52,7 @@ export async function startApp(
   /** What does not follow its files by itself, as the CA and the imports do. */
   const reloads: { what: string; reload: () => Promise<void> }[] = []
   let waitsFor: () => string | undefined = () => undefined
-  let phase: 'starting' | 'ready' | 'stopping' = 'starting'
+  let phase: 'starting' | 'waiting for another process' | 'ready' | 'stopping' = 'starting'
 
   async function stop(): Promise<void> {
     phase = 'stopping'
@@ -81,6 +82,13 @@ export async function startApp(
         reloads.push({ what: 'certificates of --http-addr', reload: () => http.reload() })
       closers.push(() => http.close())
     }
+
+    // Before anything that a second process could spoil: its ledger, its volumes, its sockets.
+    const onWait = () => {
+      phase = 'waiting for another process'
+    }
+    closers.push(await lockStateDirectory({ stateDir: config.stateDir, clock, log, onWait }))
+    phase = 'starting'
 
     const ca = await defaultCa(config, { log, clock })
     closers.push(() => ca.close())

@@ -8,6 +8,8 @@ export type Mounter = {
    * @throws FaultError mount_failed
    */
   mount(targetPath: string, options: { sizeBytes: number; gid: number | undefined }): void
+  /** @throws FaultError mount_failed */
+  resize(targetPath: string, sizeBytes: number): void
   /**
    * Unmounts until nothing is mounted on `targetPath` and removes the directory; anything already gone is success.
    * @throws FaultError mount_failed

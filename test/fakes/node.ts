@@ -17,6 +17,9 @@ export class FakeNode {
       if (this.mounts.has(targetPath)) throw new FaultError('mount_failed', { reason: 'mounted twice' })
       this.mounts.set(targetPath, new Map())
     },
+    resize: (targetPath) => {
+      if (!this.mounts.has(targetPath)) throw new FaultError('mount_failed', { reason: 'not mounted' })
+    },
     unmount: (targetPath) => {
       this.mounts.delete(targetPath)
       this.safe.sealed.delete(targetPath)

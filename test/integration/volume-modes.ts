@@ -117,7 +117,7 @@ t.test('mounts', { skip }, async (t) => {
     t.equal(statSync(root).mode & 0o7777, 0o755)
     const { bytes, inodes } = volumeStats(root)
     t.match(bytes, { total: 64 * KIB, used: 0, available: 64 * KIB })
-    t.equal(inodes.total, 32768)
+    t.equal(inodes.total, 8192)
     t.equal(createMounter().list().get(root), 'tmpfs')
   })
 

@@ -26,6 +26,7 @@ function fakeKernel(refuse: { options?: RegExp; busyTimes?: number } = {}) {
       if (busyTimes-- > 0 && !(flags & MNT_DETACH)) throw new SyscallError('umount2', EBUSY)
       kernel.mounted--
     },
+    mountOf: () => ({ isMountRoot: kernel.mounted > 0 }),
   }
   return { kernel, mounter: createMounter({ syscalls }) }
 }
@@ -40,8 +41,8 @@ t.test('a kernel that takes noswap is asked for it each time', async (t) => {
   mounter.mount(target, { sizeBytes: 4096, gid: undefined })
   mounter.mount(target, { sizeBytes: 8192, gid: 2000 })
   t.strictSame(kernel.options, [
-    'size=4096,nr_inodes=32768,mode=0755,noswap',
-    'size=8192,nr_inodes=32768,mode=0755,gid=2000,noswap',
+    'size=4096,nr_inodes=8192,mode=0755,noswap',
+    'size=8192,nr_inodes=8192,mode=0755,gid=2000,noswap',
   ])
 })
 
@@ -63,7 +64,7 @@ t.test('a group that is refused is named and says nothing about noswap', async (
   )
   kernel.options.length = 0
   mounter.mount(target, { sizeBytes: 4096, gid: undefined })
-  t.strictSame(kernel.options, ['size=4096,nr_inodes=32768,mode=0755,noswap'])
+  t.strictSame(kernel.options, ['size=4096,nr_inodes=8192,mode=0755,noswap'])
 })
 
 t.test('unmount takes off all that is stacked, and nothing is success', async (t) => {
@@ -99,6 +100,7 @@ t.test('what cannot be unmounted is told', async (t) => {
     unmount() {
       throw new SyscallError('umount2', EPERM)
     },
+    mountOf: () => ({ isMountRoot: true }),
   }
   t.throws(
     () => createMounter({ syscalls: refused }).unmount(target),
