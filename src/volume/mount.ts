@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs'
+import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { FaultError } from '../core/errors.ts'
 import type { Mounter } from '../core/mounted.ts'
@@ -9,6 +9,7 @@ import {
   MS_NODEV,
   MS_NOEXEC,
   MS_NOSUID,
+  MS_REMOUNT,
   SyscallError,
   type Syscalls,
   UMOUNT_NOFOLLOW,
@@ -52,6 +53,17 @@ export function createMounter({ syscalls = createSyscalls() }: { syscalls?: Moun
         throw failed(`tmpfs (size=${sizeBytes}${group}) on ${targetPath}`, error)
       }
     },
+
+    resize(targetPath, sizeBytes) {
+      try {
+        syscalls.mount(SOURCE, targetPath, 'tmpfs', FLAGS | MS_REMOUNT, `size=${sizeBytes}`)
+      } catch (error) {
+        throw failed(`tmpfs (size=${sizeBytes}) on ${targetPath} again`, error)
+      }
+    },
+
+    // procfs, which is there wherever we run, tells the machine's page, as tmpfs does.
+    pageBytes: statfsSync('/proc').bsize,
 
     unmount(targetPath) {
       while (unmountTop(syscalls, targetPath)) {}

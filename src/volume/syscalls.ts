@@ -22,6 +22,7 @@ export type Syscalls = {
 export const MS_NOSUID = 2
 export const MS_NODEV = 4
 export const MS_NOEXEC = 8
+export const MS_REMOUNT = 32
 export const MNT_DETACH = 2
 export const UMOUNT_NOFOLLOW = 8
 /** The kernel's limit for the value of one extended attribute, in bytes (XATTR_SIZE_MAX). */
