@@ -134,8 +134,10 @@ export async function startApp(
     closers.push(() => flow.stop())
     metrics.setVolumes(() => ({
       byState: flow.volumes.countByState(),
-      oldestInStepSeconds: flow.volumes.oldestStepSeconds(clock.now()),
+      oldestInStepSeconds: flow.volumes.oldestStepSeconds(clock.monotonic()),
       issued: flow.volumes.countIssued(),
+      reservedBytes: flow.budget.reservedBytes(),
+      limitBytes: flow.budget.limitBytes,
     }))
     await flow.resume()
 

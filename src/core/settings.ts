@@ -7,6 +7,8 @@ export type DefaultContext = {
   isTTY: boolean
   /** --endpoint as it was chosen. */
   endpoint: string
+  /** --max-node-bytes as it was chosen. */
+  maxNodeBytes: number
 }
 
 /** One setting: its flag, environment variable and key in the file follow from its name in Config. */
@@ -173,7 +175,25 @@ export const settings: Settings = {
   allowSecretSync: off(
     'Let imports keep Kubernetes Secrets in step with files (spec.secretSync); needs get, create and patch on secrets and get on pods.',
   ),
-  maxVolumeBytes: plain(parse.size, 'SIZE', '4Mi', 'Size of the tmpfs of one volume.'),
+  maxVolumeBytes: plain(
+    parse.size,
+    'SIZE',
+    '4Mi',
+    'The most that the tmpfs of one volume may hold. Each is made as large as its files need, with room to grow.',
+  ),
+  maxNodeBytes: plain(
+    parse.size,
+    'SIZE',
+    '256Mi',
+    'What all volumes of this node may hold. Their memory is charged to the plugin: its limit must be higher.',
+  ),
+  maxNamespaceBytes: {
+    placeholder: 'SIZE',
+    meaning: 'What all volumes of one Kubernetes namespace on this node may hold.',
+    parse: parse.size,
+    fallback: ({ maxNodeBytes }) => String(Math.floor(maxNodeBytes / 2)),
+    fallbackShown: 'half of --max-node-bytes',
+  },
   logLevel: plain(
     parse.oneOf('trace', 'debug', 'info', 'warn', 'error'),
     'LEVEL',

@@ -3,18 +3,25 @@ import type { Order } from '../core/call.ts'
 import { type FaultError, isAbsence, toFault } from '../core/errors.ts'
 import type { Holding, Issuer } from '../core/issued.ts'
 import type { Clock, Identity, Log, ServiceAccountToken } from '../core/ports.ts'
-import { bareHolding, dueAt, endOf, isBare, isDue, isRevocable, reachedAs, retryAt } from './holding.ts'
-import type { Revocations } from './revocations.ts'
+import {
+  bareHolding,
+  isBare,
+  isRevocable,
+  reachedAs,
+  untilDueMs,
+  untilEndMs,
+  untilRetryMs,
+} from './holding.ts'
+import { noteIssue, untilReissueMs } from './issue-pace.ts'
+import { eachOf } from './pool.ts'
+import { NOTICE_MS, type Revocations } from './revocations.ts'
 import type { Safekeeping } from './safekeeping.ts'
 import type { MountedVolume, Volumes } from './volumes.ts'
 
-/**
- * How long what was replaced stays good after the new is in the files, in milliseconds: an application that has read
- * the old a moment ago, or looks at its files every few seconds, is not refused. It may end by itself sooner.
- */
-const NOTICE_MS = 30_000
 /** What can be taken back no more once it has ended is taken back so long before, in milliseconds. */
 const BEFORE_END_MS = 5_000
+/** Of one volume. */
+const ISSUES_AT_ONCE = 8
 
 /** Runs a task with service-account tokens to log in with. */
 export type WithTokens = <T>(task: (tokens: readonly ServiceAccountToken[]) => Promise<T>) => Promise<T>
@@ -50,10 +57,10 @@ export type Leases = {
   /** Never in any file: taken back at once. Never throws. */
   discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void>
   restore: Safekeeping['restore']
-  /** When something must be done next: milliseconds since the Unix epoch, Infinity for never. */
-  dueAt(volume: MountedVolume): number
-  /** The same after a failure: when to try again, at the latest. */
-  retryAt(volume: MountedVolume): number
+  /** Milliseconds until something must be done next; Infinity for never. */
+  untilDueMs(volume: MountedVolume): number
+  /** The same after a failure: until the next try, at the latest. */
+  untilRetryMs(volume: MountedVolume): number
 }
 
 export type Kept = {
@@ -74,8 +81,20 @@ export function createLeases(deps: {
   const { issuer, revocations, safekeeping, volumes, clock, log } = deps
   const { remember, restore } = safekeeping
 
+  function setHoldings(volume: MountedVolume, holdings: readonly Holding[]): void {
+    volume.holdings = holdings
+    // Of what is held no more no date may stay: it would be due for ever.
+    const ids = new Set(holdings.map(({ id }) => id))
+    for (const id of volume.retireAt.keys()) if (!ids.has(id)) volume.retireAt.delete(id)
+  }
+
   function replace(volume: MountedVolume, old: Holding, now: Holding): void {
     volume.holdings = volume.holdings.map((one) => (one === old ? now : one))
+  }
+
+  /** What Vault did not take back has its next try later. */
+  function revokeLater(volume: MountedVolume, left: readonly { holding: Holding; retryMs: number }[]): void {
+    for (const { holding, retryMs } of left) volume.retireAt.set(holding.id, clock.monotonic() + retryMs)
   }
 
   /** @throws FaultError when Vault could not be asked, and it is good for some more time */
@@ -86,14 +105,21 @@ export function createLeases(deps: {
     signal: AbortSignal,
   ): Promise<'good' | 'renewed' | 'ending'> {
     const one = { ...held, order }
-    if (!isDue(one, clock.now())) return 'good'
+    if (untilDueMs(one, clock) > 0) return 'good'
+    const askedAt = clock.monotonic()
     try {
       const renewed = await issuer.renew(one, signal)
       if (renewed === undefined) return 'ending'
-      replace(volume, held, { ...one, ...renewed })
+      const { token, lease } = renewed
+      // What is as it was has not been renewed: only one of both was due.
+      replace(volume, held, {
+        ...one,
+        token: token === one.token ? token : since(token, askedAt),
+        lease: lease === one.lease ? lease : since(lease, askedAt),
+      })
       return 'renewed'
     } catch (error) {
-      if (endOf(one) <= clock.now()) return 'ending'
+      if (untilEndMs(one, clock) <= 0) return 'ending'
       throw error
     }
   }
@@ -105,15 +131,27 @@ export function createLeases(deps: {
   ): Promise<Holding> {
     const { volume, withTokens, signal } = ask
     const issuedAt = clock.now()
-    const token = await withTokens((tokens) => issuer.logIn(own, tokens, signal))
+    const askedAt = clock.monotonic()
+    const token = since(await withTokens((tokens) => issuer.logIn(own, tokens, signal)), askedAt)
     const bare = bareHolding({ id: randomUUID(), order, identity: own, issuedAt, token })
     // Until `adopt` puts in its place what was issued: whoever writes down the holdings meanwhile writes this one too.
     volume.holdings = [...volume.holdings, bare]
     remember(volume)
     try {
-      const { needsToken, ...issued } = await issuer.issue(own, token, order, signal)
+      const { needsToken, lease, ...issued } = await issuer.issue(own, token, order, signal)
       if (!needsToken) await discard(volume, [bare])
-      return { ...bare, ...issued, state: 'held', token: needsToken ? token : undefined }
+      const holding: Holding = {
+        ...bare,
+        ...issued,
+        ...(issued.endsAt === undefined ? {} : { endsOn: askedAt + issued.endsAt - issuedAt }),
+        lease: since(lease, askedAt),
+        // The token that asked may stay to be revoked under its own name, should Vault not take it back now.
+        id: needsToken ? bare.id : randomUUID(),
+        state: 'held',
+        token: needsToken ? token : undefined,
+      }
+      noteIssue(volume, holding, clock)
+      return holding
     } catch (error) {
       await discard(volume, [bare])
       throw error
@@ -124,13 +162,17 @@ export function createLeases(deps: {
   async function discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void> {
     const left = await revocations.revoke(holdings.filter(isRevocable))
     const ids = new Set(holdings.map(({ id }) => id))
-    volume.holdings = volume.holdings.filter(({ id }) => !ids.has(id))
+    const others = volume.holdings.filter(({ id }) => !ids.has(id))
     if (volumes.get(volume.entry.targetPath) !== volume) {
-      if (left.length > 0) void revocations.revokeSurely(left)
+      setHoldings(volume, others)
+      revocations.goOn(left)
       return
     }
-    volume.holdings = [...volume.holdings, ...left.map((one) => ({ ...one, state: 'retiring' as const }))]
-    for (const { id } of left) volume.retireAt.set(id, clock.now() + NOTICE_MS)
+    setHoldings(volume, [
+      ...others,
+      ...left.map(({ holding }) => ({ ...holding, state: 'retiring' as const })),
+    ])
+    revokeLater(volume, left)
     remember(volume)
   }
 
@@ -145,7 +187,9 @@ export function createLeases(deps: {
           try {
             const outcome = await prolong(volume, held, ordered ?? held.order, signal)
             isRenewed ||= outcome === 'renewed'
-            if (ordered !== undefined && outcome !== 'ending') missing.delete(ordered)
+            if (ordered === undefined) return
+            const isGood = outcome !== 'ending' || untilReissueMs(volume, ordered.key, clock) > 0
+            if (isGood) missing.delete(ordered)
           } catch (error) {
             const fault = toFault(error)
             log.debug({ identity: held.identity.key, order: held.order.key, error: fault }, 'not renewed yet')
@@ -162,20 +206,22 @@ export function createLeases(deps: {
     async issue(orders, own, ask) {
       const fresh: Holding[] = []
       const absent = new Map<string, FaultError>()
-      const failures: unknown[] = []
       const issueAny = async (order: Order) => {
         try {
           fresh.push(await issueOne(order, own, ask))
         } catch (error) {
           const fault = toFault(error)
           if (isAbsence(fault)) absent.set(order.key, fault)
-          else failures.push(error)
+          else throw error
         }
       }
-      await Promise.all(orders.map(issueAny))
-      if (failures.length === 0) return { fresh, absent }
-      await discard(ask.volume, fresh)
-      throw failures[0]
+      try {
+        await eachOf(orders, ISSUES_AT_ONCE, issueAny)
+        return { fresh, absent }
+      } catch (error) {
+        await discard(ask.volume, fresh)
+        throw error
+      }
     },
 
     adopt(volume, fresh, orders, own) {
@@ -186,32 +232,34 @@ export function createLeases(deps: {
         if (!isReplaced) return [{ ...old, order }]
         return isRevocable(old) ? [{ ...old, state: 'retiring', identity: reachedAs(old.identity, own) }] : []
       })
-      volume.holdings = [...before, ...fresh]
+      setHoldings(volume, [...before, ...fresh])
+      for (const key of volume.issued.keys()) {
+        if (!orders.some((order) => order.key === key)) volume.issued.delete(key)
+      }
       if (volume.holdings.length > 0 || volume.entry.safeKey !== undefined) remember(volume)
     },
 
     retire(volume) {
       for (const one of volume.holdings) {
         if (one.state !== 'retiring' || volume.retireAt.has(one.id)) continue
-        volume.retireAt.set(one.id, Math.min(clock.now() + NOTICE_MS, endOf(one) - BEFORE_END_MS))
+        const leftMs = Math.min(NOTICE_MS, untilEndMs(one, clock) - BEFORE_END_MS)
+        volume.retireAt.set(one.id, clock.monotonic() + leftMs)
       }
     },
 
     async settle(volume) {
       const over = volume.holdings.filter(({ id }) => {
         const at = volume.retireAt.get(id)
-        // Further away than any notice: the clock was set back.
-        return at !== undefined && (at <= clock.now() || at > clock.now() + NOTICE_MS)
+        return at !== undefined && at <= clock.monotonic()
       })
       if (over.length === 0) return
-      const left = await revocations.revoke(over)
-      const isGone = (one: Holding) =>
-        over.includes(one) && (!left.includes(one) || endOf(one) <= clock.now())
-      for (const one of over) {
-        if (isGone(one)) volume.retireAt.delete(one.id)
-        else volume.retireAt.set(one.id, clock.now() + NOTICE_MS)
-      }
-      volume.holdings = volume.holdings.filter((one) => !isGone(one))
+      const left = (await revocations.revoke(over)).filter(({ holding }) => untilEndMs(holding, clock) > 0)
+      const isGone = (one: Holding) => over.includes(one) && !left.some(({ holding }) => holding === one)
+      setHoldings(
+        volume,
+        volume.holdings.filter((one) => !isGone(one)),
+      )
+      revokeLater(volume, left)
       remember(volume)
     },
 
@@ -224,12 +272,23 @@ export function createLeases(deps: {
 
     restore,
 
-    dueAt: (volume) =>
-      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map(dueAt), ...volume.retireAt.values()),
+    untilDueMs(volume) {
+      const now = clock.monotonic()
+      const dues = inUse(volume).map((one) =>
+        Math.max(untilDueMs(one, clock), untilReissueMs(volume, one.order.key, clock)),
+      )
+      const ends = [...volume.retireAt.values()].map((at) => at - now)
+      return Math.min(Number.POSITIVE_INFINITY, ...dues, ...ends)
+    },
 
-    retryAt: (volume) =>
-      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map((one) => retryAt(one, clock.now()))),
+    untilRetryMs: (volume) =>
+      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map((one) => untilRetryMs(one, clock))),
   }
+}
+
+/** Whatever clock Vault's adapter goes by: it was given when it was asked for. */
+function since<Part extends { leasedAt: number } | undefined>(part: Part, leasedAt: number): Part {
+  return part && { ...part, leasedAt }
 }
 
 /** What the files hold or are about to: also what is replaced, until new files stand. */

@@ -74,7 +74,7 @@ export function createIssuer(deps: {
     renew: async (holding, signal) => {
       const { identity, token, lease } = holding
       const now = clock.now()
-      const due = dueParts(holding, now)
+      const due = dueParts(holding, clock)
       if (due.end || token === undefined) return undefined
       const ask = askAs(identity, token.token)
       const longer = due.token ? await renewOwnToken(ask, identity, token, now, signal) : token
@@ -103,12 +103,12 @@ export function createIssuer(deps: {
 }
 
 /** What has used up its share of life. When nothing has, the caller knows better: all that can be renewed. */
-function dueParts({ order, token, lease, endsAt, issuedAt }: Holding, now: number) {
-  const isDue = (life: { from: number; to: number }) => renewalAt(life, order.renewAt) <= now
+function dueParts({ order, token, lease, endsAt, issuedAt }: Holding, clock: Clock) {
+  const isDue = (life: { from: number; to: number }, now: number) => renewalAt(life, order.renewAt) <= now
   const isLeaseDue = (one: { leasedAt: number; durationMs: number } | undefined) =>
-    one !== undefined && isDue({ from: one.leasedAt, to: one.leasedAt + one.durationMs })
+    one !== undefined && isDue({ from: one.leasedAt, to: one.leasedAt + one.durationMs }, clock.monotonic())
   const due = {
-    end: endsAt !== undefined && isDue({ from: issuedAt, to: endsAt }),
+    end: endsAt !== undefined && isDue({ from: issuedAt, to: endsAt }, clock.now()),
     token: isLeaseDue(token),
     lease: isLeaseDue(lease),
   }

@@ -93,6 +93,9 @@ export function createMounter({ syscalls = realCalls() }: { syscalls?: MountCall
       }
     },
 
+    // procfs, which is there wherever we run, tells the machine's page, as tmpfs does.
+    pageBytes: statfsSync('/proc').bsize,
+
     unmount(targetPath) {
       while (unmountTop(syscalls, targetPath)) {}
       // A mount that came from outside our user namespace answers EINVAL, as a path that is no mount does.

@@ -13,7 +13,7 @@ type Step = 'logIn' | 'issue' | 'renew' | 'revoke'
  * `secret-id-N` for credentials). Lives are as set when it is asked.
  */
 export class FakeIssuer implements Issuer {
-  readonly #clock: Pick<Clock, 'now'>
+  readonly #clock: Pick<Clock, 'now' | 'monotonic'>
   #logins = 0
   #issues = 0
   /** What logins give. */
@@ -40,7 +40,7 @@ export class FakeIssuer implements Issuer {
   /** Tokens in the order in which they were revoked. */
   readonly revoked: string[] = []
 
-  constructor(clock: Pick<Clock, 'now'>) {
+  constructor(clock: Pick<Clock, 'now' | 'monotonic'>) {
     this.#clock = clock
   }
 
@@ -58,7 +58,7 @@ export class FakeIssuer implements Issuer {
     this.#logins += 1
     const text = `own-${this.#logins}`
     this.tokensAlive.add(text)
-    const leasedAt = this.#clock.now()
+    const leasedAt = this.#clock.monotonic()
     return { token: new SecretText(text), accessor: `accessor-${this.#logins}`, leasedAt, ...this.token }
   }
 
@@ -87,7 +87,7 @@ export class FakeIssuer implements Issuer {
       return undefined
     }
     this.renewalsLeft -= 1
-    const leasedAt = this.#clock.now()
+    const leasedAt = this.#clock.monotonic()
     return { token: token && { ...token, leasedAt }, lease: lease && { ...lease, leasedAt } }
   }
 
@@ -112,7 +112,7 @@ export class FakeIssuer implements Issuer {
     if (this.lease === undefined) return undefined
     const id = `${path}/lease-${this.#issues}`
     this.leasesAlive.set(id, token.token.reveal())
-    return { id, leasedAt: this.#clock.now(), ...this.lease }
+    return { id, leasedAt: this.#clock.monotonic(), ...this.lease }
   }
 
   #values(order: Order, token: OwnToken): [string, Json][] {
