@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { keepDoor } from './doorkeeper.ts'
 
 /** Why it is not well, in words for the operator; undefined: it is well. */
 export type Check = () => string | undefined | Promise<string | undefined>
@@ -26,11 +27,9 @@ export type HttpServer = {
 
 type Answer = { status: number; contentType: string; body: string }
 
-/** A scraper that says nothing is not waited for. */
-const REQUEST_TIMEOUT_MS = 10_000
-
 /**
  * Serves /metrics, /healthz and /readyz to GET and HEAD. Nothing else is answered but 404 and 405.
+ * Whoever reaches the port may hold connections: kubelet's probe is answered all the same, see keepDoor.
  * @throws Error of the system when the address cannot be listened on or a TLS file not be read
  */
 export async function startHttp(options: {
@@ -39,11 +38,10 @@ export async function startHttp(options: {
   handlers: HttpHandlers
 }): Promise<HttpServer> {
   const { addr, tls, handlers } = options
-  const listener = listen(handlers)
-  const secure = tls && createTlsServer(await readTls(tls), listener)
-  const server: Server = secure ?? createServer(listener)
-  server.requestTimeout = REQUEST_TIMEOUT_MS
-  server.headersTimeout = REQUEST_TIMEOUT_MS
+  const listener = listen({ ...handlers, metrics: keepBriefly(handlers.metrics) })
+  const secure = tls && createTlsServer({ ...limits, ...(await readTls(tls)) }, listener)
+  const server: Server = secure ?? createServer(limits, listener)
+  keepDoor(server)
   await started(server, addr)
   return {
     port: (server.address() as AddressInfo).port,
@@ -54,9 +52,39 @@ export async function startHttp(options: {
   }
 }
 
+/** A scraper that says nothing is not waited for, and one that pauses comes by a new connection. */
+const limits = {
+  headersTimeout: 3_000,
+  requestTimeout: 5_000,
+  connectionsCheckingInterval: 500,
+  keepAliveTimeout: 2_000,
+  handshakeTimeout: 2_000,
+  // Room for the bearer token of a scraper.
+  maxHeaderSize: 8_192,
+}
+
+/** The page costs some milliseconds, however many ask for it. A failure is told to those who waited for it only. */
+function keepBriefly<Page>(render: () => Promise<Page>): () => Promise<Page> {
+  let page: Promise<Page> | undefined
+  return () => {
+    if (page !== undefined) return page
+    const made = Promise.resolve().then(render)
+    page = made
+    const drop = () => {
+      page = undefined
+    }
+    made.then(() => setTimeout(drop, METRICS_KEPT_MS).unref(), drop)
+    return made
+  }
+}
+
+const METRICS_KEPT_MS = 250
+
 function listen(handlers: HttpHandlers): RequestListener {
   return (request, response) => {
     void answer(request.method, request.url, handlers).then(({ status, contentType, body }) => {
+      // No request here has a body: of one that has, nothing is read.
+      if (!request.complete) response.setHeader('connection', 'close')
       response.writeHead(status, {
         'content-type': contentType,
         'content-length': Buffer.byteLength(body),
