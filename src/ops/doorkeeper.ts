@@ -6,19 +6,27 @@ const MOST_CONNECTIONS = 64
 /** Answers of one connection: who wants more comes again. */
 const MOST_ANSWERS = 100
 
+/** New connections of one address: so many at once, and so many a second from then on. */
+const BURST = 64
+const EACH_SECOND = 20
+/** Addresses that are remembered. */
+const MOST_ADDRESSES = 1_000
+
 type Place = { key: string; address: string; socket: Socket; isAnswered: boolean }
 
 /**
- * Limits what an HTTP server's clients can hold. A newcomer is always let in: when all places are taken, one goes of
- * the address that has the most, which is no probe's. To refuse newcomers would let whoever comes first shut out the
- * probe that decides whether this process lives.
+ * Limits what an HTTP server's clients can hold, and how often they can come. A newcomer of an address that does not
+ * come too often is always let in: when all places are taken, one goes of the address that has the most, which is no
+ * probe's. To refuse newcomers would let whoever comes first shut out the probe that decides whether this process lives.
  */
 export function keepDoor(server: Server): void {
   /** By the other side's address and port, the longest unused first. */
   const places = new Map<string, Place>()
+  const isTooOften = createCounter()
 
   // Of a TLS server too this is the raw connection: a handshake that is never made holds a place as well.
   server.on('connection', (socket: Socket) => {
+    if (isTooOften(socket.remoteAddress ?? '')) return void socket.destroy()
     const key = peerOf(socket)
     const place = { key, address: socket.remoteAddress ?? '', socket, isAnswered: false }
     places.set(key, place)
@@ -58,4 +66,19 @@ function leastMissed(places: ReadonlyMap<string, Place>): Place {
 /** The same for a TLS connection and the one beneath it. */
 function peerOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`
+}
+
+/** Whether an address comes once more than it may: a bucket for each, which time fills. */
+function createCounter(): (address: string) => boolean {
+  const buckets = new Map<string, { left: number; at: number }>()
+  return (address) => {
+    const now = performance.now()
+    const { left, at } = buckets.get(address) ?? { left: BURST, at: now }
+    const filled = Math.min(BURST, left + ((now - at) / 1000) * EACH_SECOND)
+    buckets.delete(address)
+    buckets.set(address, { left: Math.max(filled - 1, 0), at: now })
+    const [oldest] = buckets.keys()
+    if (buckets.size > MOST_ADDRESSES && oldest !== undefined) buckets.delete(oldest)
+    return filled < 1
+  }
 }

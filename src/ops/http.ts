@@ -25,7 +25,7 @@ export type HttpServer = {
   close(): Promise<void>
 }
 
-type Answer = { status: number; contentType: string; body: string }
+type Answer = { status: number; contentType: string; body: Buffer }
 
 /**
  * Serves /metrics, /healthz and /readyz to GET and HEAD. Nothing else is answered but 404 and 405.
@@ -64,11 +64,15 @@ const limits = {
 }
 
 /** The page costs some milliseconds, however many ask for it. A failure is told to those who waited for it only. */
-function keepBriefly<Page>(render: () => Promise<Page>): () => Promise<Page> {
-  let page: Promise<Page> | undefined
+function keepBriefly(render: HttpHandlers['metrics']): () => Promise<Omit<Answer, 'status'>> {
+  let page: Promise<Omit<Answer, 'status'>> | undefined
+  const make = async () => {
+    const { contentType, body } = await render()
+    return { contentType, body: Buffer.from(body) }
+  }
   return () => {
     if (page !== undefined) return page
-    const made = Promise.resolve().then(render)
+    const made = make()
     page = made
     const drop = () => {
       page = undefined
@@ -80,14 +84,18 @@ function keepBriefly<Page>(render: () => Promise<Page>): () => Promise<Page> {
 
 const METRICS_KEPT_MS = 250
 
-function listen(handlers: HttpHandlers): RequestListener {
+type Handlers = Omit<HttpHandlers, 'metrics'> & { metrics: () => Promise<Omit<Answer, 'status'>> }
+
+function listen(handlers: Handlers): RequestListener {
   return (request, response) => {
     void answer(request.method, request.url, handlers).then(({ status, contentType, body }) => {
+      // keepDoor has shut the door meanwhile.
+      if (request.socket.destroyed) return
       // No request here has a body: of one that has, nothing is read.
       if (!request.complete) response.setHeader('connection', 'close')
       response.writeHead(status, {
         'content-type': contentType,
-        'content-length': Buffer.byteLength(body),
+        'content-length': body.byteLength,
         'cache-control': 'no-store',
         ...(status === 405 && { allow: 'GET, HEAD' }),
       })
@@ -96,7 +104,7 @@ function listen(handlers: HttpHandlers): RequestListener {
   }
 }
 
-async function answer(method: string | undefined, url = '', handlers: HttpHandlers): Promise<Answer> {
+async function answer(method: string | undefined, url = '', handlers: Handlers): Promise<Answer> {
   const [path] = url.split('?')
   try {
     if (path !== '/metrics' && path !== '/healthz' && path !== '/readyz') return plain(404, 'not found')
@@ -111,7 +119,7 @@ async function answer(method: string | undefined, url = '', handlers: HttpHandle
 }
 
 function plain(status: number, text: string): Answer {
-  return { status, contentType: 'text/plain; charset=utf-8', body: `${text}\n` }
+  return { status, contentType: 'text/plain; charset=utf-8', body: Buffer.from(`${text}\n`) }
 }
 
 async function readTls({ certPath, keyPath, clientCaPath }: HttpTls): Promise<ServerOptions> {
@@ -123,10 +131,13 @@ async function readTls({ certPath, keyPath, clientCaPath }: HttpTls): Promise<Se
   return { cert, key, minVersion: 'TLSv1.2', ...(ca && { ca, requestCert: true, rejectUnauthorized: true }) }
 }
 
+/** Connections that wait to be accepted: where they are full, a probe's beginning is lost and sent again after a second. */
+const WAITING = 4_096
+
 function started(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: WAITING }, () => {
       server.off('error', reject)
       resolve()
     })

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { request as requestTls } from 'node:https'
@@ -5,17 +6,18 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
 import { type HttpTls, startHttp } from '../../src/ops/http.ts'
 import { createCertificateAuthority } from '../support/certificates.ts'
 import { until } from '../support/until.ts'
 
 const HELD = 500
-/** Another pod: its address is not kubelet's. */
-const ATTACKER = '127.0.0.2'
 /** As in the chart's probes: kubelet gives up after that. */
 const PROBE_MS = 1_000
-const PAGE = 'x'.repeat(200_000)
+/** Kubelet restarts the container after so many in a row that fail. */
+const FAILURES = 3
+const PAGE = 'x'.repeat(32_000)
 
 async function serve(t: Test, tls?: HttpTls) {
   let rendered = 0
@@ -48,61 +50,52 @@ function probe(port: number, ca?: string): Promise<number> {
   })
 }
 
-/** Opens HELD connections that say `words`, and each that is closed anew, until the test ends. */
-async function hold(t: Test, port: number, words: string) {
-  const isReading = !words.includes('/metrics')
-  const open = new Set<Socket>()
-  let isOver = false
-  let opened = 0
-  const one = () => {
-    const socket = connect({ port, host: '127.0.0.1', localAddress: ATTACKER })
-    opened += 1
-    socket.on('error', () => {})
-    socket.once('connect', () => {
-      open.add(socket)
-      socket.write(words)
-      // What the server has to say to these stays with it.
-      if (!isReading) socket.pause()
-    })
-    socket.once('close', () => {
-      open.delete(socket)
-      if (!isOver) setTimeout(one, 150)
-    })
-    socket.resume()
+/** Holds connections that say `words` until the test ends. @returns how many were opened by now */
+async function hold(t: Test, port: number, words: string, isReading = true): Promise<() => Promise<number>> {
+  const workerData = { port, words, count: HELD, isReading }
+  const thread = new Worker(new URL('../support/connection-holder.ts', import.meta.url), { workerData })
+  t.teardown(() => thread.terminate())
+  await once(thread, 'message')
+  return async () => {
+    thread.postMessage('how many')
+    const [opened] = await once(thread, 'message')
+    return opened
   }
-  for (let count = 0; count < HELD; count++) one()
-  t.teardown(() => {
-    isOver = true
-    for (const socket of open) socket.destroy()
-  })
-  await sleep(300)
-  return { opened: () => opened }
 }
 
-const attacks: [string, string][] = [
+function failuresInARow(took: readonly number[]): number {
+  let most = 0
+  let now = 0
+  for (const ms of took) {
+    now = ms < PROBE_MS ? 0 : now + 1
+    most = Math.max(most, now)
+  }
+  return most
+}
+
+const attacks: [string, string, boolean?][] = [
   ['say nothing', ''],
   ['never end a request', 'GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: '],
-  ['read no answer', 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20)],
+  ['read no answer', 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n', false],
+  ['ask before they are answered', 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20), false],
   ['send a body without end', 'POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\nabc'],
   ['speak no HTTP', '\x16\x03\x01\x02\x00'],
 ]
 
-for (const [what, words] of attacks) {
+for (const [what, words, isReading] of attacks) {
   t.test(`the probe is answered while ${HELD} connections that ${what} are held`, async (t) => {
     const { port } = await serve(t)
-    const { opened } = await hold(t, port, words)
+    const opened = await hold(t, port, words, isReading)
     const before = process.memoryUsage().rss
-    let longest = 0
+    const took: number[] = []
     for (let count = 0; count < 30; count++) {
-      longest = Math.max(longest, await probe(port))
+      took.push(await probe(port).catch(() => PROBE_MS))
       await sleep(20)
     }
     const grownMiB = (process.memoryUsage().rss - before) / 2 ** 20
-    t.ok(
-      longest < PROBE_MS,
-      `the longest of 30 took ${longest.toFixed(0)} ms, beside ${opened()} connections`,
-    )
-    t.ok(grownMiB < 100, `${grownMiB.toFixed(0)} MiB more, both sides in this process`)
+    const shown = took.map((ms) => ms.toFixed(0)).join(' ')
+    t.ok(failuresInARow(took) < FAILURES, `milliseconds: ${shown}, beside ${await opened()} connections`)
+    t.ok(grownMiB < 100, `${grownMiB.toFixed(0)} MiB more`)
   })
 }
 
@@ -116,10 +109,12 @@ t.test('over TLS too, where handshakes are held', async (t) => {
   writeFileSync(tls.keyPath, key)
   const { port } = await serve(t, tls)
   await hold(t, port, '\x16\x03\x01')
+  const took: number[] = []
   for (let count = 0; count < 20; count++) {
-    t.ok((await probe(port, authority.certificate)) < PROBE_MS)
+    took.push(await probe(port, authority.certificate).catch(() => PROBE_MS))
     await sleep(20)
   }
+  t.ok(failuresInARow(took) < FAILURES, `milliseconds: ${took.map((ms) => ms.toFixed(0)).join(' ')}`)
 })
 
 t.test('of all that are held no more stay than there are places', async (t) => {
@@ -139,7 +134,7 @@ t.test('of all that are held no more stay than there are places', async (t) => {
 t.test('who scrapes in a loop has the page rendered a few times a second', async (t) => {
   const { port, rendered } = await serve(t)
   const startedAt = performance.now()
-  for (let count = 0; count < 200; count++) {
+  for (let count = 0; count < 50; count++) {
     await new Promise<void>((resolve, reject) => {
       const asked = request({ host: '127.0.0.1', port, path: '/metrics', agent: false }, (response) => {
         response.resume()
@@ -150,5 +145,5 @@ t.test('who scrapes in a loop has the page rendered a few times a second', async
     })
   }
   const most = (performance.now() - startedAt) / 250 + 2
-  t.ok(rendered() <= most, `${rendered()} renderings for 200 scrapes`)
+  t.ok(rendered() <= most, `${rendered()} renderings for 50 scrapes`)
 })
