@@ -1,4 +1,5 @@
 import { type Facts, FaultError } from '../core/errors.ts'
+import { isJsonNumber } from '../core/json.ts'
 import { OWN_TOKEN_SETTING } from '../core/policy.ts'
 import type { Json, SecretData } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
@@ -26,8 +27,8 @@ function holdsText(values: Iterable<Json>, wanted: string): boolean {
   for (let value = open.pop(); value !== undefined; value = open.pop()) {
     if (typeof value === 'string') {
       if (value === wanted || (wanted.length >= SHORTEST_PART && value.includes(wanted))) return true
-    } else if (typeof value === 'object' && value !== null) {
-      for (const member of Object.values(value)) open.push(member)
+    } else if (typeof value === 'object' && value !== null && !isJsonNumber(value)) {
+      for (const member of Object.values(value)) if (typeof member !== 'boolean') open.push(member)
     }
   }
   return false
