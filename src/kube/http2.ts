@@ -36,7 +36,7 @@ export function createHttp2(
   async function sessionFor(credential: Credential): Promise<Session> {
     const key = keyOf(credential)
     for (;;) {
-      for (const session of sessions.get(key) ?? []) if (session.streams < MOST_STREAMS) return session
+      for (const session of sessions.get(key) ?? []) if (hasRoom(session)) return session
       await (opening.get(key) ?? open(key, credential))
       // Those who waited for it share it, unless they are more than it can take.
     }
@@ -103,6 +103,10 @@ export function createHttp2(
       for (const all of sessions.values()) for (const { http2 } of all) http2.destroy()
     },
   }
+}
+
+function hasRoom({ http2, streams }: Session): boolean {
+  return streams < MOST_STREAMS && !http2.closed && !http2.destroyed
 }
 
 function replyOf(stream: ClientHttp2Stream, isReused: boolean): Promise<Reply> {
