@@ -1,7 +1,6 @@
-import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../core/ports.ts'
 import type { Connection } from './connection.ts'
-import { type Call, createExchange } from './exchange.ts'
+import { type Call, createExchange, type Reply } from './exchange.ts'
 import { readJson, readLines } from './stream.ts'
 
 /** For a whole call, or for the head of a watch's answer. */
@@ -45,12 +44,12 @@ export type KubeClient = {
  */
 export function createKubeClient(deps: { connection: Connection; clock: Pick<Clock, 'after'> }): KubeClient {
   const { connection, clock } = deps
-  const exchange = createExchange(connection)
+  const exchange = createExchange(connection, clock)
 
-  async function open(call: Call, signal: AbortSignal): Promise<IncomingMessage> {
+  async function open(call: Call, signal: AbortSignal): Promise<Reply> {
     const first = await exchange.send(call, await connection.credentials.current(), signal)
-    if (first.statusCode !== 401) return first
-    first.resume()
+    if (first.status !== 401) return first
+    first.body.resume()
     connection.credentials.expire()
     return exchange.send(call, await connection.credentials.current(), signal)
   }
@@ -71,11 +70,11 @@ export function createKubeClient(deps: { connection: Connection; clock: Pick<Clo
       const limitMs = call.limitMs ?? CALL_MS
       const cancel = clock.after(limitMs, () => stop.abort(tooSlow(limitMs)))
       try {
-        const message = await open(call, stop.signal).finally(cancel)
-        if (message.statusCode !== 200) return await answerOf(message, call).finally(done)
+        const reply = await open(call, stop.signal).finally(cancel)
+        if (reply.status !== 200) return await answerOf(reply, call).finally(done)
         return {
           status: 200,
-          lines: readLines(message, { mostBytes: call.mostBytes ?? MOST_BYTES, silenceMs, clock, done }),
+          lines: readLines(reply, { mostBytes: call.mostBytes ?? MOST_BYTES, silenceMs, clock, done }),
         }
       } catch (error) {
         done()
@@ -86,11 +85,11 @@ export function createKubeClient(deps: { connection: Connection; clock: Pick<Clo
   }
 }
 
-async function answerOf(message: IncomingMessage, call: Call): Promise<Answer> {
-  const seconds = Number(message.headers['retry-after'] ?? Number.NaN)
+async function answerOf(reply: Reply, call: Call): Promise<Answer> {
+  const seconds = Number(reply.retryAfter ?? Number.NaN)
   return {
-    status: message.statusCode ?? 0,
-    body: await readJson(message, call.mostBytes ?? MOST_BYTES),
+    status: reply.status,
+    body: await readJson(reply, call.mostBytes ?? MOST_BYTES),
     retryAfterMs: Number.isNaN(seconds) ? undefined : seconds * 1000,
   }
 }

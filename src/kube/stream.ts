@@ -1,5 +1,5 @@
-import type { Readable } from 'node:stream'
 import type { Clock } from '../core/ports.ts'
+import type { Reply } from './wire.ts'
 
 /** What came is larger than anything that may be meant. */
 export class TooLarge extends Error {}
@@ -8,14 +8,15 @@ export class TooLarge extends Error {}
  * The whole body as JSON; undefined when it is empty or something else.
  * @throws TooLarge; Error when it is cut off
  */
-export async function readJson(message: Readable, mostBytes: number): Promise<unknown> {
+export async function readJson({ body, isWhole }: Body, mostBytes: number): Promise<unknown> {
   const chunks: Buffer[] = []
   let length = 0
-  for await (const chunk of message) {
+  for await (const chunk of body) {
     length += chunk.length
     if (length > mostBytes) throw new TooLarge(`the answer is larger than ${mostBytes} bytes`)
     chunks.push(chunk)
   }
+  if (!isWhole()) throw cutOff()
   return parseJson(Buffer.concat(chunks).toString('utf8'))
 }
 
@@ -26,18 +27,18 @@ export async function readJson(message: Readable, mostBytes: number): Promise<un
  * @param options.done called once when the stream is over, however it ends
  */
 export async function* readLines(
-  message: Readable,
+  { body, isWhole }: Body,
   options: { mostBytes: number; silenceMs: number; clock: Pick<Clock, 'after'>; done: () => void },
 ): AsyncGenerator<string> {
   const { mostBytes, silenceMs, clock, done } = options
   const watchdog = () =>
-    clock.after(silenceMs, () => message.destroy(new Error(`silent for ${silenceMs / 1000} s`)))
+    clock.after(silenceMs, () => body.destroy(new Error(`silent for ${silenceMs / 1000} s`)))
   let cancel = watchdog()
   /** Of a line without its end yet: joined once, for a large one comes in a hundred pieces. */
   let parts: Buffer[] = []
   let length = 0
   try {
-    for await (const chunk of message as AsyncIterable<Buffer>) {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
       cancel()
       cancel = watchdog()
       let from = 0
@@ -52,6 +53,7 @@ export async function* readLines(
       length += chunk.length - from
       if (length > mostBytes) throw new TooLarge(`a line is larger than ${mostBytes} bytes`)
     }
+    if (!isWhole()) throw cutOff()
   } finally {
     cancel()
     done()
@@ -59,6 +61,12 @@ export async function* readLines(
 }
 
 const NEWLINE = 10
+
+type Body = Pick<Reply, 'body' | 'isWhole'>
+
+function cutOff(): Error {
+  return new Error('the connection was cut off')
+}
 
 /** Undefined for what is no JSON. */
 export function parseJson(text: string): unknown {

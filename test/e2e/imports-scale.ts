@@ -64,7 +64,8 @@ t.test(`${OTHERS} imports of others cost this node next to nothing`, { skip: noC
     const at = performance.now()
     const path = join(node.targetOf('used-0'), 'db-user')
     await until('the new file', () => readFileSync(path, 'utf8') === 'app')
-    t.comment(`after ${Math.round(performance.now() - at)} ms`)
+    const passedMs = Math.round(performance.now() - at)
+    t.ok(passedMs < 5_000, `after ${passedMs} ms`)
   })
 
   await t.test('a message names what a namespace full of imports has, and is short', async (t) => {
@@ -98,8 +99,8 @@ async function startSeveral(node: ImportsNode): Promise<Start> {
 /** kubelet brings all volumes with their tokens: each looks at its import. */
 async function followAll(node: ImportsNode): Promise<void> {
   for (const name of USED) await node.publish(name)
-  const followed = () => node.log().filter(({ msg }) => msg === 'import followed').length
-  await until('all imports to be followed', () => followed() >= USED.length, { timeoutMs: 60_000 })
+  const isQuiet = async () => (await costOfTime(node, 500)) < 0.03
+  await until('the looks to come to their end', isQuiet, { timeoutMs: 60_000 })
 }
 
 async function costOfTime(node: ImportsNode, ms: number): Promise<number> {

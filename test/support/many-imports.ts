@@ -10,7 +10,7 @@ export type ManyImports = {
   growTo(count: number): Promise<void>
   /** Changes the role of so many, one each. */
   edit(count: number): Promise<void>
-  /** Takes them and their namespaces away; they go by themselves. */
+  /** Takes their namespaces away: the cluster removes them by itself, in minutes if they are many. */
   remove(): Promise<void>
 }
 
@@ -36,10 +36,7 @@ export async function createManyImports(api: ClusterApi, prefix: string): Promis
       )
     },
     async remove() {
-      await all(namespaces, async (name, index) => {
-        await api.remove(folderOf(index))
-        await api.remove(`/api/v1/namespaces/${name}`)
-      })
+      await all(namespaces, (name) => api.remove(`/api/v1/namespaces/${name}`))
     },
   }
 }
