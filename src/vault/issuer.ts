@@ -1,5 +1,5 @@
 import { FaultError } from '../core/errors.ts'
-import type { Holding, Issued, Issuer, OwnToken } from '../core/issued.ts'
+import type { Holding, Issued, Issuer, Lease, OwnToken } from '../core/issued.ts'
 import { parseJson } from '../core/json.ts'
 import type { Clock, Identity, Log, Meter, ServiceAccountToken } from '../core/ports.ts'
 import { renewalAt } from '../core/schedule.ts'
@@ -91,10 +91,15 @@ export function createIssuer(deps: {
       if (token === undefined) return 'unknown'
       const ask = askAs(identity, token.token)
       if (order.kind === 'secret-id') await destroyed(ask, { ...holding, order }, signal)
-      if (token.isBatch) return lease === undefined ? 'unknown' : revokeLease(ask, lease, signal)
+      const endLease = async (ended: Lease) => {
+        const outcome = await revokeLease(ask, ended, signal)
+        if (outcome === 'not-permitted') unrevocable.tell(identity, token.accessor, 'sys/leases/revoke')
+        return outcome
+      }
+      if (token.isBatch) return lease === undefined ? 'unknown' : endLease(lease)
       const outcome = await revokeOwnToken(ask, signal)
       if (outcome !== 'not-permitted') return outcome
-      unrevocable.tell(identity, token.accessor)
+      unrevocable.tell(identity, token.accessor, 'auth/token/revoke-self')
       // What was made can end all the same where the policy is for that.
       if (lease !== undefined) await revokeLease(ask, lease, signal)
       return outcome

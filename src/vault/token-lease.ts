@@ -49,7 +49,7 @@ export function createTokenLease(deps: { connections: Connections; clock: Clock;
     try {
       const ask = createAsk(deps, identity, current.token)
       const outcome = await revokeOwnToken(ask, AbortSignal.any([signal, limit.signal]))
-      if (outcome === 'not-permitted') unrevocable.tell(identity, current.accessor)
+      if (outcome === 'not-permitted') unrevocable.tell(identity, current.accessor, 'auth/token/revoke-self')
       return undefined
     } catch (error) {
       return { fault: faultOf(error) }

@@ -120,7 +120,11 @@ t.test('an engine that hangs takes no places from others', async (t) => {
 
 t.test('a policy taken away leaves one token, and logins become rare', async (t) => {
   let passedMs = 0
-  const bench = node(t, { ...realClock, monotonic: () => realClock.monotonic() + passedMs })
+  const bench = node(t, {
+    ...realClock,
+    now: () => Date.now() + passedMs,
+    monotonic: () => realClock.monotonic() + passedMs,
+  })
   const denied = await pod('denied')
   const read = () => bench.store.read(denied.identity, 'kv1/app', [denied.token], patient)
   await read()

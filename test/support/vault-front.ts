@@ -66,9 +66,10 @@ export async function startVaultFront(target: string): Promise<VaultFront> {
     const sent = request(`${target}${url}`, { method, headers: { ...headers, host: new URL(target).host } })
     sent.on('error', () => resolve({ status: 502 }))
     sent.on('response', async (response) => {
-      const { 'content-type': contentType = 'application/json' } = response.headers
+      const { 'content-type': contentType = 'application/json', 'retry-after': retryAfter } = response.headers
       const text = (await readAll(response)).toString('utf8')
-      resolve({ status: response.statusCode ?? 502, headers: { 'content-type': contentType }, body: text })
+      const passed = { 'content-type': contentType, ...(retryAfter && { 'retry-after': retryAfter }) }
+      resolve({ status: response.statusCode ?? 502, headers: passed, body: text })
     })
     sent.end(body)
     return promise
