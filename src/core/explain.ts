@@ -188,8 +188,8 @@ const lines = {
     what: `the tmpfs could not be mounted or unmounted${f.reason ? `: ${f.reason}` : ''}`,
     next: 'the plugin needs CAP_SYS_ADMIN and Bidirectional mount propagation of the kubelet directory',
   }),
-  internal: () => ({
-    what: 'an unforeseen error of the plugin',
+  internal: (f) => ({
+    what: `an unforeseen error of the plugin${f.reason ? `: ${f.reason}` : ''}`,
     next: "see the plugin's log on this node and report it",
   }),
 } satisfies Record<Fault, (facts: Facts) => Line>

@@ -37,7 +37,7 @@ export function createAtomic({ disk, clock }: { disk: Disk; clock: Clock }): Lay
       if (directory !== undefined && isNothing(change)) return change
 
       const fresh = await writeFresh(disk, root, wanted, clock, pace)
-      unlinkNames(disk, root, change.removed)
+      unlinkNames(disk, root, held.surplus.keys())
       await swap(disk, root, fresh, pace)
       await tidy(disk, root, { directory: fresh, names: wanted.map(({ name }) => name), pace })
       return change
@@ -46,7 +46,7 @@ export function createAtomic({ disk, clock }: { disk: Disk; clock: Clock }): Lay
         const open = () => openToAll(disk, root, name)
         return withDirectory(disk, open, async (dir) => {
           const found = await readSlot(disk, dir, files, pace)
-          const slot = deflate(disk, dir, found, files, totalBytes / 2)
+          const slot = await deflate(disk, dir, found, { wanted: files, limitBytes: totalBytes / 2, pace })
           await removeStrangers(disk, dir, slot, files, pace)
           return slot
         })

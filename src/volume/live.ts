@@ -82,7 +82,11 @@ export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }):
 
       return withSlots(root, active, async (activeDir, openIdle) => {
         const read = async (dir: number) =>
-          deflate(disk, dir, await readSlot(disk, dir, files, pace), files, totalBytes / 2)
+          deflate(disk, dir, await readSlot(disk, dir, files, pace), {
+            wanted: files,
+            limitBytes: totalBytes / 2,
+            pace,
+          })
         const shown = await read(activeDir)
         await tidy(root, [...shown.files.keys(), ...shown.surplus.keys()], pace)
         await removeStrangers(disk, activeDir, shown, files, pace)
@@ -96,7 +100,7 @@ export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }):
           if (shown.files.get(file.name)?.hasContent) tell(activeDir, file, old)
         })
         if (isNothing(change)) return change
-        unlinkNames(disk, root, change.removed)
+        unlinkNames(disk, root, shown.surplus.keys())
         await swap(disk, root, otherSlot(active), pace)
         await tidy(root, namesOf(wanted), pace)
         await clock.sleep(graceMs)

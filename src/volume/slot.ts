@@ -23,11 +23,12 @@ export type Slot = {
   strangers: readonly Entry[]
 }
 
-/** Names, by what an update does to them. */
+/** Names, by what an update does to them; of removed ones, which a container may have added, the first MOST_TOLD. */
 export type Change = { changed: string[]; added: string[]; removed: string[] }
 
 export const EMPTY_SLOT: Slot = { files: new Map(), surplus: new Map(), strangers: [] }
 
+const MOST_TOLD = 100
 /** Later times, which the kernel's own type does not hold, are only ever set by a container. */
 const LATEST_NS = 2n ** 63n - 1n
 
@@ -92,7 +93,11 @@ export function stamp(
 }
 
 export function compare(held: Slot, wanted: readonly NewFile[]): Change {
-  const change: Change = { changed: [], added: [], removed: [...held.surplus.keys()].sort() }
+  const change: Change = {
+    changed: [],
+    added: [],
+    removed: [...held.surplus.keys()].sort().slice(0, MOST_TOLD),
+  }
   for (const file of wanted) {
     const old = held.files.get(file.name)
     if (!old) change.added.push(file.name)
@@ -128,7 +133,14 @@ export async function writeSlot(
 
 export async function removeSurplus(disk: Disk, dir: number, held: Slot, pace: Pace): Promise<void> {
   for (const entry of held.strangers) await removeTree(disk, dir, entry, pace)
-  for (const name of held.surplus.keys()) unlinkPresent(disk, dir, name)
+  await unlinkSurplus(disk, dir, held, pace)
+}
+
+async function unlinkSurplus(disk: Disk, dir: number, { surplus }: Slot, pace: Pace): Promise<void> {
+  for (const name of surplus.keys()) {
+    unlinkPresent(disk, dir, name)
+    await pace()
+  }
 }
 
 /**
@@ -153,16 +165,15 @@ export async function removeStrangers(
  * wanted length, where they stand, and others removed.
  * @returns what is held then
  */
-export function deflate(
+export async function deflate(
   disk: Disk,
   dir: number,
   held: Slot,
-  wanted: readonly NewFile[],
-  limitBytes: number,
-): Slot {
+  { wanted, limitBytes, pace }: { wanted: readonly NewFile[]; limitBytes: number; pace: Pace },
+): Promise<Slot> {
   const sizes = [...held.files.values(), ...held.surplus.values()].map(({ size }) => size)
   if (sizes.reduce((sum, size) => sum + size, 0) <= limitBytes) return held
-  for (const name of held.surplus.keys()) unlinkPresent(disk, dir, name)
+  await unlinkSurplus(disk, dir, held, pace)
   const files = new Map(held.files)
   for (const { name, content } of wanted) {
     const file = files.get(name)

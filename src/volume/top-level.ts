@@ -70,6 +70,6 @@ function linkTo(name: string): string {
 }
 
 /** Takes the links of removed files away, right before the swap after which they would point nowhere. */
-export function unlinkNames(disk: Disk, root: number, names: readonly string[]): void {
+export function unlinkNames(disk: Disk, root: number, names: Iterable<string>): void {
   for (const name of names) unlinkPresent(disk, root, name)
 }
