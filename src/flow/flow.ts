@@ -30,6 +30,7 @@ import { createPublish } from './publish.ts'
 import { createQueue } from './queue.ts'
 import { createRelease } from './release.ts'
 import { resumeVolumes } from './resume.ts'
+import { createRetiring } from './retiring.ts'
 import { createRevocations } from './revocations.ts'
 import { createRoom } from './room.ts'
 import { createRotation } from './rotate.ts'
@@ -91,7 +92,8 @@ export function createFlow(deps: FlowDeps): Flow {
   const leasedPaths = createLeasedPaths()
   const revocations = createRevocations(deps)
   const safekeeping = createSafekeeping({ ...deps, volumes })
-  const leases = createLeases({ ...deps, revocations, safekeeping, volumes })
+  const retiring = createRetiring({ ...deps, revocations, safekeeping, volumes })
+  const leases = createLeases({ ...deps, retiring, safekeeping })
   const planning = createPlanning({ ...deps, leasedPaths })
   const collecting = createCollecting({ ...deps, planning, logins, leases, leasedPaths, lookups })
   const mine = { ...deps, release, lookups, volumes, queue, writes, weighing, budget, room, importUsers }

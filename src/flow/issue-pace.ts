@@ -15,12 +15,14 @@ export type Issued = {
   lifeMs: number
   /** How many in a row came sooner than the one before would have been due. */
   early: number
+  /** Vault prolongs it no more: the next is to be issued. */
+  isEnding: boolean
 }
 
-/** What is issued is to be replaced again: milliseconds until it may, none or less for at once. */
+/** What can be prolonged no more is to be replaced: milliseconds until it may, none or less for at once. */
 export function untilReissueMs({ issued }: MountedVolume, orderKey: string, clock: Clocks): number {
   const last = issued.get(orderKey)
-  if (last === undefined) return 0
+  if (last === undefined || !last.isEnding) return 0
   const pauseMs = Math.min(LEAST_MS * 2 ** last.early, MOST_MS)
   return last.on + pauseMs - clock.monotonic()
 }
@@ -33,5 +35,11 @@ export function noteIssue({ issued }: MountedVolume, holding: Holding, clock: Cl
   const last = issued.get(key)
   const isEarly = last !== undefined && on - last.on < Math.max(LEAST_MS, last.lifeMs) * 0.5
   const isBrief = last !== undefined && lifeMs < LEAST_MS && last.lifeMs < LEAST_MS
-  issued.set(key, { on, lifeMs, early: isEarly || isBrief ? (last?.early ?? 0) + 1 : 0 })
+  issued.set(key, { on, lifeMs, early: isEarly || isBrief ? last.early + 1 : 0, isEnding: false })
+}
+
+/** To be told of each try to prolong it. */
+export function noteEnding({ issued }: MountedVolume, orderKey: string, isEnding: boolean): void {
+  const last = issued.get(orderKey)
+  if (last !== undefined) last.isEnding = isEnding
 }

@@ -12,14 +12,12 @@ import {
   untilEndMs,
   untilRetryMs,
 } from './holding.ts'
-import { noteIssue, untilReissueMs } from './issue-pace.ts'
+import { noteEnding, noteIssue, untilReissueMs } from './issue-pace.ts'
 import { eachOf } from './pool.ts'
-import { NOTICE_MS, type Revocations } from './revocations.ts'
+import { type Retiring, setHoldings } from './retiring.ts'
 import type { Safekeeping } from './safekeeping.ts'
-import type { MountedVolume, Volumes } from './volumes.ts'
+import type { MountedVolume } from './volumes.ts'
 
-/** What can be taken back no more once it has ended is taken back so long before, in milliseconds. */
-const BEFORE_END_MS = 5_000
 /** Of one volume. */
 const ISSUES_AT_ONCE = 8
 
@@ -31,7 +29,7 @@ export type WithTokens = <T>(task: (tokens: readonly ServiceAccountToken[]) => P
  * Vault token of its own, renewed for as long as the volume lives, and replaced when it can be renewed no more: the new
  * one is in the files before the old one is taken back.
  */
-export type Leases = {
+export type Leases = Pick<Retiring, 'retire' | 'settle' | 'release' | 'discard'> & {
   /**
    * Prolongs what is due of all that the files hold, also what is not ordered any more: until the files are made anew
    * the pod works with it. Changes no file, never throws.
@@ -48,14 +46,6 @@ export type Leases = {
   ): Promise<{ fresh: Holding[]; absent: ReadonlyMap<string, FaultError> }>
   /** From now on `fresh` is what the volume holds, and what it replaces is to be revoked: before any file is written. */
   adopt(volume: MountedVolume, fresh: readonly Holding[], orders: readonly Order[], own: Identity): void
-  /** The files are made from what is held: what was replaced goes when applications have had time to notice. */
-  retire(volume: MountedVolume): void
-  /** Takes back what was replaced and has had its time. Never throws. */
-  settle(volume: MountedVolume): Promise<void>
-  /** The volume goes, and all that was issued to it. Never throws. */
-  release(volume: Pick<MountedVolume, 'holdings'>): Promise<void>
-  /** Never in any file: taken back at once. Never throws. */
-  discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void>
   restore: Safekeeping['restore']
   /** Milliseconds until something must be done next; Infinity for never. */
   untilDueMs(volume: MountedVolume): number
@@ -72,29 +62,17 @@ export type Kept = {
 
 export function createLeases(deps: {
   issuer: Issuer
-  revocations: Revocations
+  retiring: Retiring
   safekeeping: Safekeeping
-  volumes: Pick<Volumes, 'get'>
   clock: Clock
   log: Log
 }): Leases {
-  const { issuer, revocations, safekeeping, volumes, clock, log } = deps
+  const { issuer, retiring, safekeeping, clock, log } = deps
+  const { discard } = retiring
   const { remember, restore } = safekeeping
-
-  function setHoldings(volume: MountedVolume, holdings: readonly Holding[]): void {
-    volume.holdings = holdings
-    // Of what is held no more no date may stay: it would be due for ever.
-    const ids = new Set(holdings.map(({ id }) => id))
-    for (const id of volume.retireAt.keys()) if (!ids.has(id)) volume.retireAt.delete(id)
-  }
 
   function replace(volume: MountedVolume, old: Holding, now: Holding): void {
     volume.holdings = volume.holdings.map((one) => (one === old ? now : one))
-  }
-
-  /** What Vault did not take back has its next try later. */
-  function revokeLater(volume: MountedVolume, left: readonly { holding: Holding; retryMs: number }[]): void {
-    for (const { holding, retryMs } of left) volume.retireAt.set(holding.id, clock.monotonic() + retryMs)
   }
 
   /** @throws FaultError when Vault could not be asked, and it is good for some more time */
@@ -158,24 +136,6 @@ export function createLeases(deps: {
     }
   }
 
-  /** What Vault does not take back now is tried again: from the volume's holdings, where a kill does not lose it. */
-  async function discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void> {
-    const left = await revocations.revoke(holdings.filter(isRevocable))
-    const ids = new Set(holdings.map(({ id }) => id))
-    const others = volume.holdings.filter(({ id }) => !ids.has(id))
-    if (volumes.get(volume.entry.targetPath) !== volume) {
-      setHoldings(volume, others)
-      revocations.goOn(left)
-      return
-    }
-    setHoldings(volume, [
-      ...others,
-      ...left.map(({ holding }) => ({ ...holding, state: 'retiring' as const })),
-    ])
-    revokeLater(volume, left)
-    remember(volume)
-  }
-
   return {
     async keep(volume, orders, own, signal) {
       const missing = new Set(orders)
@@ -188,8 +148,9 @@ export function createLeases(deps: {
             const outcome = await prolong(volume, held, ordered ?? held.order, signal)
             isRenewed ||= outcome === 'renewed'
             if (ordered === undefined) return
-            const isGood = outcome !== 'ending' || untilReissueMs(volume, ordered.key, clock) > 0
-            if (isGood) missing.delete(ordered)
+            noteEnding(volume, ordered.key, outcome === 'ending')
+            if (outcome !== 'ending' || untilReissueMs(volume, ordered.key, clock) > 0)
+              missing.delete(ordered)
           } catch (error) {
             const fault = toFault(error)
             log.debug({ identity: held.identity.key, order: held.order.key, error: fault }, 'not renewed yet')
@@ -239,37 +200,10 @@ export function createLeases(deps: {
       if (volume.holdings.length > 0 || volume.entry.safeKey !== undefined) remember(volume)
     },
 
-    retire(volume) {
-      for (const one of volume.holdings) {
-        if (one.state !== 'retiring' || volume.retireAt.has(one.id)) continue
-        const leftMs = Math.min(NOTICE_MS, untilEndMs(one, clock) - BEFORE_END_MS)
-        volume.retireAt.set(one.id, clock.monotonic() + leftMs)
-      }
-    },
-
-    async settle(volume) {
-      const over = volume.holdings.filter(({ id }) => {
-        const at = volume.retireAt.get(id)
-        return at !== undefined && at <= clock.monotonic()
-      })
-      if (over.length === 0) return
-      const left = (await revocations.revoke(over)).filter(({ holding }) => untilEndMs(holding, clock) > 0)
-      const isGone = (one: Holding) => over.includes(one) && !left.some(({ holding }) => holding === one)
-      setHoldings(
-        volume,
-        volume.holdings.filter((one) => !isGone(one)),
-      )
-      revokeLater(volume, left)
-      remember(volume)
-    },
-
-    release: ({ holdings }) =>
-      revocations.revokeSurely(
-        holdings.filter((one) => isRevocable(one) && (one.order.revokeOnUnmount || one.state === 'retiring')),
-      ),
-
+    retire: retiring.retire,
+    settle: retiring.settle,
+    release: retiring.release,
     discard,
-
     restore,
 
     untilDueMs(volume) {
