@@ -1,0 +1,157 @@
+import { type FSWatcher, watch } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KubeletError, type PublishArgs } from '../../../src/demo/kubelet.ts'
+import { type PodVolume, type PodWish, podVolume, tokensFor } from '../../support/pod-volume.ts'
+import { nowMs } from './now.ts'
+import { manifest, type Stage } from './stage.ts'
+import { JWT_MOUNT } from './victim-messages.ts'
+import { ATTACKER } from './world.ts'
+
+/** What came of a publish. */
+export type Attempt = { volume: PodVolume; error: KubeletError | undefined; ms: number }
+
+/** What a tenant can do: imports, secrets of the own mount, pods. */
+export type Attacker = {
+  stage: Stage
+  /** Writes `data` to the own KV v1 mount. @returns the path for an import */
+  put(name: string, data: object | string): Promise<string>
+  /** An import of the own namespace, role and login filled in. */
+  import(name: string, spec: object): void
+  /** The text of a manifest file as it is. */
+  manifest(file: string, text: string): void
+  /** Publishes as kubelet does, again while the plugin has not met the import; an error is an answer. */
+  attempt(wish: PodWish & { patienceMs?: number }): Promise<Attempt>
+  /** Writes an import and publishes a volume of it. */
+  strike(name: string, spec: object, wish?: Partial<PodWish>): Promise<Attempt>
+  republish(volume: PodVolume, more?: Partial<PublishArgs>): Promise<void>
+  unpublish(volume: PodVolume): Promise<void>
+  /** Counts how often a volume's files are swapped from now on. */
+  countRewrites(volume: PodVolume): () => number
+  dwell(seconds: number): Promise<void>
+  /** What is broken, in words: told by leave(). */
+  accuse(what: string): void
+  /** The same for what must hold. */
+  expect(holds: boolean, what: string): void
+  /** Takes away all that was made since the last time. @returns faults in words */
+  leave(): Promise<string[]>
+}
+
+const PATIENCE_MS = 3_000
+const TOKENS_GONE_MS = 10_000
+const SIDE_BY_SIDE = 16
+
+export function createAttacker(stage: Stage): Attacker {
+  const { world, kubelet, folder } = stage
+  const home = join(folder, 'attacker')
+  const volumes = new Set<PodVolume>()
+  const files = new Set<string>()
+  const watchers = new Set<FSWatcher>()
+  let accusations: string[] = []
+  let count = 0
+
+  const attacker: Attacker = {
+    stage,
+    async put(name, data) {
+      await world.admin.write(`attacker1/${name}`, typeof data === 'string' ? { value: data } : data)
+      return `attacker1/${name}`
+    },
+    import(name, spec) {
+      const own = { role: ATTACKER, authMethod: 'jwt', authPath: JWT_MOUNT }
+      attacker.manifest(`${ATTACKER}-${name}.json`, manifest(ATTACKER, name, { ...own, ...spec }))
+    },
+    manifest(file, text) {
+      files.add(file)
+      stage.writeManifest(file, text)
+    },
+    async attempt({ patienceMs = PATIENCE_MS, ...wish }) {
+      count += 1
+      const volumeId = `${ATTACKER}-${count}`
+      const volume = podVolume(home, world.issuer, { namespace: ATTACKER, volumeId, ...wish })
+      const deadline = nowMs() + patienceMs
+      for (;;) {
+        const began = nowMs()
+        try {
+          await kubelet.nodePublish({ timeoutMs: 30_000, ...volume.args })
+          volumes.add(volume)
+          return { volume, error: undefined, ms: nowMs() - began }
+        } catch (error) {
+          if (!(error instanceof KubeletError)) throw error
+          const isUnknown = error.code === 'NOT_FOUND' && error.details.includes(wish.importName.slice(0, 20))
+          if (!isUnknown || nowMs() > deadline) {
+            // kubelet unpublishes what it failed to publish, too.
+            volumes.add(volume)
+            return { volume, error, ms: nowMs() - began }
+          }
+          await sleep(20)
+        }
+      }
+    },
+    strike(name, spec, wish = {}) {
+      attacker.import(name, spec)
+      return attacker.attempt({ importName: name, ...wish })
+    },
+    async republish({ args }, more = {}) {
+      await kubelet.nodePublish({
+        ...args,
+        tokens: tokensFor(world.issuer, args.pod),
+        timeoutMs: 30_000,
+        ...more,
+      })
+    },
+    async unpublish(volume) {
+      await kubelet.nodeUnpublish({ volumeId: volume.args.volumeId, targetPath: volume.target })
+      volumes.delete(volume)
+    },
+    countRewrites(volume) {
+      let rewrites = 0
+      const watcher = watch(volume.target, (_event, name) => {
+        if (name === '..data') rewrites += 1
+      })
+      watcher.on('error', () => watcher.close())
+      watchers.add(watcher)
+      return () => rewrites
+    },
+    dwell: async (seconds) => {
+      await sleep(seconds * 1000)
+    },
+    accuse: (what) => accusations.push(what),
+    expect: (holds, what) => {
+      if (!holds) accusations.push(what)
+    },
+    async leave() {
+      for (const watcher of watchers) watcher.close()
+      watchers.clear()
+      const faults = accusations
+      accusations = []
+      const leaving = [...volumes]
+      const lane = async () => {
+        for (let volume = leaving.pop(); volume; volume = leaving.pop()) {
+          await attacker
+            .unpublish(volume)
+            .catch((error: Error) => faults.push(`unpublish: ${error.message.slice(0, 300)}`))
+        }
+      }
+      await Promise.all(Array.from({ length: SIDE_BY_SIDE }, lane))
+      volumes.clear()
+      for (const file of files) stage.writeManifest(file, undefined)
+      files.clear()
+      const mounted = stage.mounts().filter((path) => path.startsWith(home))
+      if (mounted.length > 0) faults.push(`${mounted.length} volumes still mounted`)
+      const left = await tokensLeft()
+      if (left > 0) faults.push(`${left} Vault tokens left after the last volume`)
+      return faults
+    },
+  }
+
+  async function tokensLeft(): Promise<number> {
+    const deadline = nowMs() + TOKENS_GONE_MS
+    for (;;) {
+      const { length } = await world.attackerTokens()
+      if (length === 0 || nowMs() > deadline) return length
+      await sleep(100)
+    }
+  }
+
+  return attacker
+}
