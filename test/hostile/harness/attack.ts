@@ -21,7 +21,7 @@ export type Attack = {
   forgives?: RegExp
 }
 
-/** What was measured while one attack ran; times in milliseconds, memory in MiB. */
+/** What was measured while one attack ran; times in milliseconds, memory in MiB. A publish is an unpublish too. */
 export type Figures = {
   group: string
   attack: string
@@ -114,7 +114,8 @@ async function suffer(
   } catch (error) {
     broken.push(`the attack ended with ${(error as Error).message.slice(0, 300)}`)
   }
-  if (!(await stage.untilVictimPublished())) broken.push('the victim cannot publish any more')
+  const isUsable = await stage.untilVictimPublished()
+  if (!isUsable) broken.push('the victim cannot publish any more')
   clearInterval(timer)
   const window = await stage.endWindow()
   const ended = nowMs()
@@ -182,7 +183,7 @@ function experienceOf(events: readonly VictimEvent[], began: number, ended: numb
   const times = (kind: VictimEvent['kind']) =>
     met.filter((event) => event.kind === kind).map((event) => event.ms)
   return {
-    publishes: times('publish'),
+    publishes: [...times('publish'), ...times('unpublish')],
     rotations: times('rotation'),
     errors: met
       .filter(({ kind }) => kind === 'error' || kind === 'wrong')

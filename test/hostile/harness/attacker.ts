@@ -39,6 +39,7 @@ export type Attacker = {
 
 const PATIENCE_MS = 3_000
 const TOKENS_GONE_MS = 10_000
+const CALL_TIMEOUT_MS = 15_000
 const SIDE_BY_SIDE = 16
 
 export function createAttacker(stage: Stage): Attacker {
@@ -47,6 +48,9 @@ export function createAttacker(stage: Stage): Attacker {
   const volumes = new Set<PodVolume>()
   const files = new Set<string>()
   const watchers = new Set<FSWatcher>()
+  // A plugin that has not yet met an import of this attack must not take one of the attack before for it.
+  const names = new Map<string, string>()
+  let visit = 1
   let accusations: string[] = []
   let count = 0
 
@@ -58,13 +62,16 @@ export function createAttacker(stage: Stage): Attacker {
     },
     import(name, spec) {
       const own = { role: ATTACKER, authMethod: 'jwt', authPath: JWT_MOUNT }
-      attacker.manifest(`${ATTACKER}-${name}.json`, manifest(ATTACKER, name, { ...own, ...spec }))
+      const nameNow = `${name}-${visit}`
+      names.set(name, nameNow)
+      attacker.manifest(`${ATTACKER}-${nameNow}.json`, manifest(ATTACKER, nameNow, { ...own, ...spec }))
     },
     manifest(file, text) {
       files.add(file)
       stage.writeManifest(file, text)
     },
-    async attempt({ patienceMs = PATIENCE_MS, ...wish }) {
+    async attempt({ patienceMs = PATIENCE_MS, ...wished }) {
+      const wish = { ...wished, importName: names.get(wished.importName) ?? wished.importName }
       count += 1
       const volumeId = `${ATTACKER}-${count}`
       const volume = podVolume(home, world.issuer, { namespace: ATTACKER, volumeId, ...wish })
@@ -72,7 +79,7 @@ export function createAttacker(stage: Stage): Attacker {
       for (;;) {
         const began = nowMs()
         try {
-          await kubelet.nodePublish({ timeoutMs: 30_000, ...volume.args })
+          await kubelet.nodePublish({ timeoutMs: CALL_TIMEOUT_MS, ...volume.args })
           volumes.add(volume)
           return { volume, error: undefined, ms: nowMs() - began }
         } catch (error) {
@@ -100,7 +107,8 @@ export function createAttacker(stage: Stage): Attacker {
       })
     },
     async unpublish(volume) {
-      await kubelet.nodeUnpublish({ volumeId: volume.args.volumeId, targetPath: volume.target })
+      const request = { volume_id: volume.args.volumeId, target_path: volume.target }
+      await kubelet.raw('NodeUnpublishVolume', request, { timeoutMs: CALL_TIMEOUT_MS })
       volumes.delete(volume)
     },
     countRewrites(volume) {
@@ -136,6 +144,8 @@ export function createAttacker(stage: Stage): Attacker {
       volumes.clear()
       for (const file of files) stage.writeManifest(file, undefined)
       files.clear()
+      names.clear()
+      visit += 1
       const mounted = stage.mounts().filter((path) => path.startsWith(home))
       if (mounted.length > 0) faults.push(`${mounted.length} volumes still mounted`)
       const left = await tokensLeft()

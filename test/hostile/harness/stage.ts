@@ -9,6 +9,7 @@ import { type Hinterland, layOut } from './hinterland.ts'
 import { nowMs } from './now.ts'
 import { type AttackedPlugin, startAttacked } from './plugin-process.ts'
 import type { ProberOrder, ProberReport, Window } from './prober.ts'
+import { isAlive } from './proc.ts'
 import {
   VICTIM,
   type VictimEvent,
@@ -61,7 +62,7 @@ export type Stage = {
   close(): Promise<string[]>
 }
 
-const VICTIM_WAIT_MS = 25_000
+const VICTIM_WAIT_MS = 15_000
 
 export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const victim: Child<VictimOrder, VictimReport> = startChild('victim.ts')
@@ -99,6 +100,8 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       args: [...(options.args ?? []), ...more],
       ...(options.env ? { env: options.env } : {}),
     })
+    const { pid } = running
+    process.once('exit', () => isAlive(pid) && process.kill(pid, 'SIGKILL'))
   }
 
   async function watch(): Promise<void> {
@@ -175,19 +178,22 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       }
       return has('publish')
     },
-    restart: ({ kill = false, args = [], while: between } = {}) =>
-      atRest(async () => {
+    async restart({ kill = false, args = [], while: between } = {}) {
+      // One that hangs would keep the victim waiting.
+      if (kill && !running.hasEnded()) await running.kill()
+      return await atRest(async () => {
         const resting = prober.next('resting')
         prober.send({ kind: 'rest' })
         await resting
         const ending = running
-        if (!ending.hasEnded()) await (kill ? ending.kill() : ending.stop())
+        if (!ending.hasEnded()) await ending.stop()
         past.push(ending.output())
         await between?.()
         await start(args)
         await watch()
         return running.readyMs
-      }),
+      })
+    },
     tmpfsMiB(below) {
       const paths = mounts().filter((path) => path.startsWith(join(folder, below)))
       return paths.reduce((sum, path) => sum + usedMiB(path), 0)

@@ -14,7 +14,7 @@ const CHANGE_EVERY_MS = 1_500
 const READ_EVERY_MS = 10
 /** A rotation that has not come by then is missed. */
 const MISSED_MS = 20_000
-const CALL_TIMEOUT_MS = 60_000
+const CALL_TIMEOUT_MS = 30_000
 const STANDING = ['standing-live', 'standing-inplace', 'standing-template']
 const APP = { user: 'app', password: 'correct horse' }
 const EXPECTED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
