@@ -62,6 +62,8 @@ export type Stage = {
   close(): Promise<string[]>
 }
 
+/** Where to put what the plugin said, for whoever looks into a failure. */
+const { HOSTILE_LOG } = process.env
 const VICTIM_WAIT_MS = 15_000
 
 export async function startStage(options: StageOptions = {}): Promise<Stage> {
@@ -188,6 +190,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
         const ending = running
         if (!ending.hasEnded()) await ending.stop()
         past.push(ending.output())
+        if (HOSTILE_LOG) writeFileSync(HOSTILE_LOG, past.join(''))
         await between?.()
         await start(args)
         await watch()
