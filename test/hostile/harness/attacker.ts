@@ -1,3 +1,4 @@
+import { type ChildProcess, spawn } from 'node:child_process'
 import { type FSWatcher, watch } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -29,6 +30,10 @@ export type Attacker = {
   /** Counts how often a volume's files are swapped from now on. */
   countRewrites(volume: PodVolume): () => number
   dwell(seconds: number): Promise<void>
+  /** A program of the attacker's container; ended when the attacker leaves, after the volumes went. */
+  run(program: string, args: readonly string[]): ChildProcess
+  /** Done when the attacker leaves, after the volumes went. */
+  later(task: () => unknown): void
   /** What is broken, in words: told by leave(). */
   accuse(what: string): void
   /** The same for what must hold. */
@@ -50,6 +55,7 @@ export function createAttacker(stage: Stage): Attacker {
   const watchers = new Set<FSWatcher>()
   // A plugin that has not yet met an import of this attack must not take one of the attack before for it.
   const names = new Map<string, string>()
+  const chores: (() => unknown)[] = []
   let visit = 1
   let accusations: string[] = []
   let count = 0
@@ -123,6 +129,14 @@ export function createAttacker(stage: Stage): Attacker {
     dwell: async (seconds) => {
       await sleep(seconds * 1000)
     },
+    run(program, args) {
+      const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'] })
+      child.on('error', (error) => attacker.accuse(`${program}: ${error.message}`))
+      chores.push(() => child.kill('SIGKILL'))
+      process.once('exit', () => child.kill('SIGKILL'))
+      return child
+    },
+    later: (task) => chores.push(task),
     accuse: (what) => accusations.push(what),
     expect: (holds, what) => {
       if (!holds) accusations.push(what)
@@ -142,6 +156,7 @@ export function createAttacker(stage: Stage): Attacker {
       }
       await Promise.all(Array.from({ length: SIDE_BY_SIDE }, lane))
       volumes.clear()
+      for (const chore of chores.splice(0)) await chore()
       for (const file of files) stage.writeManifest(file, undefined)
       files.clear()
       names.clear()
