@@ -186,11 +186,7 @@ const attacks: Attack[] = [
       await attacker.put('text', { a: 'a' })
       attacker.import('first', { files: [{ name: 'first', ...template }] })
       // As a cgroup without time left does: stopped for 700 ms again and again.
-      await stage.restart({
-        while: async () => {
-          await attacker.dwell(0)
-        },
-      })
+      await attacker.restart()
       const { pid } = stage.plugin()
       const throttled = (async () => {
         for (let stop = 0; stop < 4; stop++) {

@@ -55,7 +55,7 @@ const tamper = (
     for (const volume of volumes) act(volume, outside, attacker)
     await rotate(attacker, 4)
     for (const volume of volumes) act(volume, outside, attacker)
-    await attacker.stage.restart()
+    await attacker.restart()
     for (const volume of volumes) await attacker.republish(volume).catch(() => undefined)
     await rotate(attacker, 2)
   },

@@ -38,6 +38,10 @@ export type Attacker = {
   accuse(what: string): void
   /** The same for what must hold. */
   expect(holds: boolean, what: string): void
+  /** The plugin started again as it is. Too late is an accusation */
+  restart(options?: Parameters<Stage['restart']>[0]): Promise<void>
+  /** Takes the imports away, so that a plugin that they keep from starting can start. */
+  withdraw(): void
   /** Takes away all that was made since the last time. @returns faults in words */
   leave(): Promise<string[]>
 }
@@ -45,6 +49,9 @@ export type Attacker = {
 const PATIENCE_MS = 3_000
 const TOKENS_GONE_MS = 10_000
 const CALL_TIMEOUT_MS = 15_000
+/** A start among attacks may take so many times the first one, and this on top. */
+const READY_FACTOR = 3
+const READY_ALLOWANCE_MS = 2_000
 const SIDE_BY_SIDE = 16
 
 export function createAttacker(stage: Stage): Attacker {
@@ -58,6 +65,7 @@ export function createAttacker(stage: Stage): Attacker {
   const chores: (() => unknown)[] = []
   let visit = 1
   let accusations: string[] = []
+  const firstReadyMs = stage.plugin().readyMs
   let count = 0
 
   const attacker: Attacker = {
@@ -141,6 +149,16 @@ export function createAttacker(stage: Stage): Attacker {
     expect: (holds, what) => {
       if (!holds) accusations.push(what)
     },
+    async restart(options) {
+      const readyMs = await stage.restart(options)
+      const limit = READY_FACTOR * firstReadyMs + READY_ALLOWANCE_MS
+      attacker.expect(readyMs <= limit, `ready only after ${readyMs.toFixed(0)} ms, at most ${limit.toFixed(0)}`)
+    },
+    withdraw() {
+      for (const file of files) stage.writeManifest(file, undefined)
+      files.clear()
+      names.clear()
+    },
     async leave() {
       for (const watcher of watchers) watcher.close()
       watchers.clear()
@@ -157,9 +175,7 @@ export function createAttacker(stage: Stage): Attacker {
       await Promise.all(Array.from({ length: SIDE_BY_SIDE }, lane))
       volumes.clear()
       for (const chore of chores.splice(0)) await chore()
-      for (const file of files) stage.writeManifest(file, undefined)
-      files.clear()
-      names.clear()
+      attacker.withdraw()
       visit += 1
       const mounted = stage.mounts().filter((path) => path.startsWith(home))
       if (mounted.length > 0) faults.push(`${mounted.length} volumes still mounted`)
