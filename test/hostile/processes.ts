@@ -4,6 +4,7 @@ import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../support/free-port.ts'
+import type { PodVolume } from '../support/pod-volume.ts'
 import { startSlowProxy } from '../support/slow-proxy.ts'
 import { type Attack, runAttacks } from './harness/attack.ts'
 import type { Attacker } from './harness/attacker.ts'
@@ -29,7 +30,10 @@ async function second({ stage, expect }: Attacker, own: { socket: string; state:
     `--http-addr=127.0.0.1:${await freePort()}`,
     '--log-format=json',
   ]
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NODE_OPTIONS: '' } })
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NODE_OPTIONS: '' },
+  })
   let said = ''
   child.stdout.on('data', (chunk: Buffer) => {
     said += chunk.toString()
@@ -44,12 +48,21 @@ async function second({ stage, expect }: Attacker, own: { socket: string; state:
     child.kill('SIGKILL')
     await ended
   }
-  expect(end !== 'late' && end[0] !== 0, `the second process went on: ${end === 'late' ? 'for ever' : end[0]}`)
+  expect(
+    end !== 'late' && end[0] !== 0,
+    `the second process went on: ${end === 'late' ? 'for ever' : end[0]}`,
+  )
   const readable = /another process|already|in use|locked|second/i
-  expect(end === 'late' || readable.test(said), `the second process says nothing readable: ${said.slice(-200)}`)
+  expect(
+    end === 'late' || readable.test(said),
+    `the second process says nothing readable: ${said.slice(-200)}`,
+  )
 }
 
-const secondProcess = (name: string, place: (attacker: Attacker) => { socket: string; state: string }): Attack => ({
+const secondProcess = (
+  name: string,
+  place: (attacker: Attacker) => { socket: string; state: string },
+): Attack => ({
   name,
   finding: 19,
   async run(attacker) {
@@ -63,7 +76,8 @@ const secondProcess = (name: string, place: (attacker: Attacker) => { socket: st
       for (let pod = 0; !isDone; pod++) {
         const { error, volume } = await attacker.attempt({ importName: 'new', serviceAccount: `sa-${pod}` })
         attacker.expect(error === undefined, `a first publish failed: ${error?.message.slice(0, 200)}`)
-        if (error === undefined) attacker.expect(isWhole(volume), 'a publish answered OK, and its files are not there')
+        if (error === undefined)
+          attacker.expect(isWhole(volume), 'a publish answered OK, and its files are not there')
       }
     })()
     await second(attacker, place(attacker))
@@ -73,7 +87,10 @@ const secondProcess = (name: string, place: (attacker: Attacker) => { socket: st
     slowDown(0)
     attacker.expect(isWhole(standing), 'a standing volume has lost its files')
     const { error } = await attacker.attempt({ importName: 'new' })
-    attacker.expect(error === undefined, `the first process is not usable any more: ${error?.message.slice(0, 200)}`)
+    attacker.expect(
+      error === undefined,
+      `the first process is not usable any more: ${error?.message.slice(0, 200)}`,
+    )
   },
   // Behind the slow proxy the victim waits as everybody does.
   slows: true,
@@ -104,12 +121,13 @@ const starved = (updateMode: string): Attack => ({
     attacker.import('starved', { files, updateMode })
     await attacker.unpublish((await attacker.attempt({ importName: 'starved' })).volume)
     const { pid } = stage.plugin()
-    const failed = []
+    const failed: PodVolume[] = []
     await stage.atRest(async () => {
       for (let more = 0; more < 14; more++) {
         limitDescriptors(pid, more)
         const { volume, error } = await attacker.attempt({ importName: 'starved', timeoutMs: 3_000 })
-        if (error === undefined) attacker.expect(isWhole(volume), `OK with ${more} descriptors, and files are missing`)
+        if (error === undefined)
+          attacker.expect(isWhole(volume), `OK with ${more} descriptors, and files are missing`)
         else failed.push(volume)
       }
       spawnSync('prlimit', ['--pid', String(pid), '--nofile=20000:'])
@@ -122,7 +140,9 @@ const starved = (updateMode: string): Attack => ({
     }
     await attacker.restart()
     for (const volume of failed) {
-      await attacker.republish(volume).catch((thrown: Error) => attacker.accuse(`after a restart: ${thrown.message.slice(0, 200)}`))
+      await attacker
+        .republish(volume)
+        .catch((thrown: Error) => attacker.accuse(`after a restart: ${thrown.message.slice(0, 200)}`))
       attacker.expect(isWhole(volume), 'a partial set of files was taken for whole after a restart')
     }
   },
@@ -140,7 +160,7 @@ const stateless = (name: string, spoil: (state: string) => void, mend: (state: s
     const state = join(stage.folder, 'state')
     await attacker.put('x', { value: 'v' })
     attacker.import('plain', { files })
-    const volumes = []
+    const volumes: PodVolume[] = []
     for (let pod = 0; pod < 3; pod++) volumes.push((await attacker.attempt({ importName: 'plain' })).volume)
     await stage.atRest(async () => {
       spoil(state)
@@ -168,8 +188,14 @@ function uncover(state: string): void {
 }
 
 const attacks: Attack[] = [
-  secondProcess('a second process on the same socket and state directory', ({ stage }) => ({ socket: stage.socket, state: join(stage.folder, 'state') })),
-  secondProcess('a second process on another socket and the same state directory', ({ stage }) => ({ socket: join(stage.folder, 'second.sock'), state: join(stage.folder, 'state') })),
+  secondProcess('a second process on the same socket and state directory', ({ stage }) => ({
+    socket: stage.socket,
+    state: join(stage.folder, 'state'),
+  })),
+  secondProcess('a second process on another socket and the same state directory', ({ stage }) => ({
+    socket: join(stage.folder, 'second.sock'),
+    state: join(stage.folder, 'state'),
+  })),
   secondProcess('a second process that reaches the state directory through a link', ({ stage }) => {
     spawnSync('ln', ['-sfn', 'state', join(stage.folder, 'state-link')])
     return { socket: join(stage.folder, 'third.sock'), state: join(stage.folder, 'state-link') }
@@ -177,19 +203,32 @@ const attacks: Attack[] = [
   starved('InPlace'),
   starved('Live'),
   starved('Atomic'),
-  stateless('read-only', (state) => spawnSync('mount', ['--bind', state, state]) && spawnSync('mount', ['-o', 'remount,bind,ro', state]), uncover),
+  stateless(
+    'read-only',
+    (state) =>
+      spawnSync('mount', ['--bind', state, state]) && spawnSync('mount', ['-o', 'remount,bind,ro', state]),
+    uncover,
+  ),
   stateless('full and without inodes', tmpfsOver(''), uncover),
-  stateless('gone', (state) => renameSync(state, `${state}-away`), (state) => {
-    rmSync(state, { recursive: true, force: true })
-    renameSync(`${state}-away`, state)
-  }),
-  stateless('a file', (state) => {
-    renameSync(state, `${state}-away`)
-    writeFileSync(state, 'x')
-  }, (state) => {
-    rmSync(state, { recursive: true, force: true })
-    renameSync(`${state}-away`, state)
-  }),
+  stateless(
+    'gone',
+    (state) => renameSync(state, `${state}-away`),
+    (state) => {
+      rmSync(state, { recursive: true, force: true })
+      renameSync(`${state}-away`, state)
+    },
+  ),
+  stateless(
+    'a file',
+    (state) => {
+      renameSync(state, `${state}-away`)
+      writeFileSync(state, 'x')
+    },
+    (state) => {
+      rmSync(state, { recursive: true, force: true })
+      renameSync(`${state}-away`, state)
+    },
+  ),
 ]
 
 await runAttacks('processes', attacks, {

@@ -34,10 +34,12 @@ async function opensVault({ stage }: Attacker, found: string): Promise<boolean> 
     () => true,
     () => false,
   )
-  const isSecretId = await admin.write('auth/approle/role/attacker/secret-id/lookup', { secret_id: found }).then(
-    (answer) => answer !== undefined,
-    () => false,
-  )
+  const isSecretId = await admin
+    .write('auth/approle/role/attacker/secret-id/lookup', { secret_id: found })
+    .then(
+      (answer) => answer !== undefined,
+      () => false,
+    )
   return isToken || isSecretId
 }
 
@@ -72,19 +74,32 @@ async function watchTokens(attacker: Attacker, seconds: number, most: number, wh
 async function pki({ stage }: Attacker): Promise<void> {
   const { admin } = stage.world
   await admin.write('sys/mounts/attacker-pki', { type: 'pki' }).catch(() => undefined)
-  await admin.write('attacker-pki/root/generate/internal', { common_name: 'a root', key_type: 'ec' }).catch(() => undefined)
+  await admin
+    .write('attacker-pki/root/generate/internal', { common_name: 'a root', key_type: 'ec' })
+    .catch(() => undefined)
   const role = { allow_any_name: true, key_type: 'ec', key_bits: 256, max_ttl: 3600 }
   await admin.write('attacker-pki/roles/web', role)
-  await admin.write('attacker-pki/roles/brief', { ...role, ttl: '2s', max_ttl: '2s', not_before_duration: '1s' })
+  await admin.write('attacker-pki/roles/brief', {
+    ...role,
+    ttl: '2s',
+    max_ttl: '2s',
+    not_before_duration: '1s',
+  })
 }
 
 async function certificates({ stage }: Attacker): Promise<number> {
-  const { data } = (await stage.world.admin.read('attacker-pki/certs?list=true')) as { data: { keys: string[] } }
+  const { data } = (await stage.world.admin.read('attacker-pki/certs?list=true')) as {
+    data: { keys: string[] }
+  }
   return data.keys.length
 }
 
 /** Certificates by a role of the auth mount, a volume of three sources; how many are issued in the seconds after. */
-const issued = (name: string, role: object, options: { pkiRole?: string; most: number; seconds: number }): Attack => ({
+const issued = (
+  name: string,
+  role: object,
+  options: { pkiRole?: string; most: number; seconds: number },
+): Attack => ({
   name,
   finding: 16,
   async prepare(attacker) {
@@ -99,12 +114,22 @@ const issued = (name: string, role: object, options: { pkiRole?: string; most: n
       data: { common_name: `w${index}.example.org` },
       lease: { revokeOnUnmount: true },
     }))
-    const files = sources.map((source, index) => ({ name: `c${index}`, source: { ref: source.name, key: 'private_key' } }))
+    const files = sources.map((source, index) => ({
+      name: `c${index}`,
+      source: { ref: source.name, key: 'private_key' },
+    }))
     const before = await certificates(attacker)
-    await attacker.strike('issued', { role: 'odd', sources, files, refreshInterval: '1s' }, { timeoutMs: 8_000 })
+    await attacker.strike(
+      'issued',
+      { role: 'odd', sources, files, refreshInterval: '1s' },
+      { timeoutMs: 8_000 },
+    )
     await attacker.dwell(options.seconds)
     const made = (await certificates(attacker)) - before
-    attacker.expect(made <= options.most, `${made} certificates in ${options.seconds} s, at most ${options.most}`)
+    attacker.expect(
+      made <= options.most,
+      `${made} certificates in ${options.seconds} s, at most ${options.most}`,
+    )
   },
 })
 
@@ -117,19 +142,33 @@ const odd = (name: string, role: object, finding = 15): Attack => ({
     await attacker.stage.world.writeRole('odd', role)
   },
   async run(attacker) {
-    await attacker.strike('odd', { role: 'odd', files: [valueAt('attacker1/x')], refreshInterval: '1s' }, { timeoutMs: 6_000 })
+    await attacker.strike(
+      'odd',
+      { role: 'odd', files: [valueAt('attacker1/x')], refreshInterval: '1s' },
+      { timeoutMs: 6_000 },
+    )
     await watchTokens(attacker, 4, 3, 'one identity')
   },
 })
 
 const attacks: Attack[] = [
   smuggle('the id of auth/token/lookup-self', { files: [valueAt('auth/token/lookup-self', 'id')] }),
-  smuggle('auth/token/lookup-self by dataFrom', { dataFrom: [{ path: 'auth/token/lookup-self', format: 'JSON', fileName: 'all' }] }),
-  smuggle('auth/token/lookup-self by a template', { ...sourceOf('auth/token/lookup-self'), files: [everything] }),
-  smuggle('auth//token/./lookup-self with slashes and dots', { files: [{ name: 'file', source: { path: '/auth//token///lookup-self/', key: 'id' } }] }),
+  smuggle('auth/token/lookup-self by dataFrom', {
+    dataFrom: [{ path: 'auth/token/lookup-self', format: 'JSON', fileName: 'all' }],
+  }),
+  smuggle('auth/token/lookup-self by a template', {
+    ...sourceOf('auth/token/lookup-self'),
+    files: [everything],
+  }),
+  smuggle('auth//token/./lookup-self with slashes and dots', {
+    files: [{ name: 'file', source: { path: '/auth//token///lookup-self/', key: 'id' } }],
+  }),
   smuggle('AUTH/Token/Lookup-Self in capitals', { files: [valueAt('AUTH/Token/Lookup-Self', 'id')] }),
   smuggle('v1/auth/token/lookup-self', { files: [valueAt('v1/auth/token/lookup-self', 'id')] }),
-  smuggle('auth/token/lookup-self below a Vault namespace', { namespace: 'root', files: [valueAt('auth/token/lookup-self', 'id')] }),
+  smuggle('auth/token/lookup-self below a Vault namespace', {
+    namespace: 'root',
+    files: [valueAt('auth/token/lookup-self', 'id')],
+  }),
   smuggle('auth/token/lookup and renew-self by PUT', {
     sources: [
       { name: 's', path: 'auth/token/renew-self', method: 'PUT', data: {} },
@@ -137,13 +176,30 @@ const attacks: Attack[] = [
     ],
     files: [everything, { name: 'two', source: { ref: 's2' }, template: '{{ s2 | json }}' }],
   }),
-  smuggle('a wrapped answer (sys/wrapping/wrap)', { ...sourceOf('sys/wrapping/wrap', 'PUT', { a: 'b' }), files: [everything] }),
-  smuggle('a secret ID of an AppRole by a source', { ...sourceOf('auth/approle/role/attacker/secret-id', 'PUT', {}), files: [valueAt('x')].map(() => ({ name: 'id', source: { ref: 's', key: 'secret_id' } })) }, appRole),
-  smuggle('spec.credentials of every kind', {
-    files: [valueAt('attacker1/x')],
-    credentials: ['Token', 'KubernetesVaultToken', 'SecretID'].map((format) => ({ format, name: format })),
-  }, appRole),
-  smuggle('the cubbyhole of the shared token', { ...sourceOf('cubbyhole/x', 'PUT', { value: 'mine' }), files: [everything] }),
+  smuggle('a wrapped answer (sys/wrapping/wrap)', {
+    ...sourceOf('sys/wrapping/wrap', 'PUT', { a: 'b' }),
+    files: [everything],
+  }),
+  smuggle(
+    'a secret ID of an AppRole by a source',
+    {
+      ...sourceOf('auth/approle/role/attacker/secret-id', 'PUT', {}),
+      files: [valueAt('x')].map(() => ({ name: 'id', source: { ref: 's', key: 'secret_id' } })),
+    },
+    appRole,
+  ),
+  smuggle(
+    'spec.credentials of every kind',
+    {
+      files: [valueAt('attacker1/x')],
+      credentials: ['Token', 'KubernetesVaultToken', 'SecretID'].map((format) => ({ format, name: format })),
+    },
+    appRole,
+  ),
+  smuggle('the cubbyhole of the shared token', {
+    ...sourceOf('cubbyhole/x', 'PUT', { value: 'mine' }),
+    files: [everything],
+  }),
   {
     name: 'a policy taken away while the volume looks again every second',
     finding: 15,
@@ -154,7 +210,9 @@ const attacks: Attack[] = [
     async run(attacker) {
       const { admin } = attacker.stage.world
       await attacker.strike('denied', { files: [valueAt('attacker1/x')], refreshInterval: '1s' })
-      await admin.write(`sys/policies/acl/${ATTACKER}`, { policy: 'path "nothing" { capabilities = ["read"] }' })
+      await admin.write(`sys/policies/acl/${ATTACKER}`, {
+        policy: 'path "nothing" { capabilities = ["read"] }',
+      })
       await watchTokens(attacker, 6, 3, 'one identity')
     },
   },
@@ -179,7 +237,11 @@ const attacks: Attack[] = [
       for (let round = 0; round < 8; round++) {
         const accessors = await world.attackerTokens()
         attacker.expect(accessors.length <= 3, `${accessors.length} Vault tokens of one identity`)
-        await Promise.all(accessors.map((accessor) => world.admin.write('auth/token/revoke-accessor', { accessor }).catch(() => undefined)))
+        await Promise.all(
+          accessors.map((accessor) =>
+            world.admin.write('auth/token/revoke-accessor', { accessor }).catch(() => undefined),
+          ),
+        )
         await attacker.dwell(0.5)
       }
     },
@@ -190,7 +252,11 @@ const attacks: Attack[] = [
   odd('batch tokens, which nobody can revoke', { token_type: 'batch', token_ttl: 5 }),
   odd('tokens bound to another address', { token_bound_cidrs: ['10.99.99.99/32'] }),
   odd('tokens without the default policy', { token_no_default_policy: true }),
-  issued('certificates by a role whose tokens may not revoke themselves', { token_no_default_policy: true }, { most: 3, seconds: 5 }),
+  issued(
+    'certificates by a role whose tokens may not revoke themselves',
+    { token_no_default_policy: true },
+    { most: 3, seconds: 5 },
+  ),
   issued('certificates by tokens of three uses', { token_num_uses: 3 }, { most: 12, seconds: 5 }),
   issued('certificates that live for two seconds', {}, { pkiRole: 'brief', most: 24, seconds: 5 }),
   {
@@ -200,14 +266,21 @@ const attacks: Attack[] = [
       const { admin, issuer } = stage.world
       await put('x', { value: 'v' })
       await admin.write('sys/auth/gone', { type: 'jwt' })
-      await admin.write('auth/gone/config', { jwt_validation_pubkeys: [issuer.publicKeyPem], bound_issuer: issuer.issuer })
+      await admin.write('auth/gone/config', {
+        jwt_validation_pubkeys: [issuer.publicKeyPem],
+        bound_issuer: issuer.issuer,
+      })
       const { data } = (await admin.read(`auth/${JWT_MOUNT}/role/${ATTACKER}`)) as { data: object }
       await admin.write(`auth/gone/role/${ATTACKER}`, data)
       later(() => admin.delete('sys/auth/gone').catch(() => undefined))
     },
     async run(attacker) {
       attacker.import('gone', { authPath: 'gone', files: [valueAt('attacker1/x')], refreshInterval: '1s' })
-      await Promise.all(Array.from({ length: 10 }, (_, pod) => attacker.attempt({ importName: 'gone', serviceAccount: `sa-${pod}` })))
+      await Promise.all(
+        Array.from({ length: 10 }, (_, pod) =>
+          attacker.attempt({ importName: 'gone', serviceAccount: `sa-${pod}` }),
+        ),
+      )
       await attacker.stage.world.admin.delete('sys/auth/gone')
       await attacker.dwell(3)
     },

@@ -152,7 +152,10 @@ export function createAttacker(stage: Stage): Attacker {
     async restart(options) {
       const readyMs = await stage.restart(options)
       const limit = READY_FACTOR * firstReadyMs + READY_ALLOWANCE_MS
-      attacker.expect(readyMs <= limit, `ready only after ${readyMs.toFixed(0)} ms, at most ${limit.toFixed(0)}`)
+      attacker.expect(
+        readyMs <= limit,
+        `ready only after ${readyMs.toFixed(0)} ms, at most ${limit.toFixed(0)}`,
+      )
     },
     withdraw() {
       for (const file of files) stage.writeManifest(file, undefined)
