@@ -72,7 +72,7 @@ const startingAt = (offset: string): Attack => ({
     attacker.later(() => step('+0'))
   },
   async run(attacker) {
-    attacker.import('started', { files: [file], refreshInterval: '1s' })
+    await attacker.import('started', { files: [file], refreshInterval: '1s' })
     step(offset)
     await attacker.restart()
     await mustStart(attacker, 'started', `at ${offset}`)
@@ -100,7 +100,7 @@ const attacks: Attack[] = [
 ]
 
 if (found === undefined) {
-  t.skip('clocks: no libfaketime here (apt-get install faketime)')
+  t.test('the clock is stepped', { skip: 'no libfaketime here (apt-get install faketime)' }, () => undefined)
 } else {
   step('+0')
   await runAttacks('clocks', attacks, {

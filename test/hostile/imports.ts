@@ -1,6 +1,6 @@
 import { type Attack, runAttacks } from './harness/attack.ts'
 import type { Attacker } from './harness/attacker.ts'
-import { manifest } from './harness/stage.ts'
+import { manifest } from './harness/imports-place.ts'
 import { ATTACKER } from './harness/world.ts'
 
 // Imports that are made to break whoever reads them. Nothing but writing one is needed: no pod, no token.
@@ -30,7 +30,7 @@ const standing = (name: string, specs: readonly object[], finding = 1): Attack =
   finding,
   restarts: true,
   async run(attacker) {
-    for (const [index, spec] of specs.entries()) attacker.import(`own-${index}`, spec)
+    for (const [index, spec] of specs.entries()) await attacker.import(`own-${index}`, spec)
     await runAndRestart(attacker)
     await attacker.attempt({ importName: 'own-0', patienceMs: 300 })
   },
@@ -175,7 +175,7 @@ const attacks: Attack[] = [
     async run(attacker) {
       const template = { source: { path: 'attacker1/x' }, template: '{{ user }}:{{ password }}' }
       for (let index = 0; index < 400; index++) {
-        attacker.import(`one-${index}`, { files: [...files(8), { name: 'dsn', ...template }] })
+        await attacker.import(`one-${index}`, { files: [...files(8), { name: 'dsn', ...template }] })
       }
       await runAndRestart(attacker, 2)
     },
@@ -185,7 +185,7 @@ const attacks: Attack[] = [
     finding: 2,
     async run(attacker) {
       for (let edit = 0; edit < 300; edit++) {
-        attacker.import('edited', { files: files(100, { mode: edit % 2 === 0 ? '0400' : '0444' }) })
+        await attacker.import('edited', { files: files(100, { mode: edit % 2 === 0 ? '0400' : '0444' }) })
         await attacker.dwell(0.005)
       }
     },
@@ -194,7 +194,7 @@ const attacks: Attack[] = [
     name: 'volumeAttributes of 1 MB, and with names of Object.prototype',
     finding: 1,
     async run(attacker) {
-      attacker.import('plain', { files: [file] })
+      await attacker.import('plain', { files: [file] })
       const long = 'a.'.repeat(500_000)
       const protos = Object.fromEntries(PROTOTYPE_NAMES.map((name) => [name, '1']))
       const many = Object.fromEntries(

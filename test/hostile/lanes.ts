@@ -24,7 +24,7 @@ const restless = (name: string, files: object[], prepare: (attacker: Attacker) =
   finding: 13,
   prepare,
   async run(attacker) {
-    attacker.import('restless', { files, refreshInterval: '1s' })
+    await attacker.import('restless', { files, refreshInterval: '1s' })
     const pods = Array.from({ length: 6 }, (_, pod) =>
       attacker.attempt({ importName: 'restless', serviceAccount: `sa-${pod % 2}` }),
     )
@@ -88,7 +88,7 @@ const hanging = (name: string, pods: number, files: number): Attack => ({
       name: `f-${index}`,
       source: { ref: name, key: 'username' },
     }))
-    attacker.import('dead', { sources, files: list, refreshInterval: '1s' })
+    await attacker.import('dead', { sources, files: list, refreshInterval: '1s' })
     const attempts = Array.from({ length: pods }, (_, pod) =>
       attacker.attempt({ importName: 'dead', serviceAccount: `sa-${pod}`, timeoutMs: 6_000 }),
     )
@@ -129,7 +129,7 @@ const attacks: Attack[] = [
     finding: 12,
     prepare: (attacker) => putMany(attacker, 400),
     async run(attacker) {
-      attacker.import('wide', { files: paths(400), refreshInterval: '1s' })
+      await attacker.import('wide', { files: paths(400), refreshInterval: '1s' })
       const pods = Array.from({ length: 10 }, (_, pod) =>
         attacker.attempt({ importName: 'wide', serviceAccount: `sa-${pod}` }),
       )
@@ -141,7 +141,7 @@ const attacks: Attack[] = [
     finding: 12,
     prepare: (attacker) => putMany(attacker, 50),
     async run(attacker) {
-      attacker.import('crowd', { files: paths(20), refreshInterval: '1s' })
+      await attacker.import('crowd', { files: paths(20), refreshInterval: '1s' })
       const pods = Array.from({ length: 60 }, (_, pod) =>
         attacker.attempt({ importName: 'crowd', serviceAccount: `sa-${pod}` }),
       )
@@ -161,7 +161,7 @@ const attacks: Attack[] = [
         later(() => admin.delete('sys/quotas/rate-limit/attacker'))
       },
       async run(attacker) {
-        attacker.import('limited', { files: [valueAt('attacker1/x')], refreshInterval: '1s' })
+        await attacker.import('limited', { files: [valueAt('attacker1/x')], refreshInterval: '1s' })
         const pods = Array.from({ length: 6 }, (_, pod) =>
           attacker.attempt({ importName: 'limited', serviceAccount: `sa-${pod}`, timeoutMs: 3_000 }),
         )
@@ -176,7 +176,7 @@ const attacks: Attack[] = [
     name: '30 pods that fail, each tried again without a pause',
     finding: 12,
     async run(attacker) {
-      attacker.import('failing', { files: [valueAt('secret/data/victim/app')] })
+      await attacker.import('failing', { files: [valueAt('secret/data/victim/app')] })
       const until = Date.now() + 3_000
       const lane = async (pod: number) => {
         while (Date.now() < until)
@@ -190,7 +190,7 @@ const attacks: Attack[] = [
     finding: 12,
     async run(attacker) {
       await attacker.put('x', { value: 'v' })
-      attacker.import('brief', { files: [valueAt('attacker1/x')] })
+      await attacker.import('brief', { files: [valueAt('attacker1/x')] })
       const until = Date.now() + 3_000
       const lane = async (pod: number) => {
         while (Date.now() < until) {

@@ -117,7 +117,7 @@ const attacks: Attack[] = [
         name: `f-${index}`,
         source: { path: `attacker1/large-${index}`, key: 'value' },
       }))
-      for (let pod = 0; pod < 20; pod++) attacker.import(`greedy-${pod}`, { files })
+      for (let pod = 0; pod < 20; pod++) await attacker.import(`greedy-${pod}`, { files })
       await Promise.all(
         Array.from({ length: 20 }, (_, pod) =>
           attacker.attempt({ importName: `greedy-${pod}`, serviceAccount: `sa-${pod}` }),
@@ -130,7 +130,7 @@ const attacks: Attack[] = [
     finding: 6,
     prepare: putLarge(1.8),
     async run(attacker) {
-      attacker.import('volumes', { files: [file('value')], refreshInterval: '1s' })
+      await attacker.import('volumes', { files: [file('value')], refreshInterval: '1s' })
       for (let round = 0; round < 10; round++) {
         await Promise.all(Array.from({ length: 16 }, () => attacker.attempt({ importName: 'volumes' })))
       }
@@ -143,7 +143,7 @@ const attacks: Attack[] = [
     finding: 6,
     prepare: putLarge(3.5),
     async run(attacker) {
-      attacker.import('full', { files: [file('value')], refreshInterval: '1s', updateMode: 'InPlace' })
+      await attacker.import('full', { files: [file('value')], refreshInterval: '1s', updateMode: 'InPlace' })
       for (let round = 0; round < 11; round++) {
         const pods = Array.from({ length: 10 }, (_, pod) =>
           attacker.attempt({ importName: 'full', serviceAccount: `sa-${round}-${pod}` }),
@@ -163,7 +163,7 @@ const attacks: Attack[] = [
       await put('small', { value: 'first' })
     },
     async run(attacker) {
-      attacker.import('brim', {
+      await attacker.import('brim', {
         files: [{ name: 'value', source: { path: 'attacker1/small', key: 'value' } }],
         refreshInterval: '1s',
       })

@@ -68,7 +68,7 @@ const secondProcess = (
   async run(attacker) {
     await attacker.put('x', { value: 'v' })
     const { volume: standing } = await attacker.strike('standing', { files })
-    attacker.import('new', { files })
+    await attacker.import('new', { files })
     // First publishes that last while the other process starts.
     slowDown(400)
     let isDone = false
@@ -118,7 +118,7 @@ const starved = (updateMode: string): Attack => ({
   async run(attacker) {
     const { stage } = attacker
     await attacker.put('x', { value: 'v' })
-    attacker.import('starved', { files, updateMode })
+    await attacker.import('starved', { files, updateMode })
     await attacker.unpublish((await attacker.attempt({ importName: 'starved' })).volume)
     const { pid } = stage.plugin()
     const failed: PodVolume[] = []
@@ -159,7 +159,7 @@ const stateless = (name: string, spoil: (state: string) => void, mend: (state: s
     const { stage } = attacker
     const state = join(stage.folder, 'state')
     await attacker.put('x', { value: 'v' })
-    attacker.import('plain', { files })
+    await attacker.import('plain', { files })
     const volumes: PodVolume[] = []
     for (let pod = 0; pod < 3; pod++) volumes.push((await attacker.attempt({ importName: 'plain' })).volume)
     await stage.atRest(async () => {

@@ -40,7 +40,7 @@ const behaving = (name: string, behave: Behaviour, options: Options): Attack => 
     const server = await startHostileVault(behave)
     attacker.later(() => server.close())
     const file = { name: 'file', source: { path: 'secret/data/x', key: 'value' } }
-    attacker.import('served', {
+    await attacker.import('served', {
       address: server.address,
       files: [file],
       refreshInterval: '1s',
@@ -235,7 +235,7 @@ const attacks: Attack[] = [
       attacker.later(() => Promise.all(servers.map((server) => server.close())))
       const file = { name: 'file', source: { path: 'secret/data/x', key: 'value' } }
       for (const [index, { address }] of servers.entries())
-        attacker.import(`at-${index}`, { address, files: [file] })
+        await attacker.import(`at-${index}`, { address, files: [file] })
       const made = []
       for (let index = 0; index < servers.length; index++)
         made.push(await attacker.attempt({ importName: `at-${index}` }))

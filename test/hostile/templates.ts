@@ -152,7 +152,7 @@ const attacks: Attack[] = [
     },
     async run(attacker) {
       for (let edit = 0; edit < 10; edit++) {
-        attacker.import('edited', { files: filesOf(Array(30).fill(`${edit}${fill('{{a}}', 30_000)}`)) })
+        await attacker.import('edited', { files: filesOf(Array(30).fill(`${edit}${fill('{{a}}', 30_000)}`)) })
         await attacker.dwell(0.3)
       }
     },
@@ -166,7 +166,7 @@ const attacks: Attack[] = [
     async run(attacker) {
       const endless = '{% for i in (1..9000) %}{% for j in (1..9000) %}{% endfor %}{% endfor %}'
       for (let pod = 0; pod < 12; pod++) {
-        attacker.import(`endless-${pod}`, {
+        await attacker.import(`endless-${pod}`, {
           files: filesOf(Array(20).fill(`${endless}${pod}`)),
           refreshInterval: '1s',
         })
@@ -184,7 +184,7 @@ const attacks: Attack[] = [
       const { stage } = attacker
       const template = { source: { path: 'attacker1/text' }, template: '{{ a }}' }
       await attacker.put('text', { a: 'a' })
-      attacker.import('first', { files: [{ name: 'first', ...template }] })
+      await attacker.import('first', { files: [{ name: 'first', ...template }] })
       // As a cgroup without time left does: stopped for 700 ms again and again.
       await attacker.restart()
       const { pid } = stage.plugin()

@@ -220,7 +220,7 @@ const attacks: Attack[] = [
     name: 'paths that were never allowed, 20 volumes that look again every second',
     finding: 15,
     async run(attacker) {
-      attacker.import('denied', { files: [valueAt('secret/data/victim/app')], refreshInterval: '1s' })
+      await attacker.import('denied', { files: [valueAt('secret/data/victim/app')], refreshInterval: '1s' })
       await Promise.all(Array.from({ length: 20 }, () => attacker.attempt({ importName: 'denied' })))
       await watchTokens(attacker, 2, 3, 'one identity')
     },
@@ -275,7 +275,11 @@ const attacks: Attack[] = [
       later(() => admin.delete('sys/auth/gone').catch(() => undefined))
     },
     async run(attacker) {
-      attacker.import('gone', { authPath: 'gone', files: [valueAt('attacker1/x')], refreshInterval: '1s' })
+      await attacker.import('gone', {
+        authPath: 'gone',
+        files: [valueAt('attacker1/x')],
+        refreshInterval: '1s',
+      })
       await Promise.all(
         Array.from({ length: 10 }, (_, pod) =>
           attacker.attempt({ importName: 'gone', serviceAccount: `sa-${pod}` }),

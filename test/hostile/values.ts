@@ -24,7 +24,9 @@ const formats = (name: string, text: string): Attack => ({
   async run(attacker) {
     for (const format of FORMATS) {
       const fileName = format === 'Files' ? {} : { fileName: 'out' }
-      attacker.import(format.toLowerCase(), { dataFrom: [{ path: 'attacker1/value', format, ...fileName }] })
+      await attacker.import(format.toLowerCase(), {
+        dataFrom: [{ path: 'attacker1/value', format, ...fileName }],
+      })
     }
     await Promise.all(FORMATS.map((format) => attacker.attempt({ importName: format.toLowerCase() })))
   },
@@ -70,7 +72,7 @@ const attacks: Attack[] = [
     async run(attacker) {
       for (let index = 0; index < 20; index++) {
         const include = `^(a+)+${'$'.repeat(1)}|z{${index}}`
-        attacker.import(`p-${index}`, { dataFrom: [{ path: 'attacker1/keys', include }] })
+        await attacker.import(`p-${index}`, { dataFrom: [{ path: 'attacker1/keys', include }] })
       }
       await Promise.all(
         Array.from({ length: 20 }, (_, index) => attacker.attempt({ importName: `p-${index}` })),

@@ -196,7 +196,7 @@ const attacks: Attack[] = [
     finding: 11,
     async run(attacker) {
       const { stage } = attacker
-      attacker.import('plain', specOf('Live'))
+      await attacker.import('plain', specOf('Live'))
       await attacker.put('rotating', { value: 'x' })
       await attacker.unpublish((await attacker.attempt({ importName: 'plain' })).volume)
       for (const to of [stage.hinterland.path, join(stage.hinterland.path, 'deep'), stage.folder, '..']) {
@@ -215,7 +215,7 @@ const attacks: Attack[] = [
     finding: 11,
     async run(attacker) {
       const { stage } = attacker
-      attacker.import('plain', specOf('Live'))
+      await attacker.import('plain', specOf('Live'))
       await attacker.put('rotating', { value: 'x' })
       const targetPath = join(stage.folder, 'attacker/flip/mount')
       mkdirSync(join(targetPath, '..'), { recursive: true })

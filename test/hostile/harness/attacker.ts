@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { KubeletError, type PublishArgs } from '../../../src/demo/kubelet.ts'
 import { type PodVolume, type PodWish, podVolume, tokensFor } from '../../support/pod-volume.ts'
 import { nowMs } from './now.ts'
-import { manifest, type Stage } from './stage.ts'
+import type { Stage } from './stage.ts'
 import { JWT_MOUNT } from './victim-messages.ts'
 import { ATTACKER } from './world.ts'
 
@@ -18,7 +18,7 @@ export type Attacker = {
   /** Writes `data` to the own KV v1 mount. @returns the path for an import */
   put(name: string, data: object | string): Promise<string>
   /** An import of the own namespace, role and login filled in. */
-  import(name: string, spec: object): void
+  import(name: string, spec: object): Promise<void>
   /** The text of a manifest file as it is. */
   manifest(file: string, text: string): void
   /** Publishes as kubelet does, again while the plugin has not met the import; an error is an answer. */
@@ -41,7 +41,7 @@ export type Attacker = {
   /** The plugin started again as it is. Too late is an accusation */
   restart(options?: Parameters<Stage['restart']>[0]): Promise<void>
   /** Takes the imports away, so that a plugin that they keep from starting can start. */
-  withdraw(): void
+  withdraw(): Promise<void>
   /** Takes away all that was made since the last time. @returns faults in words */
   leave(): Promise<string[]>
 }
@@ -59,9 +59,11 @@ export function createAttacker(stage: Stage): Attacker {
   const home = join(folder, 'attacker')
   const volumes = new Set<PodVolume>()
   const files = new Set<string>()
+  const imports = new Set<string>()
   const watchers = new Set<FSWatcher>()
   // A plugin that has not yet met an import of this attack must not take one of the attack before for it.
   const names = new Map<string, string>()
+  const orphans = new Set<string>()
   const chores: (() => unknown)[] = []
   let visit = 1
   let accusations: string[] = []
@@ -74,15 +76,16 @@ export function createAttacker(stage: Stage): Attacker {
       await world.admin.write(`attacker1/${name}`, typeof data === 'string' ? { value: data } : data)
       return `attacker1/${name}`
     },
-    import(name, spec) {
+    async import(name, spec) {
       const own = { role: ATTACKER, authMethod: 'jwt', authPath: JWT_MOUNT }
       const nameNow = `${name}-${visit}`
       names.set(name, nameNow)
-      attacker.manifest(`${ATTACKER}-${nameNow}.json`, manifest(ATTACKER, nameNow, { ...own, ...spec }))
+      imports.add(nameNow)
+      await stage.imports.write(ATTACKER, nameNow, { ...own, ...spec })
     },
     manifest(file, text) {
       files.add(file)
-      stage.writeManifest(file, text)
+      stage.imports.writeText(file, text)
     },
     async attempt({ patienceMs = PATIENCE_MS, ...wished }) {
       const wish = { ...wished, importName: names.get(wished.importName) ?? wished.importName }
@@ -108,8 +111,8 @@ export function createAttacker(stage: Stage): Attacker {
         }
       }
     },
-    strike(name, spec, wish = {}) {
-      attacker.import(name, spec)
+    async strike(name, spec, wish = {}) {
+      await attacker.import(name, spec)
       return attacker.attempt({ importName: name, ...wish })
     },
     async republish({ args }, more = {}) {
@@ -157,9 +160,15 @@ export function createAttacker(stage: Stage): Attacker {
         `ready only after ${readyMs.toFixed(0)} ms, at most ${limit.toFixed(0)}`,
       )
     },
-    withdraw() {
-      for (const file of files) stage.writeManifest(file, undefined)
+    async withdraw() {
+      for (const file of files) stage.imports.writeText(file, undefined)
       files.clear()
+      const leaving = [...imports]
+      imports.clear()
+      await sideBySide(leaving, async (name) => {
+        // Refused when it was written: then there is none.
+        await stage.imports.remove(ATTACKER, name).catch(() => undefined)
+      })
       names.clear()
     },
     async leave() {
@@ -167,18 +176,13 @@ export function createAttacker(stage: Stage): Attacker {
       watchers.clear()
       const faults = accusations
       accusations = []
-      const leaving = [...volumes]
-      const lane = async () => {
-        for (let volume = leaving.pop(); volume; volume = leaving.pop()) {
-          await attacker
-            .unpublish(volume)
-            .catch((error: Error) => faults.push(`unpublish: ${error.message.slice(0, 300)}`))
-        }
-      }
-      await Promise.all(Array.from({ length: SIDE_BY_SIDE }, lane))
-      volumes.clear()
+      await sideBySide([...volumes], (volume) =>
+        attacker
+          .unpublish(volume)
+          .catch((error: Error) => void faults.push(`unpublish: ${error.message.slice(0, 300)}`)),
+      )
       for (const chore of chores.splice(0)) await chore()
-      attacker.withdraw()
+      await attacker.withdraw()
       visit += 1
       const mounted = stage.mounts().filter((path) => path.startsWith(home))
       if (mounted.length > 0) faults.push(`${mounted.length} volumes still mounted`)
@@ -188,14 +192,28 @@ export function createAttacker(stage: Stage): Attacker {
     },
   }
 
+  /** Those that an earlier attack has left are its own: a plugin that was killed cannot give its tokens back. */
   async function tokensLeft(): Promise<number> {
     const deadline = nowMs() + TOKENS_GONE_MS
     for (;;) {
-      const { length } = await world.attackerTokens()
-      if (length === 0 || nowMs() > deadline) return length
-      await sleep(100)
+      const left = (await world.attackerTokens()).filter((accessor) => !orphans.has(accessor))
+      if (left.length > 0 && nowMs() < deadline) {
+        await sleep(100)
+        continue
+      }
+      for (const accessor of left) orphans.add(accessor)
+      return left.length
     }
   }
 
   return attacker
+}
+
+/** `task` for each, some at a time. */
+export async function sideBySide<T>(items: readonly T[], task: (item: T) => Promise<unknown>): Promise<void> {
+  const left = [...items].reverse()
+  const lane = async () => {
+    for (let item = left.pop(); item !== undefined; item = left.pop()) await task(item)
+  }
+  await Promise.all(Array.from({ length: SIDE_BY_SIDE }, lane))
 }

@@ -20,7 +20,6 @@ export async function startAttacked(options: {
     endpoint,
     args: [
       '--node-id=node-1',
-      `--imports=dir:${join(folder, 'imports')}`,
       `--state-dir=${join(folder, 'state')}`,
       `--vault-addr=${vaultAddr}`,
       `--http-addr=127.0.0.1:${httpPort}`,

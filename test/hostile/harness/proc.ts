@@ -10,15 +10,6 @@ export function waitedMs(pid: number | 'self'): number {
   }
 }
 
-/** Milliseconds of CPU that a process's main thread has had. */
-export function ranMs(pid: number): number {
-  try {
-    return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
-  } catch {
-    return 0
-  }
-}
-
 /** Of /proc/PID/status, in MiB; 0 when the process is gone. */
 export function memoryMiB(pid: number): { rss: number; peak: number; held: number } {
   try {
@@ -54,5 +45,17 @@ export function isAlive(pid: number): boolean {
     return true
   } catch {
     return false
+  }
+}
+
+/** Milliseconds of CPU that all threads of a process have had. */
+export function processCpuMs(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => {
+      const path = `/proc/${pid}/task/${thread}/schedstat`
+      return sum + Number(readFileSync(path, 'utf8').split(' ')[0]) / 1e6
+    }, 0)
+  } catch {
+    return 0
   }
 }

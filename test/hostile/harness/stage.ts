@@ -6,6 +6,7 @@ import { createMounter } from '../../../src/volume/mount.ts'
 import { freePort } from '../../support/free-port.ts'
 import { type Child, startChild } from './child.ts'
 import { type Hinterland, layOut } from './hinterland.ts'
+import { type ImportsPlace, importsInDirectory } from './imports-place.ts'
 import { nowMs } from './now.ts'
 import { type AttackedPlugin, startAttacked } from './plugin-process.ts'
 import type { ProberOrder, ProberReport, Window } from './prober.ts'
@@ -23,6 +24,8 @@ export type StageOptions = {
   /** More flags of the plugin; of one given twice the last counts. */
   args?: readonly string[]
   env?: Readonly<Record<string, string>>
+  /** Where imports come from; a directory when left out. */
+  imports?: ImportsPlace
   /** What the plugin calls Vault; OpenBao itself when left out. */
   frontOf?: (world: World) => Promise<{ address: string; close(): Promise<void> }>
 }
@@ -41,7 +44,7 @@ export type Stage = {
   plugin(): AttackedPlugin
   /** Of the plugin's processes so far. */
   output(): string
-  writeManifest(file: string, text: string | undefined): void
+  imports: ImportsPlace
   /** The prober's figures of what runs between. */
   beginWindow(): Promise<void>
   endWindow(): Promise<Window>
@@ -75,7 +78,8 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const world = await startWorld(keys)
   const front = await options.frontOf?.(world)
   const folder = mkdtempSync(join(tmpdir(), 'vfc-hostile-'))
-  for (const name of ['imports', 'victim', 'attacker']) mkdirSync(join(folder, name))
+  for (const name of ['victim', 'attacker']) mkdirSync(join(folder, name))
+  const imports = options.imports ?? importsInDirectory(join(folder, 'imports'))
   const hinterland = layOut(join(folder, 'hinterland'))
   const socket = join(folder, 'csi.sock')
   const endpoint = `unix://${socket}`
@@ -90,7 +94,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     if ('began' in message) events.push(message)
   })
   for (const [name, spec] of Object.entries(victimImports)) {
-    writeFileSync(join(folder, 'imports', `${VICTIM}-${name}.json`), manifest(VICTIM, name, spec))
+    await imports.write(VICTIM, name, spec)
   }
 
   async function start(more: readonly string[] = []): Promise<void> {
@@ -99,8 +103,8 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       endpoint,
       httpPort,
       vaultAddr: front?.address ?? world.bao.address,
-      args: [...(options.args ?? []), ...more],
-      ...(options.env ? { env: options.env } : {}),
+      args: [...imports.args, ...(options.args ?? []), ...more],
+      env: { ...imports.env, ...options.env },
     })
     const { pid } = running
     process.once('exit', () => isAlive(pid) && process.kill(pid, 'SIGKILL'))
@@ -151,16 +155,12 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     httpPort,
     socket,
     hinterland,
+    imports,
     events,
     atRest,
     mounts,
     plugin: () => running,
     output: () => [...past, running.output()].join(''),
-    writeManifest(file, text) {
-      const place = join(folder, 'imports', file)
-      if (text === undefined) rmSync(place, { force: true })
-      else writeFileSync(place, text)
-    },
     async beginWindow() {
       const begun = prober.next('begun')
       prober.send({ kind: 'begin' })
@@ -232,11 +232,6 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       return left
     },
   }
-}
-
-export function manifest(namespace: string, name: string, spec: object): string {
-  const metadata = { name, namespace }
-  return JSON.stringify({ apiVersion: 'deckhouse.io/v1alpha1', kind: 'SecretsStoreImport', metadata, spec })
 }
 
 function usedMiB(path: string): number {
