@@ -29,9 +29,6 @@ const render = (
     await attacker.dwell(options.seconds ?? 0)
   },
 })
-    await attacker.dwell(options.seconds ?? 0)
-  },
-})
 
 const large = { v: 'ab c'.repeat(250_000) }
 const doubling = (tag: string) => `{% assign x = "0123456789" %}${tag.repeat(40)}{{ x | size }}`

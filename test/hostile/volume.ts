@@ -81,16 +81,13 @@ const race = (mode: string): Attack => ({
   async run(attacker) {
     const outside = attacker.stage.hinterland.path
     const volumes = await Promise.all(Array.from({ length: 10 }, () => writable(attacker, mode)))
-    const paths = volumes.flatMap((volume) =>
-      (mode === 'Live' ? SLOTS : ['.']).map((slot) => volume.path(join(slot, 'junk'))),
-    )
-    attacker.run('python3', [join(HARNESS, 'racer.py'), outside, ...paths.slice(0, 10)])
-    attacker.run('python3', [
-      join(HARNESS, 'racer.py'),
-      outside,
-      ...paths.slice(10),
-      ...volumes.map(({ path }) => path('top')),
+    const places = volumes.flatMap((volume) => [
+      `${volume.target}:top`,
+      ...(mode === 'Live' ? SLOTS : []).map((slot) => `${volume.path(slot)}:junk`),
     ])
+    for (const half of [places.slice(0, places.length / 2), places.slice(places.length / 2)]) {
+      attacker.run('python3', [join(HARNESS, 'racer.py'), outside, '5', ...half])
+    }
     await rotate(attacker, 24)
     // The racers go on while the volumes are unpublished.
   },
@@ -219,7 +216,8 @@ const attacks: Attack[] = [
       await attacker.put('rotating', { value: 'x' })
       const targetPath = join(stage.folder, 'attacker/flip/mount')
       mkdirSync(join(targetPath, '..'), { recursive: true })
-      attacker.run('python3', [join(HARNESS, 'racer.py'), stage.hinterland.path, targetPath])
+      const place = `${join(targetPath, '..')}:mount`
+      attacker.run('python3', [join(HARNESS, 'racer.py'), stage.hinterland.path, '0', place])
       for (let attempt = 0; attempt < 40; attempt++) {
         const { volume } = await attacker.attempt({ importName: 'plain', targetPath, timeoutMs: 5_000 })
         const outside = stage.mounts().filter((path) => path.startsWith(stage.hinterland.path))

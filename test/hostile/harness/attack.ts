@@ -76,6 +76,8 @@ export async function runAttacks(
       if (figures.broken.length === 0) return
       await stage.restart({ kill: true })
       await attacker.leave()
+      attacker.forget()
+      stage.hinterland.restore()
     })
   }
   await t.test(`${group}: nothing is left at the end`, { timeout: 60_000 }, async (t) => {

@@ -42,6 +42,8 @@ export type Attacker = {
   restart(options?: Parameters<Stage['restart']>[0]): Promise<void>
   /** Takes the imports away, so that a plugin that they keep from starting can start. */
   withdraw(): Promise<void>
+  /** Forgets the volumes that could not be unpublished: they are not the next attack's. */
+  forget(): void
   /** Takes away all that was made since the last time. @returns faults in words */
   leave(): Promise<string[]>
 }
@@ -64,6 +66,7 @@ export function createAttacker(stage: Stage): Attacker {
   // A plugin that has not yet met an import of this attack must not take one of the attack before for it.
   const names = new Map<string, string>()
   const orphans = new Set<string>()
+  const left = new Set<string>()
   const chores: (() => unknown)[] = []
   let visit = 1
   let accusations: string[] = []
@@ -171,6 +174,7 @@ export function createAttacker(stage: Stage): Attacker {
       })
       names.clear()
     },
+    forget: () => volumes.clear(),
     async leave() {
       for (const watcher of watchers) watcher.close()
       watchers.clear()
@@ -184,10 +188,11 @@ export function createAttacker(stage: Stage): Attacker {
       for (const chore of chores.splice(0)) await chore()
       await attacker.withdraw()
       visit += 1
-      const mounted = stage.mounts().filter((path) => path.startsWith(home))
+      const mounted = stage.mounts().filter((path) => path.startsWith(home) && !left.has(path))
       if (mounted.length > 0) faults.push(`${mounted.length} volumes still mounted`)
-      const left = await tokensLeft()
-      if (left > 0) faults.push(`${left} Vault tokens left after the last volume`)
+      for (const path of mounted) left.add(path)
+      const tokens = await tokensLeft()
+      if (tokens > 0) faults.push(`${tokens} Vault tokens left after the last volume`)
       return faults
     },
   }

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** What lies beside the volumes: files of other pods that nobody may touch through a volume. */
@@ -6,20 +6,15 @@ export type Hinterland = {
   path: string
   /** What has changed since it was laid out, in words. */
   changes(): string[]
+  /** Lays it out as it was. */
+  restore(): void
 }
 
 const FILES = 20
 
 export function layOut(path: string): Hinterland {
-  for (const folder of ['', 'deep', 'deep/deeper']) {
-    mkdirSync(join(path, folder), { recursive: true, mode: 0o750 })
-    for (let index = 0; index < FILES; index++) {
-      writeFileSync(join(path, folder, `file-${index}`), `${folder} ${index} of another pod`, { mode: 0o640 })
-    }
-    // Names that volumes have too.
-    for (const name of ['value', 'password', 'token']) writeFileSync(join(path, folder, name), 'not yours')
-  }
-  const laidOut = describe(path)
+  create(path)
+  let laidOut = describe(path)
   return {
     path,
     changes() {
@@ -31,6 +26,22 @@ export function layOut(path: string): Hinterland {
           : [`${name}: ${laidOut.get(name) ?? 'not there'} became ${now.get(name) ?? 'gone'}`],
       )
     },
+    restore() {
+      for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true })
+      create(path)
+      laidOut = describe(path)
+    },
+  }
+}
+
+function create(path: string): void {
+  for (const folder of ['', 'deep', 'deep/deeper']) {
+    mkdirSync(join(path, folder), { recursive: true, mode: 0o750 })
+    for (let index = 0; index < FILES; index++) {
+      writeFileSync(join(path, folder, `file-${index}`), `${folder} ${index} of another pod`, { mode: 0o640 })
+    }
+    // Names that volumes have too.
+    for (const name of ['value', 'password', 'token']) writeFileSync(join(path, folder, name), 'not yours')
   }
 }
 
