@@ -4,7 +4,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { buildTap } from '../support/build-tap.ts'
 import { showTap } from '../support/tap-output.ts'
@@ -14,7 +14,23 @@ import { tableOf } from './harness/table.ts'
 const ROOT = resolve(import.meta.dirname, '../..')
 /** Seconds for one file. */
 const FILE_TIMEOUT = 900
-const UNSHARE = ['unshare', '--mount', '--propagation=private']
+/** A namespace of processes too: when the run is broken off, nothing of it goes on. */
+const UNSHARE = [
+  'unshare',
+  '--mount',
+  '--propagation=private',
+  '--fork',
+  '--pid',
+  '--mount-proc',
+  '--kill-child',
+]
+
+const HEADING = `# Figures of the red team
+
+Written by \`HOSTILE_TABLE=docs/red-team-figures.md npm run test:hostile\`; [red-team.md](red-team.md) says how to read
+it. Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}.
+
+`
 
 const own = relative(ROOT, import.meta.filename)
 const only = process.argv.slice(2)
@@ -48,6 +64,6 @@ const figures = existsSync(figuresFile)
 rmSync(scratch, { recursive: true, force: true })
 const table = tableOf(figures)
 console.log(table)
-if (process.env.HOSTILE_TABLE) writeFileSync(process.env.HOSTILE_TABLE, `${table}\n`)
+if (process.env.HOSTILE_TABLE) writeFileSync(process.env.HOSTILE_TABLE, `${HEADING}${table}\n`)
 console.log(counts)
 process.exit(status ?? 1)
