@@ -48,7 +48,10 @@ function tlsFault(values: Values): ContentFault | undefined {
   if (certificate === undefined) return { key: 'tls.crt', reason: 'it is no PEM certificate' }
   const key = readPrivateKey(values.get('tls.key') ?? Buffer.alloc(0))
   if (key === undefined)
-    return { key: 'tls.key', reason: 'it is no PEM private key, or one with a passphrase, or of no algorithm of TLS' }
+    return {
+      key: 'tls.key',
+      reason: 'it is no PEM private key, or one with a passphrase, or of no algorithm of TLS',
+    }
   return certificate.checkPrivateKey(key)
     ? undefined
     : { key: 'tls.key', reason: 'it is not the key of the first certificate in tls.crt' }
