@@ -28,10 +28,10 @@ export function certificatesFault(text: string): string | undefined {
   return broken === -1 ? undefined : `certificate ${broken + 1} of ${certificates.length} cannot be parsed`
 }
 
-type Block = { label: string; pem: string }
+export type Block = { label: string; pem: string }
 
 /** Each BEGIN whose next END is of the same label. The text is gone through once, whatever stands in it. */
-function* blocksOf(text: string): Generator<Block> {
+export function* blocksOf(text: string): Generator<Block> {
   let end = -1
   for (let start = text.indexOf(BEGIN); start !== -1; ) {
     const body = start + BEGIN.length

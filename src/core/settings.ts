@@ -170,7 +170,7 @@ export const settings: Settings = {
   allowHttp: off('Let imports name http:// addresses. --vault-addr may be http without it.'),
   allowSkipVerify: off('Let imports set skipTLSVerify.'),
   allowTokenExport: off(
-    "Let imports write the pod's own Vault tokens and secret IDs into files (spec.credentials).",
+    "Let imports write the pod's own Vault tokens and secret IDs into files (spec.credentials), and name paths under auth/ and sys/.",
   ),
   allowSecretSync: off(
     'Let imports keep Kubernetes Secrets in step with files (spec.secretSync); needs get, create and patch on secrets and get on pods.',

@@ -1,4 +1,5 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
+import { readPrivateKey } from './private-key.ts'
 
 /** What is wrong with the content of a Secret: which key, and why in words that never quote it. */
 export type ContentFault = { key?: string; reason: string }
@@ -45,9 +46,12 @@ function tlsFault(values: Values): ContentFault | undefined {
   if (lacking !== undefined) return lacking
   const certificate = certificateOf(values.get('tls.crt'))
   if (certificate === undefined) return { key: 'tls.crt', reason: 'it is no PEM certificate' }
-  const key = privateKeyOf(values.get('tls.key'))
+  const key = readPrivateKey(values.get('tls.key') ?? Buffer.alloc(0))
   if (key === undefined)
-    return { key: 'tls.key', reason: 'it is no PEM private key, or one with a passphrase' }
+    return {
+      key: 'tls.key',
+      reason: 'it is no PEM private key, or one with a passphrase, or of no algorithm of TLS',
+    }
   return certificate.checkPrivateKey(key)
     ? undefined
     : { key: 'tls.key', reason: 'it is not the key of the first certificate in tls.crt' }
@@ -82,10 +86,6 @@ function missing(values: Values, key: string): ContentFault | undefined {
 function certificateOf(value: Buffer | undefined): X509Certificate | undefined {
   if (!value?.includes('-----BEGIN CERTIFICATE-----')) return undefined
   return attempt(() => new X509Certificate(value))
-}
-
-function privateKeyOf(value: Buffer | undefined): KeyObject | undefined {
-  return value === undefined ? undefined : attempt(() => createPrivateKey({ key: value, format: 'pem' }))
 }
 
 function attempt<T>(parse: () => T): T | undefined {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { keepDoor } from './doorkeeper.ts'
 
 /** Why it is not well, in words for the operator; undefined: it is well. */
@@ -38,7 +39,7 @@ export async function startHttp(options: {
   handlers: HttpHandlers
 }): Promise<HttpServer> {
   const { addr, tls, handlers } = options
-  const listener = listen({ ...handlers, metrics: keepBriefly(handlers.metrics) })
+  const listener = listen({ ...handlers, metrics: inTurns(handlers.metrics) })
   const secure = tls && createTlsServer({ ...limits, ...(await readTls(tls)) }, listener)
   const server: Server = secure ?? createServer(limits, listener)
   keepDoor(server)
@@ -63,26 +64,25 @@ const limits = {
   maxHeaderSize: 8_192,
 }
 
-/** The page costs some milliseconds, however many ask for it. A failure is told to those who waited for it only. */
-function keepBriefly(render: HttpHandlers['metrics']): () => Promise<Omit<Answer, 'status'>> {
-  let page: Promise<Omit<Answer, 'status'>> | undefined
+/** The page costs some milliseconds, however many ask for it: who comes too soon waits for the next, made for all who do. */
+function inTurns(render: HttpHandlers['metrics']): () => Promise<Omit<Answer, 'status'>> {
+  let madeAt = Number.NEGATIVE_INFINITY
+  let next: Promise<Omit<Answer, 'status'>> | undefined
   const make = async () => {
+    await sleep(Math.max(madeAt + METRICS_PAUSE_MS - performance.now(), 0))
+    // From here on it may hold less than what happens: who comes now gets another.
+    next = undefined
+    madeAt = performance.now()
     const { contentType, body } = await render()
     return { contentType, body: Buffer.from(body) }
   }
   return () => {
-    if (page !== undefined) return page
-    const made = make()
-    page = made
-    const drop = () => {
-      page = undefined
-    }
-    made.then(() => setTimeout(drop, METRICS_KEPT_MS).unref(), drop)
-    return made
+    next ??= make()
+    return next
   }
 }
 
-const METRICS_KEPT_MS = 250
+const METRICS_PAUSE_MS = 100
 
 type Handlers = Omit<HttpHandlers, 'metrics'> & { metrics: () => Promise<Omit<Answer, 'status'>> }
 
