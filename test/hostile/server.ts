@@ -222,6 +222,38 @@ const attacks: Attack[] = [
     },
     { finding: 16, seconds: 3, judge: atMost('', 60) },
   ),
+  ...[0, 40].map(
+    (delayMs): Attack => ({
+      name: `six volumes of two identities, whose answer is another one each time, after ${delayMs} ms`,
+      finding: 13,
+      async run(attacker) {
+        let reads = 0
+        const server = await startHostileVault(
+          reading((_path, response) => {
+            reads += 1
+            setTimeout(() => answer(response, 200, { data: { value: String(reads) } }), delayMs)
+          }),
+        )
+        attacker.later(() => server.close())
+        const file = { name: 'file', source: { path: 'secret/data/x', key: 'value' } }
+        await attacker.import('restless', { address: server.address, files: [file], refreshInterval: '1s' })
+        const counters = []
+        for (let pod = 0; pod < 6; pod++) {
+          const { volume, error } = await attacker.attempt({
+            importName: 'restless',
+            serviceAccount: `sa-${pod % 2}`,
+          })
+          if (error !== undefined) throw error
+          counters.push(attacker.countRewrites(volume))
+          await attacker.dwell(0.1)
+        }
+        await attacker.dwell(6)
+        const most = Math.max(...counters.map((count) => count()))
+        attacker.expect(most <= 7, `${most} rewrites of one volume in 6 intervals`)
+        attacker.expect(most > 0, 'the test itself: no rewrite was seen')
+      },
+    }),
+  ),
   {
     name: '120 addresses, each of another import, all let go again',
     finding: 17,

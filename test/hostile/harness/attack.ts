@@ -17,8 +17,6 @@ export type Attack = {
   run(attacker: Attacker): Promise<unknown>
   /** The attack itself restarts the plugin. */
   restarts?: boolean
-  /** The test itself makes Vault slow for everybody: the victim's times say nothing. */
-  slows?: boolean
   /** Calls of the victim that may fail with this, for the attack takes away what they need. */
   forgives?: RegExp
 }
@@ -149,7 +147,7 @@ async function suffer(
     seconds: (ended - began) / 1000,
     broken,
   }
-  broken.push(...judgeFigures(figures, attack))
+  broken.push(...judgeFigures(figures))
   const told = errors.filter((error) => !attack.forgives?.test(error))
   if (told.length > 0) broken.push(`the victim met ${told.length} errors: ${told[0]}`)
   broken.push(
@@ -169,18 +167,14 @@ function judgeProcess(stage: Stage, attack: Attack, pid: number): string[] {
   return attack.restarts || stage.plugin().pid === pid ? [] : ['the plugin was started again']
 }
 
-function judgeFigures(figures: Figures, attack: Attack): string[] {
+function judgeFigures(figures: Figures): string[] {
   const bound = (quietMs: number) => LIMITS.factor * quietMs + LIMITS.allowanceMs
   const judge = (what: string, value: number, limit: number, unit: string) =>
     value <= limit ? [] : [`${what} ${value.toFixed(0)} ${unit}, at most ${limit.toFixed(0)}`]
   return [
     ...judge('event loop held for', figures.heldMs, LIMITS.heldMs, 'ms'),
-    ...(attack.slows
-      ? []
-      : [
-          ...judge("victim's publish", figures.publishMs, bound(figures.quietPublishMs), 'ms'),
-          ...judge("victim's rotation", figures.rotationMs, bound(figures.quietRotationMs), 'ms'),
-        ]),
+    ...judge("victim's publish", figures.publishMs, bound(figures.quietPublishMs), 'ms'),
+    ...judge("victim's rotation", figures.rotationMs, bound(figures.quietRotationMs), 'ms'),
     ...judge('RSS', figures.peakMiB, LIMITS.peakMiB, 'MiB'),
     ...judge("attacker's tmpfs", figures.tmpfsMiB, LIMITS.tmpfsMiB, 'MiB'),
   ]
