@@ -174,18 +174,28 @@ const attacks: Attack[] = [
       judge: atMost('login', 14),
     },
   ),
-  behaving(
-    'reads that work once, then the same token is refused for ever',
-    (() => {
-      let reads = 0
-      return reading((_path, response) => {
-        reads += 1
-        if (reads === 1) return answer(response, 200, value)
-        return answer(response, 403, { errors: ['permission denied'] })
-      })
-    })(),
-    { finding: 15, seconds: 4, judge: atMost('login', 14) },
-  ),
+  {
+    name: 'a login that gives the same token again after it was refused',
+    finding: 15,
+    async run(attacker) {
+      let isRefused = false
+      const server = await startHostileVault(
+        reading((_path, response) =>
+          isRefused ? answer(response, 403, { errors: ['permission denied'] }) : answer(response, 200, value),
+        ),
+      )
+      attacker.later(() => server.close())
+      const file = { name: 'file', source: { path: 'secret/data/x', key: 'value' } }
+      await attacker.strike('agent', { address: server.address, files: [file], refreshInterval: '1s' })
+      // A token that is seconds old is not suspected when it is refused.
+      await attacker.dwell(10.5)
+      isRefused = true
+      const before = server.asked('login').length
+      await attacker.dwell(4)
+      const logins = server.asked('login').length - before
+      attacker.expect(logins <= 8, `${logins} logins in 4 s`)
+    },
+  },
   ...[0, -1, 1, 0.001, 1e308, 'constructor'].map((duration) =>
     behaving(
       `a token that lives for ${duration} s`,

@@ -8,6 +8,7 @@ import { ATTACKER, ATTACKER_POLICY } from './harness/world.ts'
 
 // Vault tokens: they must not reach a pod while --allow-token-export is false, and none may be left over.
 
+const TOKEN_IS_OLD_S = 10.5
 const valueAt = (path: string, key = 'value') => ({ name: 'file', source: { path, key } })
 /** Vault's and OpenBao's own, and a UUID, which accessors are not but secret IDs are. */
 const TOKEN = /\b(?:hv[sb]|[sb])\.[A-Za-z0-9_-]{20,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g
@@ -215,6 +216,8 @@ const attacks: Attack[] = [
         attacker.attempt({ importName: 'denied', serviceAccount: `sa-${pod}` }),
       )
       await Promise.all(pods)
+      // A token that is seconds old is not suspected when it is refused.
+      await attacker.dwell(TOKEN_IS_OLD_S)
       await admin.write(`sys/policies/acl/${ATTACKER}`, {
         policy: 'path "nothing" { capabilities = ["read"] }',
       })
