@@ -1,4 +1,5 @@
 import { appendFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { type Attacker, createAttacker } from './attacker.ts'
 import { nowMs } from './now.ts'
@@ -43,7 +44,8 @@ export type Figures = {
 export const LIMITS = { heldMs: 100, peakMiB: 250, tmpfsMiB: 128, factor: 3, allowanceMs: 500 }
 const QUIET_MS = Number(process.env.HOSTILE_QUIET_MS ?? 6_000)
 const TMPFS_EVERY_MS = 100
-const ATTACK_TIMEOUT_MS = 120_000
+const ATTACK_TIMEOUT_MS = 240_000
+const RUN_LIMIT_MS = 60_000
 const FILE_TIMEOUT_MS = 900_000
 
 type Experience = { publishes: number[]; rotations: number[]; errors: string[] }
@@ -89,7 +91,7 @@ async function beQuiet(stage: Stage): Promise<Quiet> {
   await stage.untilVictimPublished()
   const began = nowMs()
   await stage.beginWindow()
-  await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
+  await sleep(QUIET_MS)
   await stage.endWindow()
   const { publishes, rotations, errors } = experienceOf(stage.events, began, nowMs())
   if (errors.length > 0) throw new Error(`the victim has errors in peace: ${errors.join('; ')}`)
@@ -113,7 +115,12 @@ async function suffer(
   }, TMPFS_EVERY_MS)
   const broken: string[] = []
   try {
-    await attack.run(attacker)
+    const late = sleep(RUN_LIMIT_MS, 'late' as const, { ref: false })
+    if ((await Promise.race([attack.run(attacker), late])) === 'late') {
+      broken.push(`the attack was not through after ${RUN_LIMIT_MS / 1000} s`)
+      // What still waits for the plugin ends with it.
+      await stage.plugin().kill()
+    }
   } catch (error) {
     broken.push(`the attack ended with ${(error as Error).message.slice(0, 300)}`)
   }
