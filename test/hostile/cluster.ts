@@ -9,8 +9,8 @@ import { ATTACKER } from './harness/world.ts'
 
 // Imports as they are in a cluster: a real API server takes them, whatever its schema lets pass, and every node hears.
 
-const STRANGERS = 2_000
-const EDITS = 500
+const STRANGERS = 1_000
+const EDITS = 300
 const file = (name: string, more: object = {}) => ({
   name,
   source: { path: 'attacker1/x', key: 'value' },

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../support/free-port.ts'
 import type { PodVolume } from '../support/pod-volume.ts'
-import { startSlowProxy } from '../support/slow-proxy.ts'
 import { type Attack, runAttacks } from './harness/attack.ts'
 import type { Attacker } from './harness/attacker.ts'
 import { PLUGIN_ROOT } from './harness/plugin-process.ts'
@@ -14,9 +13,8 @@ import { descriptors } from './harness/proc.ts'
 // A second process, no descriptors, no state directory: nobody means harm, and it must not come to any.
 
 const FILES = ['a', 'b', 'c', 'd', 'e', 'f']
-const SECOND_ENDS_MS = 12_000
+const SECOND_ENDS_MS = 8_000
 const files = FILES.map((name) => ({ name, source: { path: 'attacker1/x', key: 'value' } }))
-let slowDown: (delayMs: number) => void = () => undefined
 
 /** Another process with the same flags; it must end by itself with an error. */
 async function second({ stage, expect }: Attacker, own: { socket: string; state: string }): Promise<void> {
@@ -59,6 +57,7 @@ async function second({ stage, expect }: Attacker, own: { socket: string; state:
   )
 }
 
+/** First publishes that take a while to be written, one after the other in a few lanes, while other processes start. */
 const secondProcess = (
   name: string,
   place: (attacker: Attacker) => { socket: string; state: string },
@@ -66,25 +65,24 @@ const secondProcess = (
   name,
   finding: 19,
   async run(attacker) {
-    await attacker.put('x', { value: 'v' })
+    await attacker.put('x', { value: 'v', large: 'v'.repeat(12_000) })
     const { volume: standing } = await attacker.strike('standing', { files })
-    await attacker.import('new', { files })
-    // First publishes that last while the other process starts.
-    slowDown(400)
+    const source = { path: 'attacker1/x', key: 'large' }
+    const more = Array.from({ length: 140 }, (_, index) => ({ name: `large-${index}`, source }))
+    await attacker.import('new', { files: [...files, ...more] })
     let isDone = false
-    const publishing = (async () => {
-      for (let pod = 0; !isDone; pod++) {
-        const { error, volume } = await attacker.attempt({ importName: 'new', serviceAccount: `sa-${pod}` })
+    const lane = async (): Promise<void> => {
+      while (!isDone) {
+        const { error, volume } = await attacker.attempt({ importName: 'new' })
         attacker.expect(error === undefined, `a first publish failed: ${error?.message.slice(0, 200)}`)
-        if (error === undefined)
-          attacker.expect(isWhole(volume), 'a publish answered OK, and its files are not there')
+        if (error === undefined) attacker.expect(isWhole(volume), 'answered OK, and the files are not there')
+        await attacker.unpublish(volume)
       }
-    })()
-    await second(attacker, place(attacker))
-    await attacker.dwell(0.5)
+    }
+    const lanes = Promise.all(Array.from({ length: 4 }, lane))
+    for (let round = 0; round < 3; round++) await second(attacker, place(attacker))
     isDone = true
-    await publishing
-    slowDown(0)
+    await lanes
     attacker.expect(isWhole(standing), 'a standing volume has lost its files')
     const { error } = await attacker.attempt({ importName: 'new' })
     attacker.expect(
@@ -92,8 +90,6 @@ const secondProcess = (
       `the first process is not usable any more: ${error?.message.slice(0, 200)}`,
     )
   },
-  // Behind the slow proxy the victim waits as everybody does.
-  slows: true,
 })
 
 function isWhole(volume: { path(file: string): string; read(file: string): string }): boolean {
@@ -231,12 +227,4 @@ const attacks: Attack[] = [
   ),
 ]
 
-await runAttacks('processes', attacks, {
-  async frontOf({ bao }) {
-    const proxy = await startSlowProxy(Number(new URL(bao.address).port))
-    slowDown = (delayMs) => {
-      proxy.delayMs = delayMs
-    }
-    return { address: `http://127.0.0.1:${proxy.port}`, close: () => proxy.close() }
-  },
-})
+await runAttacks('processes', attacks)

@@ -174,18 +174,28 @@ const attacks: Attack[] = [
       judge: atMost('login', 14),
     },
   ),
-  behaving(
-    'reads that work once, then the same token is refused for ever',
-    (() => {
-      let reads = 0
-      return reading((_path, response) => {
-        reads += 1
-        if (reads === 1) return answer(response, 200, value)
-        return answer(response, 403, { errors: ['permission denied'] })
-      })
-    })(),
-    { finding: 15, seconds: 4, judge: atMost('login', 14) },
-  ),
+  {
+    name: 'a login that gives the same token again after it was refused',
+    finding: 15,
+    async run(attacker) {
+      let isRefused = false
+      const server = await startHostileVault(
+        reading((_path, response) =>
+          isRefused ? answer(response, 403, { errors: ['permission denied'] }) : answer(response, 200, value),
+        ),
+      )
+      attacker.later(() => server.close())
+      const file = { name: 'file', source: { path: 'secret/data/x', key: 'value' } }
+      await attacker.strike('agent', { address: server.address, files: [file], refreshInterval: '1s' })
+      // A token that is seconds old is not suspected when it is refused.
+      await attacker.dwell(10.5)
+      isRefused = true
+      const before = server.asked('login').length
+      await attacker.dwell(4)
+      const logins = server.asked('login').length - before
+      attacker.expect(logins <= 8, `${logins} logins in 4 s`)
+    },
+  },
   ...[0, -1, 1, 0.001, 1e308, 'constructor'].map((duration) =>
     behaving(
       `a token that lives for ${duration} s`,
@@ -221,6 +231,38 @@ const attacks: Attack[] = [
       return answer(response, 200, { ...value, lease_id: 'x/1', renewable: true, lease_duration: 2 })
     },
     { finding: 16, seconds: 3, judge: atMost('', 60) },
+  ),
+  ...[0, 40].map(
+    (delayMs): Attack => ({
+      name: `six volumes of two identities, whose answer is another one each time, after ${delayMs} ms`,
+      finding: 13,
+      async run(attacker) {
+        let reads = 0
+        const server = await startHostileVault(
+          reading((_path, response) => {
+            reads += 1
+            setTimeout(() => answer(response, 200, { data: { value: String(reads) } }), delayMs)
+          }),
+        )
+        attacker.later(() => server.close())
+        const file = { name: 'file', source: { path: 'secret/data/x', key: 'value' } }
+        await attacker.import('restless', { address: server.address, files: [file], refreshInterval: '1s' })
+        const counters = []
+        for (let pod = 0; pod < 6; pod++) {
+          const { volume, error } = await attacker.attempt({
+            importName: 'restless',
+            serviceAccount: `sa-${pod % 2}`,
+          })
+          if (error !== undefined) throw error
+          counters.push(attacker.countRewrites(volume))
+          await attacker.dwell(0.1)
+        }
+        await attacker.dwell(6)
+        const most = Math.max(...counters.map((count) => count()))
+        attacker.expect(most <= 7, `${most} rewrites of one volume in 6 intervals`)
+        attacker.expect(most > 0, 'the test itself: no rewrite was seen')
+      },
+    }),
   ),
   {
     name: '120 addresses, each of another import, all let go again',

@@ -156,7 +156,14 @@ export function createAttacker(stage: Stage): Attacker {
       if (!holds) accusations.push(what)
     },
     async restart(options) {
-      const readyMs = await stage.restart(options)
+      const readyMs = await stage.restart({
+        ...options,
+        while: async () => {
+          await options?.while?.()
+          // A process that ends gives no token back: its pods go on, and Vault ends the tokens.
+          for (const accessor of await world.attackerTokens()) orphans.add(accessor)
+        },
+      })
       const limit = READY_FACTOR * firstReadyMs + READY_ALLOWANCE_MS
       attacker.expect(
         readyMs <= limit,

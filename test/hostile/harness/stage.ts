@@ -26,8 +26,6 @@ export type StageOptions = {
   env?: Readonly<Record<string, string>>
   /** Where imports come from; a directory when left out. */
   imports?: ImportsPlace
-  /** What the plugin calls Vault; OpenBao itself when left out. */
-  frontOf?: (world: World) => Promise<{ address: string; close(): Promise<void> }>
 }
 
 /** A node with a plugin on it, a victim at work and a prober: everything but the attacker. */
@@ -67,6 +65,7 @@ export type Stage = {
 
 /** Where to put what the plugin said, for whoever looks into a failure. */
 const { HOSTILE_LOG } = process.env
+const TMPFS_MAGIC = 0x01021994
 const VICTIM_WAIT_MS = 15_000
 
 export async function startStage(options: StageOptions = {}): Promise<Stage> {
@@ -76,7 +75,6 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const idle: Child<never, { kind: 'listening'; port: number; pid: number }> = startChild('idle-server.ts')
   const idleAt = await idle.next('listening')
   const world = await startWorld(keys)
-  const front = await options.frontOf?.(world)
   const folder = mkdtempSync(join(tmpdir(), 'vfc-hostile-'))
   for (const name of ['victim', 'attacker']) mkdirSync(join(folder, name))
   const imports = options.imports ?? importsInDirectory(join(folder, 'imports'))
@@ -102,7 +100,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       folder,
       endpoint,
       httpPort,
-      vaultAddr: front?.address ?? world.bao.address,
+      vaultAddr: world.bao.address,
       args: [...imports.args, ...(options.args ?? []), ...more],
       env: { ...imports.env, ...options.env },
     })
@@ -226,7 +224,6 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       }
       kubelet.close()
       await Promise.all([victim.close(), prober.close(), idle.close()])
-      await front?.close()
       await world.close()
       rmSync(folder, { recursive: true, force: true })
       return left
@@ -236,7 +233,9 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
 
 function usedMiB(path: string): number {
   try {
-    const { bsize, blocks, bfree } = statfsSync(path)
+    const { type, bsize, blocks, bfree } = statfsSync(path)
+    // Unmounted since it was listed: what lies beneath is another file system.
+    if (type !== TMPFS_MAGIC) return 0
     return ((blocks - bfree) * bsize) / 2 ** 20
   } catch {
     return 0

@@ -21,7 +21,7 @@ export const VICTIM = 'victim'
 export const AUDIENCE = 'vault'
 export const JWT_MOUNT = 'jwt'
 
-/** The victim's imports by name. The standing ones are looked at every second. */
+/** The victim's imports by name. The standing ones are looked at every second, by --rotation-interval. */
 export const victimImports: Readonly<Record<string, object>> = {
   plain: importOf({
     files: [
@@ -54,5 +54,5 @@ function standing(
   more: object,
   file: object = { source: { path: 'secret/data/victim/standing', key: 'value' } },
 ): object {
-  return importOf({ refreshInterval: '1s', files: [{ name: 'value', ...file }], ...more })
+  return importOf({ files: [{ name: 'value', ...file }], ...more })
 }

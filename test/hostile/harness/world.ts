@@ -64,6 +64,8 @@ export async function startWorld(victimKey: { publicKeyPem: string; issuer: stri
     admin,
     issuer,
     writeRole: async (name, more) => {
+      // A role that is written again keeps what it is not told anew.
+      await admin.delete(`auth/${JWT_MOUNT}/role/${name}`)
       await roleOf(name, ATTACKER, more)
     },
     async attackerTokens() {
