@@ -176,7 +176,9 @@ const lines = {
   }),
   import_too_large: (f) => ({
     what: `the import asks for more than one import may${f.reason ? `: ${f.reason}` : ''}`,
-    next: f.setting ?? 'split it into several imports, each with a volume of its own; running pods keep their files',
+    next:
+      f.setting ??
+      'split it into several imports, each with a volume of its own; running pods keep their files',
   }),
   volume_io: (f) => ({
     what: `the volume's files could not be written${f.reason ? `: ${f.reason}` : ''}`,

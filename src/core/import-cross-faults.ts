@@ -1,14 +1,16 @@
 import { patternFault } from './key-pattern.ts'
 import { secretTypeFaults } from './secret-type-faults.ts'
-import { checkTemplate } from './template.ts'
+import type { Templates } from './template.ts'
 
 /** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
-export function crossFaults(manifest: unknown): string[] {
+export function crossFaults(manifest: unknown, templates: Templates): string[] {
   const spec = fieldOf(manifest, 'spec')
   return [
     ...specFaults(spec),
     ...sourceFaults(spec),
-    ...listOf(spec, 'files').flatMap((file, index) => fileFaults(spec, file, `spec.files[${index}]`)),
+    ...listOf(spec, 'files').flatMap((file, index) =>
+      fileFaults(spec, file, `spec.files[${index}]`, templates),
+    ),
     ...listOf(spec, 'dataFrom').flatMap((entry, index) => dataFromFaults(entry, `spec.dataFrom[${index}]`)),
     ...credentialFaults(spec),
     ...nameFaults(spec),
@@ -56,7 +58,7 @@ function sourceFaults(spec: unknown): string[] {
   })
 }
 
-function fileFaults(spec: unknown, file: unknown, field: string): string[] {
+function fileFaults(spec: unknown, file: unknown, field: string, templates: Templates): string[] {
   const source = fieldOf(file, 'source')
   const ref = fieldOf(source, 'ref')
   const template = fieldOf(file, 'template')
@@ -76,7 +78,7 @@ function fileFaults(spec: unknown, file: unknown, field: string): string[] {
     ...(fieldOf(source, 'key') !== undefined && template !== undefined
       ? [`${field}.template: contradicts source.key, keep one`]
       : []),
-    ...(typeof template === 'string' ? templateFaults(template, `${field}.template`) : []),
+    ...(typeof template === 'string' ? templateFaults(template, `${field}.template`, templates) : []),
     ...(isBase64 && (encoding ?? 'base64') !== 'base64'
       ? [`${field}.decodeBase64: true contradicts encoding ${JSON.stringify(encoding)}, keep one`]
       : []),
@@ -86,8 +88,8 @@ function fileFaults(spec: unknown, file: unknown, field: string): string[] {
   ]
 }
 
-function templateFaults(template: string, field: string): string[] {
-  const checked = checkTemplate(template)
+function templateFaults(template: string, field: string, templates: Templates): string[] {
+  const checked = templates.check(template)
   return 'fault' in checked ? [`${field}: ${checked.fault}`] : []
 }
 

@@ -2,7 +2,7 @@ import { type Call, type NamedCall, readCall, sourceCall } from './call.ts'
 import { crossFaults, fieldOf } from './import-cross-faults.ts'
 import { describeIssues } from './import-faults.ts'
 import { type Manifest, type ManifestFile, manifestSchema } from './import-schema.ts'
-import { checkTemplate } from './template.ts'
+import { createTemplates, type Templates } from './template.ts'
 
 export type UpdateMode = 'Live' | 'InPlace' | 'Atomic'
 export type Encoding = 'utf-8' | 'base64' | 'hex'
@@ -98,13 +98,13 @@ export type ParsedImport = { spec: ImportSpec } | { faults: string[] }
  * (addresses, the floor of refreshInterval) is left to policy.ts.
  * @param manifest parsed JSON or YAML; read YAML as version 1.1, or 0644 is not what kubectl users mean by it
  */
-export function parseImport(manifest: unknown): ParsedImport {
+export function parseImport(manifest: unknown, templates = createTemplates()): ParsedImport {
   const clean = withoutNulls(manifest)
   const checked = manifestSchema.safeParse(clean)
   const found = checked.success ? [] : describeIssues(checked.error.issues, clean)
-  const faults = [...found, ...crossFaults(clean)]
+  const faults = [...found, ...crossFaults(clean, templates)]
   if (!checked.success || faults.length > 0) return { faults }
-  return { spec: toSpec(checked.data) }
+  return { spec: toSpec(checked.data, templates) }
 }
 
 /** The import that a manifest, be it faulty, says it is. */
@@ -115,7 +115,7 @@ export function identifyImport(manifest: unknown): { namespace: string; name: st
   return typeof namespace === 'string' && typeof name === 'string' ? { namespace, name } : undefined
 }
 
-function toSpec({ metadata, spec }: Manifest): ImportSpec {
+function toSpec({ metadata, spec }: Manifest, templates: Templates): ImportSpec {
   const sources = (spec.sources ?? []).map(toNamedCall)
   return {
     name: metadata.name,
@@ -135,7 +135,7 @@ function toSpec({ metadata, spec }: Manifest): ImportSpec {
     updateMode: spec.updateMode ?? 'Live',
     missingPolicy: spec.missingPolicy ?? 'Fail',
     defaultMode: spec.defaultMode,
-    files: (spec.files ?? []).map((file) => toFile(file, sources)),
+    files: (spec.files ?? []).map((file) => toFile(file, sources, templates)),
     dataFrom: (spec.dataFrom ?? []).map(toDataFrom),
     credentials: (spec.credentials ?? []).map((credential) => toCredential(credential, spec.role)),
     secretSync: (spec.secretSync ?? []).map((secret) => ({
@@ -164,9 +164,9 @@ function toNamedCall({ name, path, method, version, data, lease }: ManifestItem<
   return { name, call }
 }
 
-function toFile(file: ManifestFile, sources: readonly NamedCall[]): FileSpec {
+function toFile(file: ManifestFile, sources: readonly NamedCall[], templates: Templates): FileSpec {
   const { path, ref, key } = file.source
-  const mentioned = file.template === undefined ? [] : namesIn(file.template)
+  const mentioned = file.template === undefined ? [] : namesIn(file.template, templates)
   const refers = sources.find(({ name }) => name === ref)
   return {
     name: file.name,
@@ -182,8 +182,8 @@ function toFile(file: ManifestFile, sources: readonly NamedCall[]): FileSpec {
   }
 }
 
-function namesIn(template: string): readonly string[] {
-  const checked = checkTemplate(template)
+function namesIn(template: string, templates: Templates): readonly string[] {
+  const checked = templates.check(template)
   return 'names' in checked ? checked.names : []
 }
 

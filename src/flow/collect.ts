@@ -3,7 +3,8 @@ import { FaultError, toFault } from '../core/errors.ts'
 import type { Holding } from '../core/issued.ts'
 import type { RenderedFile } from '../core/mounted.ts'
 import type { SecretData, SecretStore } from '../core/ports.ts'
-import { type Answers, renderFiles } from '../core/render.ts'
+import type { Answers } from '../core/render.ts'
+import type { Sandbox } from '../core/sandbox.ts'
 import type { LeasedPaths } from './leased-paths.ts'
 import type { Leases } from './leases.ts'
 import type { Logins } from './logins.ts'
@@ -50,8 +51,9 @@ export function createCollecting(deps: {
   leases: Pick<Leases, 'keep' | 'issue' | 'discard'>
   leasedPaths: LeasedPaths
   lookups: Pick<Lookups, 'read'>
+  sandbox: Pick<Sandbox, 'render'>
 }): Collecting {
-  const { store, planning, logins, leases, leasedPaths, lookups } = deps
+  const { store, planning, logins, leases, leasedPaths, lookups, sandbox } = deps
 
   /**
    * Reads what all share. A path that turns out to give each asker something of his own is read no more: what it gave
@@ -125,14 +127,23 @@ export function createCollecting(deps: {
       const held = [...heldBy(volume, missing), ...fresh]
       const basis = { spec, digests: digests(plan, seen.digests, held) }
       try {
-        const files = renderFiles(spec, answersOf(plan, seen, held, absent), volume.entry.fsGroup)
+        const { updateMode, fsGroup: gid, sizeBytes } = volume.entry
+        const answers = answersOf(plan, seen, held, absent)
+        const files = await sandbox.render(spec, answers, { updateMode, gid, sizeBytes }, signal)
         return { plan, basis: { ...basis, verdict: undefined }, files, at: seen.at, fresh }
       } catch (error) {
         await leases.discard(volume, fresh)
+        signal.throwIfAborted()
         const verdict = toFault(error).with(factsOf(identity))
+        if (!isLastWord(verdict)) throw verdict
         return { plan, basis: { ...basis, verdict }, files: [], at: seen.at, fresh: [] }
       }
     },
     digests,
   }
+}
+
+/** Whether the same answers would fail again. Work that was ended may have been ended on a node that was busy. */
+function isLastWord({ fault, facts }: FaultError): boolean {
+  return facts.endedBy === undefined && fault !== 'internal' && fault !== 'shutting_down'
 }

@@ -1,8 +1,8 @@
-import { hash, randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { FaultError, isAbsence, toFault } from '../core/errors.ts'
-import { stringifyJson } from '../core/json.ts'
 import type { Clock, Identity, SecretData, SecretStore, ServiceAccountToken } from '../core/ports.ts'
 import { backoffMs } from '../core/schedule.ts'
+import { jsonOf } from '../core/value.ts'
 
 /** What a path held, or the fault that says that it holds nothing: an import may tolerate the latter. */
 export type Answer = SecretData | FaultError
@@ -62,9 +62,10 @@ export function createLookups(deps: {
 
   function digestOf(answer: Answer): string {
     if (answer instanceof FaultError) return `${answer.fault}:${answer.facts.version ?? ''}`
-    const text = stringifyJson(Object.fromEntries(answer.values))
     // The key in front is enough: digests are compared here and shown to nobody. An Hmac costs ten times as much.
-    return hash('sha256', digestKey + text, 'base64url')
+    const digest = createHash('sha256').update(digestKey)
+    for (const [key, value] of answer.values) digest.update(`${JSON.stringify(key)}:${jsonOf(value)},`)
+    return digest.digest('base64url')
   }
 
   function record(identity: Identity, path: string, sighting: Sighting): void {

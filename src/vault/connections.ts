@@ -1,3 +1,4 @@
+import type { ParseAnswer } from '../core/answer.ts'
 import { type Facts, FaultError, toFault } from '../core/errors.ts'
 import type { Clock, Meter, VaultEndpoint } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
@@ -40,8 +41,8 @@ export type Connections = {
 
 /** Milliseconds. */
 const CALL_TIMEOUT_MS = 15_000
-/** Bytes. Vault's integrated storage holds entries of 1 MiB; others hold more, and operators may raise a volume's size. */
-const MAX_BODY_BYTES = 8 * 1024 * 1024
+/** Bytes. Vault's integrated storage holds entries of 1 MiB; others hold more. */
+const MAX_BODY_BYTES = 4 * 1024 * 1024
 
 type Connection = { ca: string | undefined; transport: Transport; client: NodeVault }
 
@@ -53,6 +54,7 @@ export function createConnections(deps: {
   defaultCa: DefaultCa
   callTimeoutMs?: number
   maxBodyBytes?: number
+  parseAnswer?: ParseAnswer
 }): Connections {
   const { clock, meter, limiter, defaultCa } = deps
   const open = new Map<string, Connection>()
@@ -70,6 +72,7 @@ export function createConnections(deps: {
       serverName: tlsServerName,
       timeoutMs: deps.callTimeoutMs ?? CALL_TIMEOUT_MS,
       maxBodyBytes: deps.maxBodyBytes ?? MAX_BODY_BYTES,
+      ...(deps.parseAnswer ? { parseAnswer: deps.parseAnswer } : {}),
       clock,
     })
     const connection = { ca, transport, client: createNodeVault(address, transport.send) }
@@ -86,6 +89,7 @@ export function createConnections(deps: {
         method,
         headers: { ...call.headers, ...headersOf(endpoint, token) },
         ...(body === undefined ? {} : { json: body }),
+        podNamespace: call.facts.podNamespace ?? '',
         signal,
       })
     } catch (error) {
