@@ -9,13 +9,17 @@ export type Turns = {
 export function createTurns(): Turns {
   /** In the order of their turns; one whose turn was goes to the end. */
   const queues = new Map<string, Waiting[]>()
-  let isBusy = false
+  /** Whose task is under way. */
+  let current: string | undefined
 
   function next(): void {
-    const [first] = queues
-    isBusy = first !== undefined
-    if (first === undefined) return
-    const [namespace, queue] = first
+    // Who has just had a turn is the last to have another.
+    const first = [...queues.keys()].find((namespace) => namespace !== current) ?? queues.keys().next().value
+    current = first
+    if (first !== undefined) begin(first, queues.get(first) ?? [])
+  }
+
+  function begin(namespace: string, queue: readonly Waiting[]): void {
     const [waiting, ...rest] = queue
     queues.delete(namespace)
     if (rest.length > 0) queues.set(namespace, rest)
@@ -29,8 +33,8 @@ export function createTurns(): Turns {
   }
 
   function turn(namespace: string, signal: AbortSignal | undefined): Promise<void> {
-    if (!isBusy) {
-      isBusy = true
+    if (current === undefined) {
+      current = namespace
       return Promise.resolve()
     }
     return new Promise((resolve, reject) => {
