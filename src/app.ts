@@ -11,6 +11,7 @@ import { startGrpcServer } from './grpc/server.ts'
 import { createClock } from './ops/clock.ts'
 import { startHttp } from './ops/http.ts'
 import { createMetrics } from './ops/metrics.ts'
+import { createSandbox } from './sandbox/sandbox.ts'
 import { createLimiter } from './vault/limiter.ts'
 import { createVault } from './vault/vault.ts'
 import { createLedgerStore } from './volume/ledger-store.ts'
@@ -97,16 +98,19 @@ export async function startApp(
       callsPerSecond: config.vaultQps,
       concurrency: config.vaultConcurrency,
     })
+    const sandbox = createSandbox({ clock })
+    closers.push(() => sandbox.close())
     const { store, issuer } = createVault({
       clock,
       meter: metrics.meter,
       log,
       limiter,
       defaultCa: ca.current,
+      parseAnswer: sandbox.parseAnswer,
     })
     closers.push(() => store.close())
 
-    const cluster = await connectCluster({ config, log, clock })
+    const cluster = await connectCluster({ config, log, clock, judge: sandbox.judge })
     closers.push(() => cluster.close())
     waitsFor = cluster.waitsFor
     const { imports, notifier, tokenSource, references, secretSync } = cluster
@@ -130,6 +134,7 @@ export async function startApp(
       files: createVolumeFiles({ clock, graceMs: GRACE_MS }),
       ledger: createLedgerStore({ stateDir: config.stateDir, log }),
       statsOf: volumeStats,
+      sandbox,
     })
     closers.push(() => flow.stop())
     metrics.setVolumes(() => ({

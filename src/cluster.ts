@@ -1,8 +1,8 @@
 import type { Config } from './core/config.ts'
 import { FaultError } from './core/errors.ts'
 import type { Clock, ImportSource, Log, Notifier, References, SecretSync, TokenSource } from './core/ports.ts'
+import type { Judge } from './core/sandbox.ts'
 import { createDirImports } from './files/imports-dir.ts'
-import type { Judge } from './kube/judged-import.ts'
 import { createLogNotifier } from './ops/notifier.ts'
 
 /** Events that wait are written for so long at shutdown, in milliseconds. */
@@ -36,8 +36,8 @@ export function connectCluster(deps: Deps): Promise<Cluster> {
 }
 
 /** Imports from a directory; there is nobody to tell and nobody to ask. */
-async function directory(path: string, { log, clock }: Deps): Promise<Cluster> {
-  const imports = createDirImports({ path, log, clock })
+async function directory(path: string, { log, clock, judge }: Deps): Promise<Cluster> {
+  const imports = createDirImports({ path, log, clock, ...(judge && { judge }) })
   return {
     imports,
     notifier: createLogNotifier(log),

@@ -1,4 +1,4 @@
-import type { Json } from './ports.ts'
+import type { Value } from './value.ts'
 
 /** One call to Vault that an import asks for. */
 export type Call = {
@@ -90,4 +90,4 @@ function canonical(value: unknown): string {
 }
 
 /** What Vault answered to a call or an order, as templates and formats see it. */
-export type Values = ReadonlyMap<string, Json>
+export type Values = ReadonlyMap<string, Value>

@@ -1,10 +1,9 @@
 import { FaultError } from './errors.ts'
 import type { CredentialFormat, CredentialSpec } from './import.ts'
-import { stringifyJson } from './json.ts'
 import { credentialOrder } from './orders.ts'
-import type { Json } from './ports.ts'
 import type { Answers } from './render.ts'
 import { SecretBytes } from './secret.ts'
+import { jsonOf, type Value } from './value.ts'
 
 /**
  * The file of one credential, as kubernetes-vault writes it: compact JSON of exactly these keys, in this order.
@@ -32,7 +31,7 @@ const writers = {
   },
 } satisfies Record<CredentialFormat, (credential: CredentialSpec, answers: Answers) => string>
 
-type Values = ReadonlyMap<string, Json>
+type Values = ReadonlyMap<string, Value>
 
 function issued(credential: CredentialSpec, answers: Answers): Values {
   const answer = answers.of(credentialOrder(credential)?.key ?? '')
@@ -42,8 +41,8 @@ function issued(credential: CredentialSpec, answers: Answers): Values {
 
 function json(credential: CredentialSpec, answers: Answers, keys: readonly string[]): string {
   const values = new Map(issued(credential, answers)).set('vaultAddr', answers.vaultAddr)
-  const members = keys.map((key) => [key, values.get(key) ?? null] as const)
-  return stringifyJson(Object.fromEntries(members))
+  const members = keys.map((key) => `"${key}":${jsonOf(values.get(key) ?? { json: 'null' })}`)
+  return `{${members.join(',')}}`
 }
 
 function textOf(values: Values, key: string, { name }: CredentialSpec): string {

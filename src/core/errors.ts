@@ -155,6 +155,11 @@ export type Facts = {
   reason?: string
   /** Milliseconds after which Vault asked to be tried again. */
   retryAfterMs?: number
+  /**
+   * The work was ended before it was done, which may be no fault of the import on a node that is busy: nothing to
+   * remember as the last word on it.
+   */
+  endedBy?: 'time' | 'memory'
 }
 
 /** The one error class. `message` is safe for the wire and complete for its reader; `cause` is for debugging only. */

@@ -1,13 +1,13 @@
 import { LONGEST_PATTERN, LONGEST_TEMPLATE, show } from './import-schema.ts'
 import { patternFault } from './key-pattern.ts'
 import { secretTypeFaults } from './secret-type-faults.ts'
-import type { CheckTemplate } from './template-checks.ts'
+import type { Templates } from './template.ts'
 
 /** Names of sources that a fault lists. */
 const MOST_NAMES = 16
 
 /** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
-export function crossFaults(manifest: unknown, check: CheckTemplate): string[] {
+export function crossFaults(manifest: unknown, check: Templates['check']): string[] {
   const spec = fieldOf(manifest, 'spec')
   const sources = new Set(listOf(spec, 'sources').map((source) => fieldOf(source, 'name')))
   return [
@@ -63,7 +63,7 @@ function sourceFaults(spec: unknown): string[] {
   })
 }
 
-type FileContext = { sources: ReadonlySet<unknown>; check: CheckTemplate }
+type FileContext = { sources: ReadonlySet<unknown>; check: Templates['check'] }
 
 function fileFaults(file: unknown, field: string, { sources, check }: FileContext): string[] {
   const source = fieldOf(file, 'source')
@@ -99,7 +99,7 @@ function namesOf(sources: ReadonlySet<unknown>): string {
 }
 
 /** One that is too long the schema refuses. */
-function templateFaults(template: string, field: string, check: CheckTemplate): string[] {
+function templateFaults(template: string, field: string, check: Templates['check']): string[] {
   if (template.length > LONGEST_TEMPLATE) return []
   const checked = check(template)
   return 'fault' in checked ? [`${field}: ${checked.fault}`] : []

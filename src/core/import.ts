@@ -3,7 +3,7 @@ import { boundManifest } from './import-bounds.ts'
 import { crossFaults, fieldOf } from './import-cross-faults.ts'
 import { describeIssues, fewFaults } from './import-faults.ts'
 import { type Manifest, type ManifestFile, manifestSchema } from './import-schema.ts'
-import { type CheckTemplate, rememberChecks } from './template-checks.ts'
+import { createTemplates, type Templates } from './template.ts'
 
 export type UpdateMode = 'Live' | 'InPlace' | 'Atomic'
 export type Encoding = 'utf-8' | 'base64' | 'hex'
@@ -100,20 +100,19 @@ export type ParsedImport = { spec: ImportSpec } | { faults: string[] }
  * of this import alone, for others of the same list must not suffer from it.
  * @param manifest parsed JSON or YAML; read YAML as version 1.1, or 0644 is not what kubectl users mean by it
  */
-export function parseImport(manifest: unknown): ParsedImport {
+export function parseImport(manifest: unknown, templates = createTemplates()): ParsedImport {
   try {
-    return judge(manifest)
+    return judge(manifest, templates)
   } catch (error) {
     const name = error instanceof Error ? error.name : typeof error
     return { faults: [`the manifest could not be judged: ${name}`] }
   }
 }
 
-function judge(manifest: unknown): ParsedImport {
+function judge(manifest: unknown, { check }: Templates): ParsedImport {
   const bound = boundManifest(manifest)
   if ('faults' in bound) return { faults: fewFaults(bound.faults) }
   const { value } = bound
-  const check = rememberChecks()
   const checked = manifestSchema.safeParse(value)
   const found = checked.success ? [] : describeIssues(checked.error.issues, value)
   const faults = [...found, ...crossFaults(value, check)]
@@ -129,7 +128,7 @@ export function identifyImport(manifest: unknown): { namespace: string; name: st
   return typeof namespace === 'string' && typeof name === 'string' ? { namespace, name } : undefined
 }
 
-function toSpec({ metadata, spec }: Manifest, check: CheckTemplate): ImportSpec {
+function toSpec({ metadata, spec }: Manifest, check: Templates['check']): ImportSpec {
   const sources = (spec.sources ?? []).map(toNamedCall)
   const sourceNames = sources.map(({ name }) => name)
   const calls = new Map(sources.map(({ name, call }) => [name, call]))
@@ -184,7 +183,7 @@ type Sources = {
   sources: readonly NamedCall[]
   sourceNames: readonly string[]
   calls: ReadonlyMap<string, Call>
-  check: CheckTemplate
+  check: Templates['check']
 }
 
 function toFile(file: ManifestFile, { sources, sourceNames, calls, check }: Sources): FileSpec {
@@ -204,7 +203,7 @@ function toFile(file: ManifestFile, { sources, sourceNames, calls, check }: Sour
   }
 }
 
-function namesIn(template: string | undefined, check: CheckTemplate): ReadonlySet<string> {
+function namesIn(template: string | undefined, check: Templates['check']): ReadonlySet<string> {
   const checked = template === undefined ? undefined : check(template)
   return new Set(checked && 'names' in checked ? checked.names : [])
 }

@@ -2,6 +2,7 @@ import type { FaultError } from './errors.ts'
 import type { CaCertRef, DeletionPolicy, ImportSpec, SecretKeyRef, UpdateMode } from './import.ts'
 import type { Lease } from './issued.ts'
 import type { SecretBytes, SecretText } from './secret.ts'
+import type { Value } from './value.ts'
 
 /** Time. Unit tests pass a fake one and never sleep. */
 export type Clock = {
@@ -90,7 +91,7 @@ export interface JsonNumber {
 
 /** What one path held. `keys` stand in the order in which Vault sent them. */
 export type SecretData = {
-  values: ReadonlyMap<string, Json>
+  values: ReadonlyMap<string, Value>
   /** KV v2 version, when the engine tells one. */
   version: number | undefined
   /** Set when the answer was made for whoever asked and ends by itself: it must not be shared. */

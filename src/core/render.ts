@@ -3,12 +3,13 @@ import { credentialFile } from './credential.ts'
 import { type DataFile, renderDataFrom } from './data-from.ts'
 import { type Facts, FaultError, isAbsence } from './errors.ts'
 import type { DataFromSpec, Encoding, FileSpec, ImportSpec } from './import.ts'
-import { stringifyJson } from './json.ts'
 import type { RenderedFile } from './mounted.ts'
-import type { Json, SecretData } from './ports.ts'
+import type { SecretData } from './ports.ts'
+import type { Room } from './render-room.ts'
 import { SecretBytes } from './secret.ts'
-import { renderTemplate } from './template.ts'
-import { templateScope } from './template-scope.ts'
+import { createTemplates, type Templates } from './template.ts'
+import { plainValues, type Scope, templateScope } from './template-scope.ts'
+import { isNull, textOf, type Value } from './value.ts'
 
 const MODE_ALONE = 0o644
 /** The group may read what root owns, others may not. */
@@ -23,13 +24,29 @@ export type Answers = {
   authority: string | undefined
 }
 
+/** In what the files are made. */
+export type Making = {
+  /** Default: as much as there is. */
+  room?: Room
+  templates?: Templates
+  /** Told before each step that a tenant's words could make long. */
+  onStep?: (what: string) => void
+}
+
 /**
- * The files that an import asks for, from what Vault held.
+ * The files that an import asks for, from what Vault held. Templates, patterns and formats may take any time: where an
+ * import has some, it is rendered where it can be stopped.
  * @param fsGroup gid of the pod's fsGroup; decides the mode where the import names none
  * @throws FaultError the first in file order: that of the path, key_missing, decode_failed, template_failed,
- * key_unusable, name_taken, credential_refused, import_invalid for a pattern that takes too long
+ * key_unusable, name_taken, credential_refused, volume_full, import_too_large
  */
-export function renderFiles(spec: ImportSpec, answers: Answers, fsGroup: number | undefined): RenderedFile[] {
+export function renderFiles(
+  spec: ImportSpec,
+  answers: Answers,
+  fsGroup: number | undefined,
+  { room, templates = createTemplates(), onStep = () => undefined }: Making = {},
+): RenderedFile[] {
+  const plainOf = remember(plainValues)
   const plainMode = spec.defaultMode ?? (fsGroup === undefined ? MODE_ALONE : MODE_WITH_GROUP)
   const rendered: RenderedFile[] = []
   const origins = new Map<string, string>()
@@ -38,16 +55,22 @@ export function renderFiles(spec: ImportSpec, answers: Answers, fsGroup: number 
     if (other !== undefined) {
       throw new FaultError('name_taken', { file: file.name, reason: `one of ${other}, one of ${origin}` })
     }
+    room?.take(file.content.byteLength)
     origins.set(file.name, origin)
     rendered.push(file)
   }
+  const templated = (file: FileSpec) => {
+    onStep(`the template of file "${file.name}"`)
+    return templateContent(file, answers, templates, plainOf)
+  }
   for (const file of spec.files) {
     const content = tolerating(file.optional || spec.missingPolicy === 'Ignore', () =>
-      file.template === undefined ? keyContent(file, answers) : templateContent(file, answers),
+      file.template === undefined ? keyContent(file, answers) : templated(file),
     )
     if (content !== undefined) add('spec.files', { name: file.name, content, mode: file.mode ?? plainMode })
   }
   for (const entry of spec.dataFrom) {
+    onStep(`dataFrom of "${entry.call.path}"`)
     const files = tolerating(spec.missingPolicy === 'Ignore', () => dataFiles(entry, spec, answers))
     for (const file of files ?? []) add(`"${entry.call.path}"`, { ...file, mode: plainMode })
   }
@@ -56,6 +79,16 @@ export function renderFiles(spec: ImportSpec, answers: Answers, fsGroup: number 
     add('spec.credentials', { name: credential.name, content, mode: credential.mode ?? plainMode })
   }
   return rendered
+}
+
+/** Equal answers serve many templates: their JSON is parsed once. */
+function remember<Key extends object, T>(make: (key: Key) => T): (key: Key) => T {
+  const made = new Map<Key, T>()
+  return (key) => {
+    const one = made.get(key) ?? make(key)
+    made.set(key, one)
+    return one
+  }
 }
 
 /** A refused read is never taken for an absent secret: it would delete the file when a policy changes. */
@@ -82,19 +115,24 @@ function keyContent(file: FileSpec, answers: Answers): SecretBytes {
 }
 
 /** The value under a key. null counts as missing: nobody wants a file that says `null`. */
-function pickValue({ values }: SecretData, key: string, where: Facts): Exclude<Json, null> {
+function pickValue({ values }: SecretData, key: string, where: Facts): Value {
   const value = values.get(key)
   const known = [...values.keys()]
   if (value === undefined) throw new FaultError('key_missing', { ...where, known })
-  if (value === null) throw new FaultError('key_missing', { ...where, known, reason: 'its value is null' })
+  if (isNull(value)) throw new FaultError('key_missing', { ...where, known, reason: 'its value is null' })
   return value
 }
 
-function templateContent(file: FileSpec, answers: Answers): SecretBytes {
+function templateContent(
+  file: FileSpec,
+  answers: Answers,
+  templates: Templates,
+  plainOf: (values: SecretData['values']) => Scope,
+): SecretBytes {
   const read = (call: Call) => dataOf(call, answers, { path: call.path, file: file.name }).values
   const named = file.named.map(({ name, call }) => [name, read(call)] as const)
-  const scope = templateScope(read(file.call), new Map(named))
-  return SecretBytes.fromText(renderTemplate(file.name, file.template ?? '', scope, file.sourceNames))
+  const scope = templateScope(read(file.call), new Map(named), plainOf)
+  return SecretBytes.fromText(templates.render(file.name, file.template ?? '', scope, file.sourceNames))
 }
 
 function dataFiles(entry: DataFromSpec, { name, namespace }: ImportSpec, answers: Answers): DataFile[] {
@@ -106,10 +144,9 @@ function dataFiles(entry: DataFromSpec, { name, namespace }: ImportSpec, answers
   }
 }
 
-function toBytes(file: FileSpec, value: Exclude<Json, null>): SecretBytes {
-  const isText = typeof value === 'string'
-  if (file.encoding === 'utf-8') return SecretBytes.fromText(isText ? value : stringifyJson(value))
-  const bytes = isText ? decoders[file.encoding](value.replaceAll(/\s+/g, '')) : undefined
+function toBytes(file: FileSpec, value: Value): SecretBytes {
+  if (file.encoding === 'utf-8') return SecretBytes.fromText(textOf(value))
+  const bytes = typeof value === 'string' ? decoders[file.encoding](value.replaceAll(/\s+/g, '')) : undefined
   if (bytes) return new SecretBytes(bytes)
   // The file's name only: whatever else could be said would tell of the content.
   throw new FaultError('decode_failed', { file: file.name, wanted: file.encoding })

@@ -32,10 +32,7 @@ export class TemplateRefusal extends Error {
   override readonly name = 'TemplateRefusal'
 }
 
-/**
- * A Liquid that reads no file and lets no unknown name pass. One for each template, for a template can be ended in the
- * middle. Loaded when the first is met: a node without any does not pay for it.
- */
+/** A Liquid that reads no file and lets no unknown name pass. Loaded when the first template is met. */
 export function createEngine(): Liquid {
   const liquid = require('liquidjs') as typeof import('liquidjs')
   const engine = new liquid.Liquid({
@@ -51,6 +48,7 @@ export function createEngine(): Liquid {
   })
   engine.registerFilter('url_encode', encodeUrl)
   engine.registerFilter('shell_quote', quoteForShell)
+  refusePresent(engine)
   // Nothing is escaped here, and what cannot be printed is refused with it too.
   engine.registerFilter('raw', (value: unknown) => value)
   for (const name of LEFT_OUT_FILTERS) delete engine.filters[name]
@@ -64,6 +62,22 @@ export function createEngine(): Liquid {
 function encodeUrl(value: unknown): string {
   const encoded = encodeURIComponent(textOf(value))
   return encoded.replaceAll(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`)
+}
+
+const DATE_FILTERS = ['date', 'date_to_xmlschema', 'date_to_rfc822', 'date_to_string', 'date_to_long_string']
+
+/** What a file holds depends on Vault's values only: with the time in it, it would change at every refresh. */
+function refusePresent(engine: Liquid): void {
+  for (const name of DATE_FILTERS) {
+    const filter = engine.filters[name]
+    if (typeof filter !== 'function') continue
+    engine.registerFilter(name, function (value: unknown, ...args) {
+      if (value === 'now' || value === 'today') {
+        throw new TemplateRefusal('asks for the present time, and would make another file at each refresh')
+      }
+      return filter.call(this, value, ...args)
+    })
+  }
 }
 
 function quoteForShell(value: unknown): string {

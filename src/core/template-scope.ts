@@ -1,8 +1,9 @@
 import { ExactNumber } from './exact-number.ts'
 import { isJsonNumber, isJsonObject } from './json.ts'
 import type { Json } from './ports.ts'
+import { parseValue, type Value } from './value.ts'
 
-type Values = ReadonlyMap<string, Json>
+type Values = ReadonlyMap<string, Value>
 
 /** What names stand for. It has no prototype, and nothing in it has: a name is there or it is not. */
 export type Scope = { [name: string]: unknown }
@@ -11,15 +12,25 @@ export type Scope = { [name: string]: unknown }
  * What the names in a template stand for: the keys of the file's own source, all of them again under `data`, and the
  * named sources. What the import names wins over a key of the same name: whoever writes the secret must not be able
  * to change what the template means.
+ * @param plainOf plainValues, or one that remembers
  */
-export function templateScope(own: Values, named: ReadonlyMap<string, Values>): Scope {
-  const sources = [...named].map(([name, values]) => [name, plainObject(values)] as const)
-  const data = plainObject(own)
+export function templateScope(
+  own: Values,
+  named: ReadonlyMap<string, Values>,
+  plainOf: (values: Values) => Scope = plainValues,
+): Scope {
+  const sources = [...named].map(([name, values]) => [name, plainOf(values)] as const)
+  const data = plainOf(own)
   return bare([...Object.entries(data), ['data', data], ...sources])
 }
 
-function plainObject(values: Iterable<readonly [string, Json]>): Scope {
-  return bare([...values].map(([key, value]) => [key, plain(value)] as const))
+/** JSON within values parsed, for names to lead into it. */
+export function plainValues(values: Values): Scope {
+  return plainObject([...values].map(([key, value]) => [key, parseValue(value)] as const))
+}
+
+function plainObject(values: readonly (readonly [string, Json])[]): Scope {
+  return bare(values.map(([key, value]) => [key, plain(value)] as const))
 }
 
 /** Without a prototype `__proto__` is a name as any other, too. */

@@ -2,10 +2,11 @@ import type { Order } from '../core/call.ts'
 import type { Config } from '../core/config.ts'
 import { FaultError, toFault } from '../core/errors.ts'
 import type { Holding } from '../core/issued.ts'
-import { stringifyJson } from '../core/json.ts'
 import type { RenderedFile } from '../core/mounted.ts'
 import type { SecretData, SecretStore } from '../core/ports.ts'
-import { type Answers, renderFiles } from '../core/render.ts'
+import type { Answers } from '../core/render.ts'
+import type { Sandbox } from '../core/sandbox.ts'
+import { sizeOf } from '../core/value.ts'
 import type { LeasedPaths } from './leased-paths.ts'
 import type { Leases } from './leases.ts'
 import type { Logins } from './logins.ts'
@@ -61,8 +62,9 @@ export function createCollecting(deps: {
   leases: Pick<Leases, 'keep' | 'issue' | 'discard'>
   leasedPaths: LeasedPaths
   lookups: Pick<Lookups, 'read'>
+  sandbox: Pick<Sandbox, 'render'>
 }): Collecting {
-  const { settings, store, planning, logins, leases, leasedPaths, lookups } = deps
+  const { settings, store, planning, logins, leases, leasedPaths, lookups, sandbox } = deps
 
   /**
    * Reads what all share. A path that turns out to give each asker something of his own is read no more: what it gave
@@ -179,13 +181,17 @@ export function createCollecting(deps: {
       const basis = { spec, digests: digests(plan, seen.digests, held) }
       try {
         checkIssued(held)
-        const files = renderFiles(spec, answersOf(plan, seen, held, absent), volume.entry.fsGroup)
+        const { updateMode, fsGroup: gid } = volume.entry
+        const shape = { updateMode, gid, sizeBytes: settings.maxVolumeBytes }
+        const files = await sandbox.render(spec, answersOf(plan, seen, held, absent), shape, signal)
         const total = Math.max(weight, checkFiles(volume, files))
         return { plan, basis: { ...basis, verdict: undefined }, files, at: seen.at, weight: total, fresh }
       } catch (error) {
         await leases.discard(volume, fresh)
         if (error instanceof TooHeavy) throw error
+        signal.throwIfAborted()
         const verdict = toFault(error).with(factsOf(identity))
+        if (!isLastWord(verdict)) throw verdict
         return { plan, basis: { ...basis, verdict }, files: [], at: seen.at, weight, fresh: [] }
       }
     },
@@ -194,8 +200,13 @@ export function createCollecting(deps: {
 }
 
 function checkIssued(held: readonly Holding[]): void {
-  const total = held.reduce((sum, { data }) => sum + stringifyJson(Object.fromEntries(data.values)).length, 0)
+  const total = held.reduce((sum, { data }) => sum + sizeOf(data.values), 0)
   if (total <= MOST_ISSUED) return
   const reason = `what is issued for it holds ${total} bytes, the limit is ${MOST_ISSUED}`
   throw new FaultError('import_too_large', { reason })
+}
+
+/** Whether the same answers would fail again. Work that was ended may have been ended on a node that was busy. */
+function isLastWord({ fault, facts }: FaultError): boolean {
+  return facts.endedBy === undefined && fault !== 'internal' && fault !== 'shutting_down'
 }

@@ -15,6 +15,7 @@ import type {
   TokenSource,
   VolumeStats,
 } from '../core/ports.ts'
+import type { Sandbox } from '../core/sandbox.ts'
 import { type Budget, createBudget } from './budget.ts'
 import { createCollecting } from './collect.ts'
 import { createDelivery } from './deliver.ts'
@@ -62,6 +63,7 @@ export type FlowDeps = {
   files: VolumeFiles
   ledger: LedgerStore
   statsOf: (targetPath: string) => VolumeStats
+  sandbox: Pick<Sandbox, 'render'>
 }
 
 export type Flow = NodeFlow & {

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import { FaultError } from '../core/errors.ts'
-import type { ImportSpec, ParsedImport } from '../core/import.ts'
+import type { ImportSpec } from '../core/import.ts'
 import type { Log } from '../core/ports.ts'
+import type { Judge } from '../core/sandbox.ts'
 import { describeError, fieldOf } from './failure.ts'
 import type { ImportRef } from './import-calls.ts'
 
@@ -9,9 +10,6 @@ import type { ImportRef } from './import-calls.ts'
 const MOST_FAULTS = 50
 const LONGEST_FAULT = 500
 const LONGEST_REASON = 4096
-
-/** Checks a manifest. @throws whatever goes wrong: it is told as a fault of that import */
-export type Judge = (manifest: unknown, namespace: string, signal: AbortSignal) => Promise<ParsedImport>
 
 /** kept: the object is faulty now, its last good state stays in force. */
 type State =

@@ -1,23 +1,20 @@
 import { X509Certificate } from 'node:crypto'
+import { heldIn } from '../core/answer.ts'
 import type { Lease } from '../core/issued.ts'
-import { isJsonObject, jsonToNumber } from '../core/json.ts'
-import type { Json, SecretData } from '../core/ports.ts'
+import { isJsonObject } from '../core/json.ts'
+import type { SecretData } from '../core/ports.ts'
+import { valueToNumber } from '../core/value.ts'
 import { checkLeaseId, lifeMs } from './bounds.ts'
 import type { Answer } from './transport.ts'
-
-type JsonObject = { [key: string]: Json }
 
 /**
  * What an answer holds; undefined when it has no data.
  * @param askedAt when Vault was asked, the earliest at which a lease can have begun: milliseconds since the Unix epoch
  */
 export function answerData(answer: Answer, askedAt: number): SecretData | undefined {
-  const data = isJsonObject(answer.body) ? answer.body.data : undefined
-  if (!isJsonObject(data)) return undefined
+  const held = answer.held ?? heldIn(answer.body)
   const lease = leaseOf(answer, askedAt)
-  const leased = lease === undefined ? {} : { lease }
-  if (!isVersioned(data)) return { values: valuesOf(data), version: undefined, ...leased }
-  return { values: valuesOf(data.data), version: jsonToNumber(data.metadata.version), ...leased }
+  return held && { ...held, ...(lease === undefined ? {} : { lease }) }
 }
 
 /** The lease of an answer; most have none. */
@@ -41,7 +38,7 @@ const ENDED_RETRY_MS = 60 * 60_000
 export function certificateEnd(values: SecretData['values'], now: number): number | undefined {
   const certificate = values.get('certificate')
   if (typeof certificate !== 'string') return undefined
-  const expiration = jsonToNumber(values.get('expiration')) ?? Number.POSITIVE_INFINITY
+  const expiration = valueToNumber(values.get('expiration')) ?? Number.POSITIVE_INFINITY
   const end = Math.min(notAfter(certificate) ?? Number.POSITIVE_INFINITY, expiration * 1000)
   if (end === Number.POSITIVE_INFINITY) return undefined
   return end > now ? end : now + ENDED_RETRY_MS
@@ -57,13 +54,4 @@ function notAfter(certificate: string): number | undefined {
   } catch {
     return undefined
   }
-}
-
-/** KV v2 wraps what was stored; a KV v1 secret with keys of these names and others beside them is not meant. */
-function isVersioned(data: JsonObject): data is { data: JsonObject; metadata: JsonObject } {
-  return isJsonObject(data.data) && isJsonObject(data.metadata) && Object.keys(data).length === 2
-}
-
-function valuesOf(object: JsonObject): ReadonlyMap<string, Json> {
-  return new Map(Object.entries(object))
 }

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { ParseAnswer } from '../core/answer.ts'
 import type { Clock, VaultEndpoint } from '../core/ports.ts'
 import { createNodeVault, type NodeVault } from './node-vault.ts'
 import { createTransport, type Transport } from './transport.ts'
@@ -40,6 +41,7 @@ export function createClients(deps: {
   callTimeoutMs: number
   maxBodyBytes: number
   maxSockets: number
+  parseAnswer?: ParseAnswer
 }): Clients {
   const { clock, maxSockets } = deps
   /** The one used last comes last. */
@@ -80,6 +82,7 @@ export function createClients(deps: {
       timeoutMs: deps.callTimeoutMs,
       maxBodyBytes: deps.maxBodyBytes,
       maxSockets,
+      ...(deps.parseAnswer ? { parseAnswer: deps.parseAnswer } : {}),
       clock,
     })
     const client = createNodeVault(address, transport.send)

@@ -1,3 +1,4 @@
+import type { ParseAnswer } from '../core/answer.ts'
 import { type Facts, FaultError, toFault } from '../core/errors.ts'
 import type { Clock, Meter, VaultEndpoint } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
@@ -44,8 +45,8 @@ export type Connections = {
 
 /** Milliseconds. */
 const CALL_TIMEOUT_MS = 15_000
-/** Bytes. Vault's integrated storage holds entries of 1 MiB; others hold more, and operators may raise a volume's size. */
-const MAX_BODY_BYTES = 8 * 1024 * 1024
+/** Bytes. Vault's integrated storage holds entries of 1 MiB; others hold more. */
+const MAX_BODY_BYTES = 4 * 1024 * 1024
 
 /** Characters. Vault's own paths are far shorter; a server takes some 16,000 with all headers. */
 const MAX_PATH = 4_096
@@ -60,6 +61,7 @@ export function createConnections(deps: {
   defaultCa: DefaultCa
   callTimeoutMs?: number
   maxBodyBytes?: number
+  parseAnswer?: ParseAnswer
 }): Connections {
   const { clock, meter, limiter, defaultCa } = deps
   const clients = createClients({
@@ -67,6 +69,7 @@ export function createConnections(deps: {
     callTimeoutMs: deps.callTimeoutMs ?? CALL_TIMEOUT_MS,
     maxBodyBytes: deps.maxBodyBytes ?? MAX_BODY_BYTES,
     maxSockets: limiter.concurrency,
+    ...(deps.parseAnswer ? { parseAnswer: deps.parseAnswer } : {}),
   })
 
   const exchange = async (call: Call<unknown>, signal: AbortSignal): Promise<Answer> => {
@@ -79,6 +82,7 @@ export function createConnections(deps: {
           method,
           headers: { ...call.headers, ...headersOf(endpoint, token) },
           ...(body === undefined ? {} : { json: body }),
+          podNamespace: call.asker,
           signal,
         }),
       )

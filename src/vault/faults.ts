@@ -87,7 +87,7 @@ function transportFault(failure: TransportFailure, facts: Facts): FaultError {
   if (failure === 'https-expected') {
     return new FaultError('tls', { ...known, reason: 'the server speaks https', setting: HTTPS_SETTING })
   }
-  const reason = failure === 'too-large' ? 'more than 8 MiB' : 'something that is not JSON: is it a Vault?'
+  const reason = failure === 'too-large' ? 'more than 4 MiB' : 'something that is not JSON: is it a Vault?'
   return new FaultError('vault_error', { ...known, reason })
 }
 

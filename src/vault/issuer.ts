@@ -1,9 +1,9 @@
 import { FaultError } from '../core/errors.ts'
 import type { Holding, Issued, Issuer, Lease, OwnToken } from '../core/issued.ts'
-import { parseJson } from '../core/json.ts'
 import type { Clock, Identity, Log, Meter, ServiceAccountToken } from '../core/ports.ts'
 import { renewalAt } from '../core/schedule.ts'
 import type { SecretText } from '../core/secret.ts'
+import type { Value } from '../core/value.ts'
 import { type Ask, createAsk } from './ask.ts'
 import { isAllOver, isTokenFault, logInWithAny, missingFault, usable } from './candidates.ts'
 import type { Connections } from './connections.ts'
@@ -133,11 +133,11 @@ function rootFault(identity: Identity): FaultError {
 function ownTokenIssued({ token, accessor, durationMs, renewable }: OwnToken): Issued {
   // Vault's own way to say that a token does not end.
   const seconds = durationMs === Number.POSITIVE_INFINITY ? 0 : durationMs / 1000
-  const values = new Map([
+  const values = new Map<string, Value>([
     ['clientToken', token.reveal()] as const,
     ['accessor', accessor] as const,
-    ['leaseDuration', parseJson(String(seconds))] as const,
-    ['renewable', renewable] as const,
+    ['leaseDuration', { json: String(seconds) }] as const,
+    ['renewable', { json: String(renewable) }] as const,
   ])
   return { data: { values, version: undefined }, lease: undefined, endsAt: undefined, needsToken: true }
 }

@@ -1,9 +1,10 @@
 import type { Order } from '../core/call.ts'
 import { type Facts, FaultError } from '../core/errors.ts'
 import type { Issued } from '../core/issued.ts'
-import { isJsonObject, jsonToNumber, parseJson } from '../core/json.ts'
+import { isJsonObject, jsonToNumber } from '../core/json.ts'
 import type { Json, SecretData } from '../core/ports.ts'
 import { SecretText } from '../core/secret.ts'
+import type { Value } from '../core/value.ts'
 import type { Ask } from './ask.ts'
 import { wordsOf } from './faults.ts'
 import type { Answer } from './transport.ts'
@@ -49,11 +50,11 @@ export async function issueSecretId(
     signal,
   )
   const endsAt = made.seconds > 0 ? now + made.seconds * 1000 : undefined
-  const values = new Map<string, Json>([['roleId', roleId], ...made.values])
+  const values = new Map<string, Value>([['roleId', roleId], ...made.values])
   return { data: { values, version: undefined }, lease: undefined, endsAt, needsToken: true }
 }
 
-type Made = { values: [string, Json][]; seconds: number }
+type Made = { values: [string, Value][]; seconds: number }
 
 function plainSecretId(answer: Answer, facts: Facts): Made {
   const data = dataOf(answer)
@@ -73,7 +74,7 @@ function wrappedSecretId(answer: Answer, facts: Facts): Made {
   return {
     values: [
       ['wrappedSecretId', textIn(info, 'token', facts)],
-      ['ttl', parseJson(String(seconds))],
+      ['ttl', { json: String(seconds) }],
     ],
     seconds,
   }

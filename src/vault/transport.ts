@@ -1,5 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
+import { type Held, type ParseAnswer, type ParsedAnswer, parseAnswerText } from '../core/answer.ts'
 import { parseJson } from '../core/json.ts'
 import type { Clock, Json } from '../core/ports.ts'
 import { createSockets, type SocketSettings } from './sockets.ts'
@@ -9,6 +10,8 @@ export type Answer = {
   status: number
   /** Parsed JSON with number literals kept; undefined when there was none. */
   body: Json | undefined
+  /** The data of a large answer; its `body` is the rest. */
+  held?: Held | undefined
   /** As sent: seconds or an HTTP date. */
   retryAfter: string | undefined
   /** Where a redirect points; it is never followed, for the token would travel along. */
@@ -22,6 +25,8 @@ export type TransportOptions = {
   headers?: Record<string, string>
   /** The request's body. */
   json?: object
+  /** Kubernetes namespace of the pod for which Vault is asked. */
+  podNamespace?: string
   signal?: AbortSignal
 }
 
@@ -31,6 +36,8 @@ export type TransportSettings = SocketSettings & {
   timeoutMs: number
   /** Bytes. */
   maxBodyBytes: number
+  /** For large answers; default: on the spot. */
+  parseAnswer?: ParseAnswer
   clock: Pick<Clock, 'after' | 'monotonic'>
 }
 
@@ -61,6 +68,12 @@ const MAX_HEADER_BYTES = 16 * 1024
 const MOST_HINTS = 10
 /** What Go's server says, in plain text, to http on its https port. */
 const HTTPS_EXPECTED = 'HTTP request to an HTTPS server'
+/** Bytes of an answer that are parsed on the spot: some milliseconds. */
+const LARGE = 128 * 1024
+/** Bytes of an error's body that are worth a look. */
+const LARGEST_ERROR = 64 * 1024
+
+type Received = { response: http.IncomingMessage; bytes: Buffer }
 
 /** HTTP to one endpoint over connections that are kept open. */
 export function createTransport(settings: TransportSettings): Transport {
@@ -70,7 +83,7 @@ export function createTransport(settings: TransportSettings): Transport {
   const server = hostOf(settings.address)
 
   const attempt = (options: TransportOptions, timeoutMs: number) =>
-    new Promise<Answer>((resolve, reject) => {
+    new Promise<Received>((resolve, reject) => {
       const { signal } = options
       if (signal?.aborted) return reject(signal.reason)
       const body = options.json === undefined ? undefined : JSON.stringify(options.json)
@@ -113,7 +126,7 @@ export function createTransport(settings: TransportSettings): Transport {
     })
 
   /** Twice at most, within the time of one call. */
-  const answerTo = async (options: TransportOptions): Promise<Answer> => {
+  const receivedFrom = async (options: TransportOptions): Promise<Received> => {
     const startedAt = settings.clock.monotonic()
     try {
       return await attempt(options, settings.timeoutMs)
@@ -125,7 +138,8 @@ export function createTransport(settings: TransportSettings): Transport {
 
   return {
     send: async (options) => {
-      const answer = await answerTo(options)
+      const received = await receivedFrom(options)
+      const answer = await toAnswer(received, options, settings.parseAnswer ?? parseOnTheSpot)
       if (isElsewhere(answer)) sockets.renew()
       return answer
     },
@@ -169,7 +183,7 @@ function headersOf(options: TransportOptions, body: string | undefined): http.Ou
   }
 }
 
-function receive(response: http.IncomingMessage, maxBytes: number): Promise<Answer> {
+function receive(response: http.IncomingMessage, maxBytes: number): Promise<Received> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -179,27 +193,32 @@ function receive(response: http.IncomingMessage, maxBytes: number): Promise<Answ
       else chunks.push(chunk)
     })
     response.on('error', () => reject(new TransportError('cut-off')))
-    response.on('end', () => {
-      try {
-        resolve(parseAnswer(response, Buffer.concat(chunks).toString('utf8')))
-      } catch (error) {
-        reject(error)
-      }
-    })
+    response.on('end', () => resolve({ response, bytes: Buffer.concat(chunks) }))
   })
 }
 
-function parseAnswer(response: http.IncomingMessage, text: string): Answer {
+async function toAnswer(
+  { response, bytes }: Received,
+  { podNamespace = '', signal }: TransportOptions,
+  parseAnswer: ParseAnswer,
+): Promise<Answer> {
   const status = response.statusCode ?? 0
-  return {
+  const told = {
     status,
-    body: parseBody(status, text),
     retryAfter: response.headers['retry-after'],
     location: response.headers.location,
   }
+  if (status >= 300 || bytes.byteLength <= LARGE) return { ...told, body: parseBody(status, bytes) }
+  const parsed = await parseAnswer(bytes, podNamespace, signal)
+  if (parsed === undefined) throw new TransportError('not-json')
+  // Nothing that we know has much beside its data.
+  if (parsed.rest.length > LARGE) throw new TransportError('too-large')
+  return { ...told, body: parseJson(parsed.rest), held: parsed.held }
 }
 
-function parseBody(status: number, text: string): Json | undefined {
+function parseBody(status: number, bytes: Buffer): Json | undefined {
+  if (status >= 300 && bytes.byteLength > LARGEST_ERROR) return undefined
+  const text = bytes.toString('utf8')
   if (text.trim() === '') return undefined
   try {
     return parseJson(text)
@@ -209,4 +228,8 @@ function parseBody(status: number, text: string): Json | undefined {
     if (status < 300) throw new TransportError('not-json')
     return undefined
   }
+}
+
+async function parseOnTheSpot(bytes: Buffer): Promise<ParsedAnswer | undefined> {
+  return parseAnswerText(bytes.toString('utf8'))
 }

@@ -1,3 +1,4 @@
+import type { ParseAnswer } from '../core/answer.ts'
 import type { Issuer } from '../core/issued.ts'
 import type { Clock, Log, Meter, SecretStore } from '../core/ports.ts'
 import { createConnections, type DefaultCa } from './connections.ts'
@@ -20,6 +21,8 @@ export function createVault(deps: {
   defaultCa: DefaultCa
   /** Milliseconds a call to Vault may take; default 15,000. */
   callTimeoutMs?: number
+  /** For large answers; default: on the spot. */
+  parseAnswer?: ParseAnswer
 }): Vault {
   const connections = createConnections(deps)
   return {

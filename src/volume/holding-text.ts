@@ -3,13 +3,14 @@ import type { Holding } from '../core/issued.ts'
 import { isJsonNumber, isJsonObject, parseJson, stringifyJson } from '../core/json.ts'
 import type { Json, JsonNumber } from '../core/ports.ts'
 import { SecretText } from '../core/secret.ts'
+import { parseValue, toValue } from '../core/value.ts'
 
 // JSON has neither undefined nor Infinity: null stands for both, by field.
 const number = z
   .custom<JsonNumber>((value) => isJsonNumber(value as Json))
   .transform(({ rawJSON }) => Number(rawJSON))
 const duration = number.nullable().transform((ms) => ms ?? Number.POSITIVE_INFINITY)
-const json = z.custom<Json>((value) => value !== undefined)
+const value = z.custom<Json>((json) => json !== undefined).transform(toValue)
 
 function maybe<Schema extends z.ZodType>(schema: Schema) {
   return schema.nullable().transform((value) => value ?? undefined)
@@ -75,7 +76,7 @@ const identitySchema = z.object({
 
 const dataSchema = z.object({
   // Pairs, for an object would put keys that look like numbers first.
-  values: z.array(z.tuple([z.string(), json])).transform((pairs) => new Map(pairs)),
+  values: z.array(z.tuple([z.string(), value])).transform((pairs) => new Map(pairs)),
   version: maybe(number),
   lease: leaseSchema.optional(),
 })
@@ -107,7 +108,7 @@ function disclosed({ token, data, ...holding }: Holding): object {
   return {
     ...holding,
     token: token && { ...token, token: token.token.reveal() },
-    data: { ...data, values: [...data.values] },
+    data: { ...data, values: [...data.values].map(([key, held]) => [key, parseValue(held)]) },
   }
 }
 

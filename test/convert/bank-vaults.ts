@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parseAllDocuments } from 'yaml'
 import { readReference } from '../../src/convert/bank-vaults-reference.ts'
-import { renderTemplate } from '../../src/core/template.ts'
+import { createTemplates } from '../../src/core/template.ts'
 import { templateScope } from '../../src/core/template-scope.ts'
 import { convertText } from '../support/convert-bench.ts'
 
@@ -83,7 +83,7 @@ spec:
   const file = join(folder, 'app.env')
   writeFileSync(
     file,
-    renderTemplate('app.env', template, templateScope(new Map([['value', nasty]]), new Map())),
+    createTemplates().render('app.env', template, templateScope(new Map([['value', nasty]]), new Map())),
   )
   const { command, args = [], env }: Container = pod.spec.containers[0]
   t.equal(env, undefined)

@@ -3,7 +3,7 @@ import t from 'tap'
 import { translateGoTemplate } from '../../src/convert/go-template.ts'
 import { BRACES, DOLLAR_BRACE } from '../../src/convert/go-tokens.ts'
 import { type Part, toLiquid } from '../../src/convert/liquid.ts'
-import { renderTemplate } from '../../src/core/template.ts'
+import { createTemplates } from '../../src/core/template.ts'
 import { templateScope } from '../../src/core/template-scope.ts'
 
 const KEYS = new Map<string, string>([
@@ -19,7 +19,7 @@ const OWN = { nameOf: () => undefined, names: [] }
 function rendered(template: string): string {
   const translated = translateGoTemplate(template, BRACES)
   if ('fault' in translated) return `fault: ${translated.fault}`
-  return renderTemplate('f', toLiquid(translated.parts, OWN), templateScope(KEYS, new Map()))
+  return createTemplates().render('f', toLiquid(translated.parts, OWN), templateScope(KEYS, new Map()))
 }
 
 // The text on the right is what consul-template makes of it.

@@ -8,16 +8,9 @@ t.test('a pattern matches anywhere in a key, unless it is anchored', async (t) =
   t.strictSame(matchKeys('x', []), new Set())
 })
 
-t.test('a pattern that takes too long is given up in time', async (t) => {
-  const startedAt = performance.now()
-  t.equal(matchKeys('^(a|a)*$', [`${'a'.repeat(60)}b`]), undefined)
-  t.equal(matchKeys('(x+x+)+y', ['x'.repeat(60)]), undefined)
-  t.ok(performance.now() - startedAt < 1000)
-})
-
 t.test('ten thousand keys are no matter', async (t) => {
   const keys = Array.from({ length: 10_000 }, (_, at) => `KEY_${at}`)
-  t.equal(matchKeys('^KEY_\\d+$', keys)?.size, 10_000)
+  t.equal(matchKeys('^KEY_\\d+$', keys).size, 10_000)
 })
 
 t.test('what is no pattern is told', async (t) => {

@@ -7,6 +7,7 @@ import { type DataFromSpec, type FileSpec, type ImportSpec, parseImport } from '
 import { isJsonObject, parseJson } from '../../src/core/json.ts'
 import type { SecretData } from '../../src/core/ports.ts'
 import { type Answers, renderFiles } from '../../src/core/render.ts'
+import { toValues } from '../../src/core/value.ts'
 
 function file(changes: Partial<FileSpec> = {}): FileSpec {
   return {
@@ -57,7 +58,7 @@ function answers(of: (key: string) => SecretData | FaultError): Answers {
 
 function secret(json: string): SecretData {
   const value = parseJson(json)
-  return { values: new Map(isJsonObject(value) ? Object.entries(value) : []), version: 1 }
+  return { values: toValues(isJsonObject(value) ? value : {}), version: 1 }
 }
 
 /** What one file with key `k` holds when Vault's data is `json`. */
@@ -367,19 +368,3 @@ t.test(
     t.equal(faultOf(() => renderFiles(lenient, denied, undefined)).fault, 'read_denied')
   },
 )
-
-t.test('a pattern that takes too long says of which import it is', async (t) => {
-  const dataFrom: DataFromSpec[] = [
-    {
-      call: readCall('b'),
-      prefix: '',
-      include: '^(a+)+$',
-      exclude: undefined,
-      format: 'Files',
-      fileName: undefined,
-    },
-  ]
-  const given = answers(() => secret(`{"${'a'.repeat(40)}!":"v"}`))
-  const error = faultOf(() => renderFiles(spec([], { dataFrom, missingPolicy: 'Ignore' }), given, undefined))
-  t.match(error.message, /SecretsStoreImport "web" in namespace "shop" is not valid: spec\.dataFrom/)
-})

@@ -1,18 +1,18 @@
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { checkTemplate, renderTemplate, TEMPLATE_TIMEOUT_MS } from '../../src/core/template.ts'
+import { createTemplates } from '../../src/core/template.ts'
 import { templateScope } from '../../src/core/template-scope.ts'
 import { faultOf, secretOf } from '../support/specs.ts'
 
 const own = secretOf(
-  `{"user":"canary-user","password":"canary w+/?#'\\"","big":9007199254740993,"price":1.10,"port":5432,"none":null,
+  `{"user":"canary-user","password":"canary w+/?#'\\"","big":9007199254740993,"price":1.10,"port":5432,"none":null,"when":"now",
     "my-key":"mine","hosts":["canary-a","canary-b"],"tls":{"ca":"canary-ca","deep":{"k":1}},"__proto__":"odd"}`,
 ).values
 const web = secretOf('{"certificate":"canary-cert","chain":["canary-1"]}').values
 const scope = templateScope(own, new Map([['web', web]]))
 
 function render(template: string): string {
-  return renderTemplate('f', template, scope)
+  return createTemplates().render('f', template, scope)
 }
 
 /** The fault's message; nothing that anybody could print of the fault holds a value. */
@@ -61,18 +61,23 @@ t.test('numbers are written as Vault wrote them', async (t) => {
 t.test('the filter json is exact, at any depth', async (t) => {
   const json = '{"a":[1,2.50,null,true,"x\\"y"],"b":{"9":1e400,"__proto__":{"toJSON":"t"},"constructor":"c"}}'
   const value = templateScope(secretOf(`{"v":${json}}`).values, new Map())
-  t.equal(renderTemplate('f', '{{ v | json }}', value), json)
-  t.equal(renderTemplate('f', '{{ data | json }}', value), `{"v":${json}}`)
+  t.equal(createTemplates().render('f', '{{ v | json }}', value), json)
+  t.equal(createTemplates().render('f', '{{ data | json }}', value), `{"v":${json}}`)
 })
 
 t.test('url_encode leaves nothing that has a meaning in a URL', async (t) => {
   const reserved = ':/?#[]@!$&\'()*+,;=% "<>\\^`{|}é😀'
   const values = templateScope(secretOf(JSON.stringify({ reserved, n: 5 })).values, new Map())
-  const encoded = renderTemplate('f', '{{ reserved | url_encode }}', values)
+  const encoded = createTemplates().render('f', '{{ reserved | url_encode }}', values)
   t.match(encoded, /^(%[0-9A-F]{2})+$/)
   t.equal(decodeURIComponent(encoded), reserved)
-  t.equal(renderTemplate('f', '{{ "aZ09-._~" | url_encode }}{{ n | url_encode }}', values), 'aZ09-._~5')
-  const url = new URL(renderTemplate('f', 'postgres://u:{{ reserved | url_encode }}@db/app', values))
+  t.equal(
+    createTemplates().render('f', '{{ "aZ09-._~" | url_encode }}{{ n | url_encode }}', values),
+    'aZ09-._~5',
+  )
+  const url = new URL(
+    createTemplates().render('f', 'postgres://u:{{ reserved | url_encode }}@db/app', values),
+  )
   t.equal(decodeURIComponent(url.password), reserved)
 })
 
@@ -141,7 +146,7 @@ t.test('no way to fail tells a value', async (t) => {
     '{% cycle tls: user, password %}{% cycle none %}',
     '{% increment web %}{{ web.certificate }}',
     '{% for i in (1..2) %}{{ forloop.constructor }}{% endfor %}',
-    '{% for i in (1..100000) %}{{ user }}{{ password }}{% endfor %}',
+    '{% capture c %}{% for i in (1..1000) %}{{ user }}{% endfor %}{% endcapture %}{% for i in (1..1000) %}{{ c }}{% endfor %}',
     '{% liquid\n echo user\n echo nothing\n%}',
     '{% tablerow x in hosts cols: user %}{{ x.y }}{% endtablerow %}',
     '{{ user | where_exp: "x", password }}',
@@ -168,12 +173,8 @@ t.test('a template changes nothing for the next', async (t) => {
   t.equal(render('{{ user }}{{ web.certificate }}'), 'canary-usercanary-cert')
 })
 
-t.test('what would not end is ended, and what would be too much is refused', async (t) => {
-  const endless = [
-    '{% for i in (1..3000) %}{% for j in (1..3000) %}{% for k in (1..3000) %}{% endfor %}{% endfor %}{% endfor %}',
-    '{% for i in (1..1000000) %}{% for j in (1..1000) %}{% if i == j %}{% endif %}{% endfor %}{% endfor %}',
-  ]
-  const tooMuch = [
+t.test('what would be too much is refused', async (t) => {
+  for (const template of [
     '{% for i in (1..1000000000) %}{% endfor %}',
     '{{ (1..1000000000) | join: "," }}',
     `{% for i in (1..100000) %}${'x'.repeat(60_000)}{% endfor %}`,
@@ -181,22 +182,40 @@ t.test('what would not end is ended, and what would be too much is refused', asy
     `{{ "%" ${'| url_encode'.repeat(5000)} }}`,
     `{% assign s = "aaaaaaaaaa" %}${'{% assign s = s | append: s %}'.repeat(40)}`,
     '{{ 5 | date: "%1000000000Y" }}',
-  ]
-  for (const [templates, reason] of [
-    [endless, /it takes longer than 500 ms/],
-    [tooMuch, /it makes too much text/],
-  ] as const) {
-    for (const template of templates) {
-      const startedAt = performance.now()
-      t.match(failure(t, template), reason)
-      const heldMs = performance.now() - startedAt
-      t.ok(
-        heldMs < TEMPLATE_TIMEOUT_MS * 2,
-        `${template.slice(0, 60)} held the thread for ${Math.round(heldMs)} ms`,
-      )
-    }
+  ]) {
+    t.match(failure(t, template), /it makes too much text/)
   }
 })
+
+t.test('what a file holds depends on values only: the present time is refused', async (t) => {
+  for (const name of [
+    'date',
+    'date_to_xmlschema',
+    'date_to_rfc822',
+    'date_to_string',
+    'date_to_long_string',
+  ]) {
+    for (const value of ['"now"', '"today"', 'when']) {
+      t.match(failure(t, `{{ ${value} | ${name}: "%Y" }}`), /asks for the present time/)
+    }
+  }
+  t.equal(render('{{ 1700000000 | date: "%Y" }} {{ "2024-05-06T07:08:09Z" | date: "%Y" }}'), '2023 2024')
+  t.equal(
+    render('{{ "2024-05-06T07:08:09Z" | date: "%H:%M", 0 }} {{ user | date: "%Y" }}'),
+    '07:08 canary-user',
+  )
+})
+
+t.test(
+  'one engine serves all templates of an import, and a fault in one changes nothing for the next',
+  async (t) => {
+    const templates = createTemplates()
+    t.match(templates.check('{% if a %}'), { fault: /not closed/ })
+    t.throws(() => templates.render('f', '{% capture c %}{{ nothing }}{% endcapture %}', scope))
+    t.equal(templates.render('f', '{{ user }}{{ c | default: "-" }}', scope), 'canary-user-')
+    t.equal(templates.check('{{ a }}'), templates.check('{{ a }}'), 'a template is read once')
+  },
+)
 
 t.test('what is no template is told with its line', async (t) => {
   for (const [template, fault] of [
@@ -208,14 +227,14 @@ t.test('what is no template is told with its line', async (t) => {
     ['{{ a | find_exp: "x", "x.y" }}', 'undefined filter: find_exp, line:1, col:1'],
     ['x'.repeat(65_537), 'parse length limit exceeded'],
   ] as const) {
-    t.strictSame(checkTemplate(template), { fault })
+    t.strictSame(createTemplates().check(template), { fault })
   }
   for (const tag of ['include', 'render', 'layout', 'block']) {
-    t.match(checkTemplate(`{% ${tag} "/etc/passwd" %}`), {
+    t.match(createTemplates().check(`{% ${tag} "/etc/passwd" %}`), {
       fault: `tag "${tag}" reads a file, which a template here cannot`,
     })
   }
-  t.match(checkTemplate('{%if a%}'.repeat(8000)), { fault: /./ }, 'however deep')
+  t.match(createTemplates().check('{%if a%}'.repeat(8000)), { fault: /./ }, 'however deep')
 })
 
 t.test('the names of a template are those that it could ask for', async (t) => {
@@ -233,9 +252,9 @@ t.test('the names of a template are those that it could ask for', async (t) => {
     ['{% liquid\n echo a.b\n assign c = d\n%}', 'a d'],
     ['{% raw %}{{ a }}{% endraw %}{% comment %}{{ b }}{% endcomment %}c', ''],
   ] as const) {
-    const checked = checkTemplate(template)
+    const checked = createTemplates().check(template)
     t.strictSame(
-      'names' in checked ? checked.names.sort() : checked,
+      'names' in checked ? [...checked.names].sort() : checked,
       names.split(' ').filter(Boolean).sort(),
       template,
     )

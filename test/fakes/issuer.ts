@@ -4,6 +4,7 @@ import type { Holding, Issued, Issuer, Lease, OwnToken, Revoked } from '../../sr
 import { parseJson } from '../../src/core/json.ts'
 import type { Clock, Identity, Json, ServiceAccountToken } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
+import { toValues } from '../../src/core/value.ts'
 
 type Life = { durationMs: number; renewable: boolean }
 type Step = 'logIn' | 'issue' | 'renew' | 'revoke'
@@ -70,7 +71,7 @@ export class FakeIssuer implements Issuer {
     const lease = order.kind === 'call' ? this.#newLease(pathOf(order), token) : undefined
     const endsAt = this.endsAfterMs === undefined ? undefined : this.#clock.now() + this.endsAfterMs
     return {
-      data: { values: new Map(this.#values(order, token)), version: undefined },
+      data: { values: toValues(Object.fromEntries(this.#values(order, token))), version: undefined },
       lease,
       endsAt: order.kind === 'token' ? undefined : endsAt,
       needsToken: order.kind !== 'call' || lease !== undefined,

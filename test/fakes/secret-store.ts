@@ -8,6 +8,7 @@ import type {
   ServiceAccountToken,
   VaultEndpoint,
 } from '../../src/core/ports.ts'
+import { toValues } from '../../src/core/value.ts'
 
 /** A Vault of maps. `failWith` makes every read fail until it is cleared. */
 export class FakeSecretStore implements SecretStore {
@@ -43,7 +44,7 @@ export class FakeSecretStore implements SecretStore {
     if (values === undefined) throw new FaultError('path_not_found', { path, role: identity.role })
     const lease = this.leases.get(path)
     return {
-      values: new Map(Object.entries(values)),
+      values: toValues(values),
       version: undefined,
       ...(lease === undefined ? {} : { lease }),
     }

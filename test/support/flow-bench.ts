@@ -11,6 +11,7 @@ import { FakeLog } from '../fakes/log.ts'
 import { FakeMeter } from '../fakes/meter.ts'
 import { FakeLedger, FakeNode, FakeSafe } from '../fakes/node.ts'
 import { FakeNotifier } from '../fakes/notifier.ts'
+import { FakeSandbox } from '../fakes/sandbox.ts'
 import { FakeSecretStore } from '../fakes/secret-store.ts'
 
 export const PATH = 'secret/data/database-for-python-app'
@@ -28,6 +29,7 @@ export class FlowBench {
   readonly log = new FakeLog()
   readonly meter = new FakeMeter()
   readonly notifier = new FakeNotifier()
+  readonly sandbox = new FakeSandbox()
   readonly signal = new AbortController().signal
   /** From 0 to under 1; the same every time unless a test says otherwise. */
   random = () => 0.5
@@ -148,6 +150,7 @@ export class FlowBench {
         bytes: { total: 1 << 20, used: 1, available: 3 },
         inodes: { total: 4, used: 1, available: 3 },
       }),
+      sandbox: this.sandbox,
     })
   }
 }

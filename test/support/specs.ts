@@ -1,11 +1,12 @@
 import { FaultError } from '../../src/core/errors.ts'
 import { isJsonObject, parseJson } from '../../src/core/json.ts'
 import type { SecretData } from '../../src/core/ports.ts'
+import { toValues } from '../../src/core/value.ts'
 
 /** What Vault would answer whose data is this JSON. */
 export function secretOf(json: string): SecretData {
   const value = parseJson(json)
-  return { values: new Map(isJsonObject(value) ? Object.entries(value) : []), version: 1 }
+  return { values: toValues(isJsonObject(value) ? value : {}), version: 1 }
 }
 
 /** The fault that `run` throws; anything else is passed on, and nothing is a failure of the test. */

@@ -1,0 +1,36 @@
+// The sandbox process: does one job after the other, and is killed from outside when one takes too long.
+import { setPriority } from 'node:os'
+import { plainFault, prepare } from './jobs.ts'
+import type { Job, Told } from './messages.ts'
+
+/** The plugin itself comes first. */
+const NICE = 5
+
+function tell(told: Told): void {
+  process.send?.(told)
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+async function perform(job: Job): Promise<void> {
+  try {
+    const work = await prepare(job, (what) => tell({ kind: 'step', what }))
+    tell({ kind: 'begun', cpuMs: cpuMs() })
+    const result = work()
+    tell({ kind: 'done', result, rssBytes: process.memoryUsage.rss() })
+  } catch (error) {
+    tell({ kind: 'failed', fault: plainFault(error), rssBytes: process.memoryUsage.rss() })
+  }
+}
+
+process.on('message', (job: Job) => void perform(job))
+// The plugin is gone.
+process.on('disconnect', () => process.exit(0))
+try {
+  setPriority(NICE)
+} catch {
+  // Some seccomp profiles forbid it.
+}

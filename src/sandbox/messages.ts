@@ -1,0 +1,38 @@
+import type { ParsedAnswer } from '../core/answer.ts'
+import type { Facts, Fault } from '../core/errors.ts'
+import type { ImportSpec, ParsedImport } from '../core/import.ts'
+import type { VolumeShape } from '../core/mounted.ts'
+import type { SecretData } from '../core/ports.ts'
+
+// What the plugin and its sandbox process tell each other, by structured clone: plain objects, maps and bytes.
+
+export type PlainFault = { fault: Fault; facts: Facts }
+export type PlainAnswer = Pick<SecretData, 'values' | 'version'> | PlainFault
+export type PlainFile = { name: string; mode: number; content: Uint8Array }
+
+export type RenderJob = {
+  kind: 'render'
+  spec: ImportSpec
+  /** By the key of each call and order. */
+  answers: ReadonlyMap<string, PlainAnswer>
+  vaultAddr: string
+  authority: string | undefined
+  volume: VolumeShape
+}
+
+export type Job = { kind: 'judge'; manifest: unknown } | RenderJob | { kind: 'parse'; bytes: Uint8Array }
+
+export type Results = {
+  judge: ParsedImport
+  render: PlainFile[]
+  parse: ParsedAnswer | undefined
+}
+
+/** From the sandbox process. */
+export type Told =
+  /** All modules are there, the work begins. `cpuMs`: CPU time of the process until now. */
+  | { kind: 'begun'; cpuMs: number }
+  /** What is being done from now on. */
+  | { kind: 'step'; what: string }
+  | { kind: 'done'; result: unknown; rssBytes: number }
+  | { kind: 'failed'; fault: PlainFault; rssBytes: number }

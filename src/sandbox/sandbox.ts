@@ -1,0 +1,91 @@
+import { FaultError } from '../core/errors.ts'
+import { type ImportSpec, parseImport } from '../core/import.ts'
+import type { VolumeShape } from '../core/mounted.ts'
+import { needsOf } from '../core/orders.ts'
+import type { Clock } from '../core/ports.ts'
+import { type Answers, renderFiles } from '../core/render.ts'
+import { createRoom } from '../core/render-room.ts'
+import type { Sandbox } from '../core/sandbox.ts'
+import { SecretBytes } from '../core/secret.ts'
+import { sizeOf } from '../core/value.ts'
+import { type Helper, startHelper } from './helper.ts'
+import { plainFault, unjudged } from './jobs.ts'
+import type { PlainAnswer, RenderJob } from './messages.ts'
+import { isPlainManifest, isPlainRender, MOST_VALUES } from './plain-work.ts'
+import { createRunner } from './runner.ts'
+import { createTurns } from './turns.ts'
+
+/** What others wait for at most, together with the start of a new process. */
+const JUDGE = { cpuMs: 300, what: 'judging it' }
+const RENDER = { cpuMs: 400, what: 'making its files' }
+const PARSE = { cpuMs: 400, what: "reading Vault's answer" }
+
+/**
+ * Plain work on the spot, everything else in a process of its own: whatever memory it takes, it is that process that
+ * dies. A worker thread would not do, for V8 ends the whole process when memory runs out within some of its functions,
+ * and what a thread took is hardly given back.
+ */
+export function createSandbox(deps: { clock: Clock; start?: () => Helper }): Sandbox {
+  const { clock, start = () => startHelper() } = deps
+  const turns = createTurns()
+  const runner = createRunner({ clock, start })
+
+  return {
+    async judge(manifest, namespace, signal) {
+      signal.throwIfAborted()
+      const job = { kind: 'judge', manifest } as const
+      try {
+        if (isPlainManifest(manifest)) return parseImport(manifest)
+        return await turns.run(namespace, signal, () => runner.run(job, JUDGE))
+      } catch (error) {
+        if (error instanceof FaultError || signal.aborted) throw error
+        // Judging went wrong, or it could not even be sent: its own fault.
+        return { faults: [unjudged(error)] }
+      }
+    },
+
+    async render(spec, answers, volume, signal) {
+      signal.throwIfAborted()
+      const job = toJob(spec, answers, volume)
+      const size = valuesSize(job)
+      if (isPlainRender(spec, size)) {
+        return renderFiles(spec, answers, volume.gid, { room: createRoom(volume) })
+      }
+      if (size > MOST_VALUES) {
+        const reason = `the secrets it names have ${size} characters, and ${MOST_VALUES} are taken`
+        throw new FaultError('import_too_large', { reason })
+      }
+      const files = await turns.run(spec.namespace, signal, () => runner.run(job, RENDER))
+      return files.map(({ name, mode, content }) => ({ name, mode, content: toSecret(content) }))
+    },
+
+    parseAnswer(bytes, namespace, signal) {
+      return turns.run(namespace, signal, () => runner.run({ kind: 'parse', bytes }, PARSE))
+    },
+
+    close: () => runner.close(),
+  }
+}
+
+function toJob(spec: ImportSpec, { of, vaultAddr, authority }: Answers, volume: VolumeShape): RenderJob {
+  const { reads, orders } = needsOf(spec, () => false)
+  const answers = new Map<string, PlainAnswer>()
+  for (const { key } of [...reads, ...orders]) {
+    const answer = of(key)
+    if (answer instanceof FaultError) answers.set(key, plainFault(answer))
+    else answers.set(key, { values: answer.values, version: answer.version })
+  }
+  return { kind: 'render', spec, answers, vaultAddr, authority, volume }
+}
+
+/** Characters of all values. */
+function valuesSize({ answers }: RenderJob): number {
+  let size = 0
+  for (const answer of answers.values()) if ('values' in answer) size += sizeOf(answer.values)
+  return size
+}
+
+/** A copy: what came is a view into the message with the contents of all files. */
+function toSecret(content: Uint8Array): SecretBytes {
+  return new SecretBytes(Buffer.from(content))
+}

@@ -1,0 +1,17 @@
+import type { FaultError } from '../../src/core/errors.ts'
+import { renderFiles } from '../../src/core/render.ts'
+import { createRoom } from '../../src/core/render-room.ts'
+import type { Sandbox } from '../../src/core/sandbox.ts'
+
+/** Renders on the spot, with the same code. */
+export class FakeSandbox implements Pick<Sandbox, 'render'> {
+  failWith: FaultError | undefined
+  renders = 0
+
+  render: Sandbox['render'] = async (spec, answers, volume, signal) => {
+    signal.throwIfAborted()
+    this.renders += 1
+    if (this.failWith) throw this.failWith
+    return renderFiles(spec, answers, volume.gid, { room: createRoom(volume) })
+  }
+}
