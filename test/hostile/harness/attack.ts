@@ -20,6 +20,8 @@ export type Attack = {
   restarts?: boolean
   /** The test itself stops the process for a while: times of this attack say nothing. */
   stops?: boolean
+  /** Its tokens have no right to revoke themselves, and end by their TTL. */
+  keepsTokens?: boolean
   /** Calls of the victim that may fail with this, for the attack takes away what they need. */
   forgives?: RegExp
 }
