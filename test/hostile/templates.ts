@@ -184,6 +184,7 @@ const attacks: Attack[] = [
   {
     name: 'the first templates of a process meet a processor that stands still',
     finding: 8,
+    stops: true,
     restarts: true,
     async run(attacker) {
       const { stage } = attacker

@@ -262,12 +262,18 @@ const attacks: Attack[] = [
   odd('tokens that may be renewed for ever, every two seconds', { token_period: 2 }),
   odd('batch tokens, which nobody can revoke', { token_type: 'batch', token_ttl: 5 }),
   odd('tokens bound to another address', { token_bound_cidrs: ['10.99.99.99/32'] }),
-  odd('tokens without the default policy', { token_no_default_policy: true }),
-  issued(
-    'certificates by a role whose tokens may not revoke themselves',
-    { token_no_default_policy: true },
-    { most: 3, seconds: 5 },
-  ),
+  {
+    ...odd('tokens without the default policy', { token_no_default_policy: true }),
+    keepsTokens: true,
+  },
+  {
+    ...issued(
+      'certificates by a role whose tokens may not revoke themselves',
+      { token_no_default_policy: true },
+      { most: 3, seconds: 5 },
+    ),
+    keepsTokens: true,
+  },
   issued('certificates by tokens of three uses', { token_num_uses: 3 }, { most: 12, seconds: 5 }),
   issued('certificates that live for two seconds', {}, { pkiRole: 'brief', most: 24, seconds: 5 }),
   {

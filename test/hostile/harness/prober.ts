@@ -1,6 +1,7 @@
 // A process of its own that asks the plugin for its health every 5 ms and an idle server beside it.
-// How long an answer took, less the time in which the plugin's main thread or the prober itself was ready to run and
-// the machine ran somebody else (schedstat), is how long the plugin's event loop was held.
+// How long an answer took, less the time in which the plugin's main thread was ready to run and the machine ran somebody
+// else (schedstat), and less what the prober itself waited for a processor since its last tick and so read the answer
+// late, is how long the plugin's event loop was held.
 import { nowMs } from './now.ts'
 import { type Pinger, startPinger } from './ping.ts'
 import { forgetPeak, memoryMiB, waitedMs } from './proc.ts'
@@ -33,7 +34,10 @@ let pingers: Pinger[] = []
 let timer: NodeJS.Timeout | undefined
 let watched = { pid: 0, idlePid: 0 }
 let window = emptyWindow()
-const before = new Map<number, { plugin: number; self: number }>()
+/** What the thread that is asked had waited when it was asked, by process. */
+const before = new Map<number, number>()
+/** What the prober had waited at its last tick. */
+let ownWaitMs = 0
 
 process.on('message', (order: ProberOrder) => {
   if (order.kind === 'watch') watch(order)
@@ -52,6 +56,7 @@ function watch({ port, pid, idlePort, idlePid }: Extract<ProberOrder, { kind: 'w
   ]
   let count = 0
   timer = setInterval(() => {
+    ownWaitMs = waitedMs('self')
     ask(0, pid)
     ask(1, idlePid)
     count += 1
@@ -63,16 +68,13 @@ function watch({ port, pid, idlePort, idlePid }: Extract<ProberOrder, { kind: 'w
 function ask(index: number, pid: number): void {
   const pinger = pingers[index]
   if (pinger === undefined || pinger.pendingSince() !== undefined) return
-  before.set(pid, { plugin: waitedMs(pid), self: waitedMs('self') })
+  before.set(pid, waitedMs(pid))
   pinger.ask()
 }
 
 function note(pid: number, sentAt: number, at: number): void {
   const took = at - sentAt
-  const was = before.get(pid)
-  // The same wait may be in both sums when the two ran on one core: the smaller figure errs in the plugin's favour by
-  // that much only, and the idle server's tells how much that is.
-  const waits = was === undefined ? 0 : waitedMs(pid) - was.plugin + (waitedMs('self') - was.self)
+  const waits = waitedMs(pid) - (before.get(pid) ?? 0) + (waitedMs('self') - ownWaitMs)
   const held = Math.max(0, took - Math.max(0, waits))
   if (pid === watched.idlePid) {
     window.idleWorstMs = Math.max(window.idleWorstMs, took)
