@@ -15,8 +15,6 @@ import { factsOf, type Plan, type Planning } from './plan.ts'
 import { type Basis, heldBy, LIGHT_BYTES, type MountedVolume } from './volumes.ts'
 import { TooHeavy } from './weighing.ts'
 
-/** Of one volume: each has an inode in both copies. */
-const MOST_FILES = 1024
 /** What is issued stays in memory for as long as the volume lives, in characters. */
 const MOST_ISSUED = 128 * 1024
 /** How often a path of an import may turn out to give each asker something of his own. */
@@ -122,10 +120,6 @@ export function createCollecting(deps: {
   }
 
   function checkFiles(volume: MountedVolume, files: readonly RenderedFile[]): number {
-    if (files.length > MOST_FILES) {
-      const reason = `${files.length} files, the limit is ${MOST_FILES}`
-      throw new FaultError('import_too_large', { reason })
-    }
     const total = files.reduce((sum, { content }) => sum + content.byteLength, 0)
     if (total > LIGHT_BYTES && !volume.isHeavy) throw new TooHeavy()
     return total
