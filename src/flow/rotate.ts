@@ -59,7 +59,7 @@ export function createRotation(deps: {
     volume.cancelTimer?.()
     if (stopping.signal.aborted) return
     const { lookedAt = Number.NEGATIVE_INFINITY } = volume
-    const pauseMs = lookedAt + SHORTEST_PAUSE_MS - clock.monotonic()
+    const pauseMs = lookedAt + volume.pauseMs - clock.monotonic()
     volume.cancelTimer = clock.after(Math.max(0, delayMs, pauseMs), () => {
       volume.cancelTimer = undefined
       // One look at a time for each volume; a key of its own, so that unpublish need not wait for it.
@@ -91,6 +91,7 @@ export function createRotation(deps: {
     try {
       const signal = AbortSignal.any([stopping.signal, late.signal])
       plan = await delivery.plan(entry, signal)
+      volume.pauseMs = Math.min(SHORTEST_PAUSE_MS, plan.intervalMs / 2)
       const all = { sinceMs: plan.intervalMs, isWoken: false, ...why }
       const { changed, at, failure } = await delivery.refresh(volume, plan, all, signal)
       if (isGone(volume)) return

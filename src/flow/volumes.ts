@@ -4,6 +4,7 @@ import type { ImportSpec } from '../core/import.ts'
 import type { Holding } from '../core/issued.ts'
 import type { RenderedFile } from '../core/mounted.ts'
 import type { Identity, LedgerEntry, ServiceAccountToken, WantedSecret } from '../core/ports.ts'
+import { SHORTEST_PAUSE_MS } from './holding.ts'
 import type { Issued } from './issue-pace.ts'
 
 /**
@@ -43,6 +44,8 @@ export type MountedVolume = {
   rewrittenAt: number | undefined
   /** When it was last looked at, by Clock.monotonic(); undefined: never. */
   lookedAt: number | undefined
+  /** Between two looks, whoever asks for them, in milliseconds. */
+  pauseMs: number
   /** What it needs in memory while it is read and written is much: see flow/weighing.ts. */
   isHeavy: boolean
   /** What is issued to this volume alone; see flow/leases.ts. */
@@ -77,6 +80,7 @@ export function openVolume(
     identity: undefined,
     rewrittenAt: undefined,
     lookedAt: undefined,
+    pauseMs: SHORTEST_PAUSE_MS,
     isHeavy: entry.sizeBytes > HEAVY_VOLUME_BYTES,
     issued: new Map(),
     retireAt: new Map(),
