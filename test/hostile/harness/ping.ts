@@ -16,6 +16,8 @@ export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt:
   let socket: Socket | undefined
   let since: number | undefined
   let isClosed = false
+  /** That the present question has needed. */
+  let connections = 0
 
   function open(): Socket {
     const opened = connect({ port, host: '127.0.0.1', noDelay: true })
@@ -23,7 +25,7 @@ export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt:
       if (since === undefined || !chunk.includes('\r\n\r\n')) return
       const sentAt = since
       since = undefined
-      onAnswer(sentAt, nowMs())
+      onAnswer(sentAt, nowMs(), connections)
     })
     opened.on('error', () => opened.destroy())
     opened.on('close', () => {
@@ -36,6 +38,7 @@ export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt:
 
   function resend(): void {
     if (isClosed) return
+    if (socket === undefined) connections += 1
     socket ??= open()
     socket.write(REQUEST)
   }
@@ -45,6 +48,7 @@ export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt:
     ask() {
       if (since !== undefined) return
       since = nowMs()
+      connections = 0
       resend()
     },
     close() {
