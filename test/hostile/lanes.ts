@@ -106,7 +106,8 @@ const hanging = (name: string, pods: number, files: number): Attack => ({
 
 /** That of one pod; the prober and kubelet have another. */
 const FLOOD_ADDRESS = '127.0.0.9'
-const LIVENESS_TIMEOUT_MS = 3_000
+/** Of the chart's probe. */
+const LIVENESS_TIMEOUT_MS = 5_000
 
 /** Connections to the plugin's port, held for some seconds. */
 const flood = (name: string, count: number, words: string, seconds = 2): Attack => ({

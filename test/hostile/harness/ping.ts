@@ -12,7 +12,10 @@ export type Pinger = {
 }
 
 /** Asks a health page over one kept connection, a new one when that is closed, one question at a time. */
-export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt: number) => void): Pinger {
+export function startPinger(
+  port: number,
+  onAnswer: (sentAt: number, answeredAt: number, connections: number) => void,
+): Pinger {
   let socket: Socket | undefined
   let since: number | undefined
   let isClosed = false
