@@ -1,3 +1,4 @@
+import { Agent, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Socket } from 'node:net'
 import { type Attack, runAttacks } from './harness/attack.ts'
@@ -103,6 +104,11 @@ const hanging = (name: string, pods: number, files: number): Attack => ({
   },
 })
 
+/** That of one pod; the prober and kubelet have another. */
+const FLOOD_ADDRESS = '127.0.0.9'
+/** Of the chart's probe. */
+const LIVENESS_TIMEOUT_MS = 5_000
+
 /** Connections to the plugin's port, held for some seconds. */
 const flood = (name: string, count: number, words: string, seconds = 2): Attack => ({
   name,
@@ -115,7 +121,7 @@ const flood = (name: string, count: number, words: string, seconds = 2): Attack 
     })
     for (let at = 0; at < count; at += 100) {
       for (let index = 0; index < Math.min(100, count - at); index++) {
-        const socket = connect({ port: httpPort, host: '127.0.0.1' })
+        const socket = connect({ port: httpPort, host: '127.0.0.1', localAddress: FLOOD_ADDRESS })
         socket.on('error', () => socket.destroy())
         // Answers are not read: what the plugin has to say stays with the plugin.
         socket.pause()
@@ -124,9 +130,30 @@ const flood = (name: string, count: number, words: string, seconds = 2): Attack 
       }
       await attacker.dwell(0.01)
     }
-    await attacker.dwell(seconds)
+    for (let check = 0; check < seconds * 2; check++) {
+      await attacker.dwell(0.5)
+      const failed = await livenessFailure(httpPort)
+      attacker.expect(failed === undefined, `kubelet's liveness probe, on a connection of its own: ${failed}`)
+    }
   },
 })
+
+/** As kubelet does, from another address than the pods. */
+async function livenessFailure(port: number): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>()
+  const agent = new Agent({ keepAlive: false })
+  const sent = request(
+    { port, host: '127.0.0.1', path: '/healthz', agent, timeout: LIVENESS_TIMEOUT_MS },
+    (response) => {
+      response.resume()
+      resolve(response.statusCode === 200 ? undefined : `status ${response.statusCode}`)
+    },
+  )
+  sent.on('error', (error) => resolve(error.message))
+  sent.on('timeout', () => sent.destroy(new Error(`no answer within ${LIVENESS_TIMEOUT_MS} ms`)))
+  sent.end()
+  return await promise
+}
 
 const get = (page: string) => `GET ${page} HTTP/1.1\r\nHost: a\r\n\r\n`
 

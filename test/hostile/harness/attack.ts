@@ -34,6 +34,8 @@ export type Figures = {
   heldMs: number
   answerMs: number
   idleMs: number
+  /** The idle server held for so long, measured in the same way: noise. */
+  idleHeldMs: number
   publishMs: number
   publishMedianMs: number
   rotationMs: number
@@ -45,7 +47,7 @@ export type Figures = {
   broken: string[]
 }
 
-export const LIMITS = { heldMs: 100, peakMiB: 250, tmpfsMiB: 128, factor: 3, allowanceMs: 500 }
+export const LIMITS = { heldMs: 100, noiseMs: 50, peakMiB: 250, tmpfsMiB: 128, factor: 3, allowanceMs: 500 }
 const QUIET_MS = Number(process.env.HOSTILE_QUIET_MS ?? 6_000)
 const TMPFS_EVERY_MS = 100
 const ATTACK_TIMEOUT_MS = 240_000
@@ -148,6 +150,7 @@ async function suffer(
     heldMs: window.heldMs,
     answerMs: window.worstMs,
     idleMs: window.idleWorstMs,
+    idleHeldMs: window.idleHeldMs,
     publishMs: Math.max(0, ...publishes),
     publishMedianMs: median(publishes),
     rotationMs: Math.max(0, ...rotations),
@@ -184,8 +187,10 @@ function judgeFigures(figures: Figures, attack: Attack): string[] {
     value <= limit || (attack.stops && unit === 'ms')
       ? []
       : [`${what} ${value.toFixed(0)} ${unit}, at most ${limit.toFixed(0)}`]
+  // A machine that keeps an idle server for so long keeps the plugin as well; that much and no more is forgiven.
+  const noiseMs = Math.min(figures.idleHeldMs, LIMITS.noiseMs)
   return [
-    ...judge('event loop held for', figures.heldMs, LIMITS.heldMs, 'ms'),
+    ...judge('event loop held for', figures.heldMs, LIMITS.heldMs + noiseMs, 'ms'),
     ...judge("victim's publish", figures.publishMs, bound(figures.quietPublishMs), 'ms'),
     ...judge("victim's rotation", figures.rotationMs, bound(figures.quietRotationMs), 'ms'),
     ...judge('RSS', figures.peakMiB, LIMITS.peakMiB, 'MiB'),

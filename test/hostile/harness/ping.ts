@@ -12,10 +12,15 @@ export type Pinger = {
 }
 
 /** Asks a health page over one kept connection, a new one when that is closed, one question at a time. */
-export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt: number) => void): Pinger {
+export function startPinger(
+  port: number,
+  onAnswer: (sentAt: number, answeredAt: number, connections: number) => void,
+): Pinger {
   let socket: Socket | undefined
   let since: number | undefined
   let isClosed = false
+  /** That the present question has needed. */
+  let connections = 0
 
   function open(): Socket {
     const opened = connect({ port, host: '127.0.0.1', noDelay: true })
@@ -23,7 +28,7 @@ export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt:
       if (since === undefined || !chunk.includes('\r\n\r\n')) return
       const sentAt = since
       since = undefined
-      onAnswer(sentAt, nowMs())
+      onAnswer(sentAt, nowMs(), connections)
     })
     opened.on('error', () => opened.destroy())
     opened.on('close', () => {
@@ -36,6 +41,7 @@ export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt:
 
   function resend(): void {
     if (isClosed) return
+    if (socket === undefined) connections += 1
     socket ??= open()
     socket.write(REQUEST)
   }
@@ -45,6 +51,7 @@ export function startPinger(port: number, onAnswer: (sentAt: number, answeredAt:
     ask() {
       if (since !== undefined) return
       since = nowMs()
+      connections = 0
       resend()
     },
     close() {

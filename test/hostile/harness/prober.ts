@@ -51,7 +51,7 @@ function watch({ port, pid, idlePort, idlePid }: Extract<ProberOrder, { kind: 'w
   rest()
   watched = { pid, idlePid }
   pingers = [
-    startPinger(port, (sentAt, at) => note(pid, sentAt, at)),
+    startPinger(port, (sentAt, at, connections) => note(pid, sentAt, at, connections)),
     startPinger(idlePort, (sentAt, at) => note(idlePid, sentAt, at)),
   ]
   let count = 0
@@ -72,7 +72,7 @@ function ask(index: number, pid: number): void {
   pinger.ask()
 }
 
-function note(pid: number, sentAt: number, at: number): void {
+function note(pid: number, sentAt: number, at: number, connections = 0): void {
   const took = at - sentAt
   const waits = waitedMs(pid) - (before.get(pid) ?? 0) + (waitedMs('self') - ownWaitMs)
   const held = Math.max(0, took - Math.max(0, waits))
@@ -83,7 +83,8 @@ function note(pid: number, sentAt: number, at: number): void {
   }
   window.asked += 1
   window.worstMs = Math.max(window.worstMs, took)
-  window.heldMs = Math.max(window.heldMs, held)
+  // One that had to connect has stood in the kernel's queue too, which says nothing of the event loop.
+  if (connections === 0) window.heldMs = Math.max(window.heldMs, held)
 }
 
 function lookAtMemory(): void {
