@@ -2,7 +2,7 @@ type Waiting = { start: () => void }
 
 /** One task at a time; tasks of one namespace in their order, namespaces in turn: nobody waits behind another's queue. */
 export type Turns = {
-  /** @throws what `task` throws; the signal's reason while the task has not begun */
+  /** @throws what `task` throws; the signal's reason, though a task that has begun goes on to its end */
   run<T>(namespace: string, signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T>
 }
 
@@ -57,11 +57,16 @@ export function createTurns(): Turns {
     async run(namespace, signal, task) {
       signal?.throwIfAborted()
       await turn(namespace, signal)
-      try {
-        return await task()
-      } finally {
-        next()
-      }
+      return untilAborted(task().finally(next), signal)
     },
   }
+}
+
+function untilAborted<T>(running: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return running
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    running.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject)
+  })
 }

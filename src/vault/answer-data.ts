@@ -9,7 +9,7 @@ import type { Answer } from './transport.ts'
 
 /**
  * What an answer holds; undefined when it has no data.
- * @param askedAt when Vault was asked, the earliest at which a lease can have begun: milliseconds since the Unix epoch
+ * @param askedAt when Vault was asked, the earliest at which a lease can have begun, by Clock.monotonic()
  */
 export function answerData(answer: Answer, askedAt: number): SecretData | undefined {
   const held = answer.held ?? heldIn(answer.body)

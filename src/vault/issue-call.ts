@@ -40,7 +40,7 @@ function answerTo(
     const place = version === undefined ? path : `${path}?version=${version}`
     return readPath(deps.connections, deps.clock, identity, place, token, signal)
   }
-  const askedAt = deps.clock.now()
+  const askedAt = deps.clock.monotonic()
   const judge = (answer: Answer, facts: Facts) => {
     const held = answerData(answer, askedAt)
     if (held !== undefined) {

@@ -58,7 +58,7 @@ export function createIssuer(deps: {
   return {
     logIn: async (identity, tokens, signal) => {
       const token = await logInOwn(identity, tokens, signal)
-      if (!token.isRoot) return toOwnToken(token, clock.now() - (clock.monotonic() - token.leasedAt))
+      if (!token.isRoot) return toOwnToken(token)
       // Nobody else would: it has no end.
       await revokeOwnToken(askAs(identity, token.token), signal).catch(() => undefined)
       throw rootFault(identity)
@@ -73,7 +73,7 @@ export function createIssuer(deps: {
 
     renew: async (holding, signal) => {
       const { identity, token, lease } = holding
-      const now = clock.now()
+      const now = clock.monotonic()
       const due = dueParts(holding, clock)
       if (due.end || token === undefined) return undefined
       const ask = askAs(identity, token.token)

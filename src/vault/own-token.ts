@@ -7,16 +7,20 @@ import { wordsOf } from './faults.ts'
 import { parseToken, type VaultToken } from './login.ts'
 import type { Answer } from './transport.ts'
 
-/** @param leasedAt milliseconds since the Unix epoch, unlike the token's own */
-export function toOwnToken(
-  { token, accessor, leaseDurationMs, renewable, isBatch }: VaultToken,
-  leasedAt: number,
-): OwnToken {
+export function toOwnToken({
+  token,
+  accessor,
+  leasedAt,
+  leaseDurationMs,
+  renewable,
+  isBatch,
+}: VaultToken): OwnToken {
   return { token, accessor, leasedAt, durationMs: leaseDurationMs, renewable, isBatch }
 }
 
 /**
  * The token with a new life; undefined when Vault gives none, or none that is worth it.
+ * @param now by Clock.monotonic()
  * @throws FaultError when Vault could not be asked
  */
 export async function renewOwnToken(
@@ -33,7 +37,7 @@ export async function renewOwnToken(
       method: 'POST',
       path: 'auth/token/renew-self',
       body: {},
-      judge: (answer) => toOwnToken(parseToken(answer.body, now, factsOf(identity)), now),
+      judge: (answer) => toOwnToken(parseToken(answer.body, now, factsOf(identity))),
       refused: (answer) => (isRefusal(answer) ? { result: undefined } : undefined),
     },
     signal,

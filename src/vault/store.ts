@@ -94,7 +94,7 @@ export async function readPath(
     token: token.token,
     facts,
   } as const
-  const askedAt = clock.now()
+  const askedAt = clock.monotonic()
   const judge = (answer: Answer): SecretData => {
     if (isKv2Path(answer)) throw kv2PathFault(place, undefined, { ...facts, ...warningFacts(answer) })
     if (answer.status >= 300) throw readFault(answer, place, clock.now(), facts)
