@@ -57,6 +57,10 @@ export function createTurns(): Turns {
     async run(namespace, signal, task) {
       signal?.throwIfAborted()
       await turn(namespace, signal)
+      if (signal?.aborted) {
+        next()
+        throw signal.reason
+      }
       return untilAborted(task().finally(next), signal)
     },
   }
