@@ -67,7 +67,7 @@ async function watchTokens(attacker: Attacker, seconds: number, most: number, wh
   let worst = 0
   for (let round = 0; round < seconds * 2; round++) {
     await attacker.dwell(0.5)
-    worst = Math.max(worst, (await attacker.stage.world.attackerTokens()).length)
+    worst = Math.max(worst, (await attacker.tokens()).length)
   }
   attacker.expect(worst <= most, `${worst} Vault tokens of ${what}, at most ${most}`)
 }
@@ -224,7 +224,7 @@ const attacks: Attack[] = [
         policy: 'path "nothing" { capabilities = ["read"] }',
       })
       await attacker.dwell(6)
-      const { length } = await attacker.stage.world.attackerTokens()
+      const { length } = await attacker.tokens()
       // One of them may be logging in just now.
       attacker.expect(length <= identities + 1, `${length} Vault tokens of ${identities} identities`)
     },
@@ -248,7 +248,7 @@ const attacks: Attack[] = [
       const { world } = attacker.stage
       await attacker.strike('revoked', { files: [valueAt('attacker1/x')], refreshInterval: '1s' })
       for (let round = 0; round < 8; round++) {
-        const accessors = await world.attackerTokens()
+        const accessors = await attacker.tokens()
         attacker.expect(accessors.length <= 3, `${accessors.length} Vault tokens of one identity`)
         await Promise.all(
           accessors.map((accessor) =>

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { PodVolume } from '../support/pod-volume.ts'
 import { type Attack, runAttacks } from './harness/attack.ts'
@@ -193,6 +194,7 @@ const attacks: Attack[] = [
     finding: 11,
     async run(attacker) {
       const { stage } = attacker
+      attacker.later(() => unmountBelow(attacker, stage.hinterland.path))
       await attacker.import('plain', specOf('Live'))
       await attacker.put('rotating', { value: 'x' })
       await attacker.unpublish((await attacker.attempt({ importName: 'plain' })).volume)
@@ -203,7 +205,9 @@ const attacks: Attack[] = [
         await attacker.attempt({ importName: 'plain', targetPath })
         const mounted = stage.mounts().filter((path) => !path.includes('/victim/') && path !== targetPath)
         attacker.expect(mounted.length === 0, `mounted at ${mounted.join(' ')}`)
-        attacker.later(() => rmSync(targetPath, { force: true }))
+        for (const path of mounted) spawnSync('umount', ['-l', path])
+        // kubelet's own is back before it unpublishes.
+        rmSync(targetPath, { recursive: true, force: true })
       }
     },
   },
@@ -212,20 +216,37 @@ const attacks: Attack[] = [
     finding: 11,
     async run(attacker) {
       const { stage } = attacker
+      attacker.later(() => unmountBelow(attacker, stage.hinterland.path))
       await attacker.import('plain', specOf('Live'))
       await attacker.put('rotating', { value: 'x' })
       const targetPath = join(stage.folder, 'attacker/flip/mount')
       mkdirSync(join(targetPath, '..'), { recursive: true })
       const place = `${join(targetPath, '..')}:mount`
-      attacker.run('python3', [join(HARNESS, 'racer.py'), stage.hinterland.path, '0', place])
+      const racer = attacker.run('python3', [join(HARNESS, 'racer.py'), stage.hinterland.path, '0', place])
       for (let attempt = 0; attempt < 40; attempt++) {
         const { volume } = await attacker.attempt({ importName: 'plain', targetPath, timeoutMs: 5_000 })
         const outside = stage.mounts().filter((path) => path.startsWith(stage.hinterland.path))
         if (outside.length > 0) return attacker.accuse(`mounted at ${outside.join(' ')}`)
         await attacker.unpublish(volume).catch(() => undefined)
       }
+      const ended = once(racer, 'exit')
+      racer.kill('SIGKILL')
+      await ended
+      for (const name of ['mount', 'mount.link']) unlinkLink(join(targetPath, '..', name))
+      // A directory that was moved while it was mounted on took its mount along, still beside the target.
+      attacker.later(() => unmountBelow(attacker, join(targetPath, '..')))
     },
   },
 ]
+
+/** What was mounted where no volume belongs: told already, and in the way of the next attack. */
+function unmountBelow({ stage }: Attacker, path: string): void {
+  for (const mounted of stage.mounts()) if (mounted.startsWith(path)) spawnSync('umount', ['-l', mounted])
+}
+
+/** A link goes; a directory, or what is mounted there, stays for the plugin to take away. */
+function unlinkLink(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) unlinkSync(path)
+}
 
 await runAttacks('volume', attacks, { args: ['--min-refresh-interval=100ms'] })

@@ -29,6 +29,8 @@ export type Attacker = {
   unpublish(volume: PodVolume): Promise<void>
   /** Counts how often a volume's files are swapped from now on. */
   countRewrites(volume: PodVolume): () => number
+  /** Accessors of the Vault tokens that this attack has had made and that live. */
+  tokens(): Promise<string[]>
   dwell(seconds: number): Promise<void>
   /** A program of the attacker's container; ended when the attacker leaves, after the volumes went. */
   run(program: string, args: readonly string[]): ChildProcess
@@ -140,6 +142,7 @@ export function createAttacker(stage: Stage): Attacker {
       watchers.add(watcher)
       return () => rewrites
     },
+    tokens: async () => (await world.attackerTokens()).filter((accessor) => !orphans.has(accessor)),
     dwell: async (seconds) => {
       await sleep(seconds * 1000)
     },
@@ -208,7 +211,7 @@ export function createAttacker(stage: Stage): Attacker {
   async function tokensLeft(): Promise<number> {
     const deadline = nowMs() + TOKENS_GONE_MS
     for (;;) {
-      const left = (await world.attackerTokens()).filter((accessor) => !orphans.has(accessor))
+      const left = await attacker.tokens()
       if (left.length > 0 && nowMs() < deadline) {
         await sleep(100)
         continue
