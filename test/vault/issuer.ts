@@ -43,7 +43,7 @@ async function bench(t: Test, rules: Record<string, (request: SeenRequest) => Fa
   const token: OwnToken = {
     token: new SecretText('own-token'),
     accessor: 'own-accessor',
-    leasedAt: clock.now(),
+    leasedAt: clock.monotonic(),
     durationMs: 60 * MINUTE,
     renewable: true,
     isBatch: false,
@@ -55,7 +55,7 @@ async function bench(t: Test, rules: Record<string, (request: SeenRequest) => Fa
     token,
     lease: {
       id: 'database/creds/app/1',
-      leasedAt: clock.now(),
+      leasedAt: clock.monotonic(),
       durationMs: 10 * MINUTE,
       renewable: true,
     },
@@ -265,7 +265,7 @@ t.test('renewing', async (t) => {
     const held = holding()
     await clock.advance(7 * MINUTE)
     const renewed = await issuer.renew(held, patient)
-    t.match(renewed?.lease, { leasedAt: clock.now(), durationMs: 10 * MINUTE })
+    t.match(renewed?.lease, { leasedAt: clock.monotonic(), durationMs: 10 * MINUTE })
     t.same(
       vault.requests.map(({ path }) => path),
       [LEASE_RENEW],
@@ -273,7 +273,7 @@ t.test('renewing', async (t) => {
     t.same(vault.requests[0]?.body, { lease_id: 'database/creds/app/1' })
     await clock.advance(33 * MINUTE)
     const both = await issuer.renew({ ...held, ...renewed }, patient)
-    t.equal(both?.token?.leasedAt, clock.now())
+    t.equal(both?.token?.leasedAt, clock.monotonic())
     t.same(
       vault.requests.slice(1).map(({ path }) => path),
       [RENEW, LEASE_RENEW],
