@@ -27,10 +27,11 @@ export function createIssuer(deps: {
 
   return {
     logIn: async (identity, tokens, signal) => {
+      const leasedAt = clock.monotonic()
       const candidates = usable(tokens, [], clock.now())
       if (candidates.length === 0) throw missingFault(identity, tokens)
       const token = await logInWithAny(login, identity, candidates, [], signal)
-      if (!token.isRoot) return toOwnToken(token)
+      if (!token.isRoot) return { ...toOwnToken(token), leasedAt }
       // Nobody else would: it has no end.
       await revokeOwnToken(askAs(identity, token.token), signal).catch(() => undefined)
       throw rootFault(identity)
@@ -38,7 +39,11 @@ export function createIssuer(deps: {
 
     issue: async (identity, token, order, signal) => {
       const ask = askAs(identity, token.token)
-      if (order.kind === 'call') return issueCall(deps, identity, token, order.call, signal)
+      if (order.kind === 'call') {
+        const leasedAt = clock.monotonic()
+        const issued = await issueCall(deps, identity, token, order.call, signal)
+        return { ...issued, lease: issued.lease && { ...issued.lease, leasedAt } }
+      }
       if (order.kind === 'secret-id') return issueSecretId(ask, order, clock.now(), signal)
       return ownTokenIssued(token)
     },
