@@ -3,7 +3,7 @@ import { type Clocks, untilDueMs } from './holding.ts'
 import type { MountedVolume } from './volumes.ts'
 
 /** What is due again sooner is not worth the asking, in milliseconds: Vault, or a clock, is wrong about it. */
-const BRIEF_MS = 2_000
+const BRIEF_MS = 1_000
 const MOST_MS = 5 * 60_000
 
 /** How one order of a volume was issued of late. */
