@@ -1,5 +1,6 @@
 import type { Config } from '../core/config.ts'
 import type { Clock } from '../core/ports.ts'
+import { createSandbox } from '../sandbox/sandbox.ts'
 import { type DoctorArguments, type ParsedArguments, parseDoctorArguments } from './arguments.ts'
 import { type Cluster, examineCluster } from './cluster.ts'
 import { doctorHelp } from './help.ts'
@@ -60,6 +61,7 @@ type Examination = DoctorDeps & {
 
 async function examine(deps: Examination, signal: AbortSignal): Promise<void> {
   const { report, config: ownConfig, clock, args } = deps
+  const sandbox = createSandbox({ clock })
   let cluster: Cluster | undefined
   try {
     if (ownConfig.imports.kind === 'kube') cluster = await examineCluster(deps, signal)
@@ -71,9 +73,10 @@ async function examine(deps: Examination, signal: AbortSignal): Promise<void> {
     const ca = await report.run('Vault CA', () =>
       checkVaultCa({ config, own: ownConfig, cluster: place }, signal),
     )
-    await examineVault({ report, clock, args, config, cluster, ca: valueIn(ca) }, signal)
+    await examineVault({ report, clock, args, config, cluster, ca: valueIn(ca), sandbox }, signal)
   } finally {
     cluster?.client.close()
+    sandbox.close()
   }
 }
 

@@ -4,7 +4,7 @@ import type { FileSpec, ImportSpec } from '../core/import.ts'
 import type { RenderedFile } from '../core/mounted.ts'
 import { credentialOrder } from '../core/orders.ts'
 import type { SecretData } from '../core/ports.ts'
-import { renderFiles } from '../core/render.ts'
+import type { Sandbox } from '../core/sandbox.ts'
 import { ok, type Report, type Verdict, warn } from './report.ts'
 
 /** What is issued is issued to a pod: nobody else shall have it, not even for a look. */
@@ -17,21 +17,23 @@ type Deps = {
   orders: readonly Order[]
   vaultAddr: string
   authority: string | undefined
+  sandbox: Pick<Sandbox, 'render'>
 }
 
 /** Makes every file of the import that can be made of what was read, each for itself, and shows none. */
-export async function examineFiles(deps: Deps, spec: ImportSpec): Promise<void> {
+export async function examineFiles(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
   const nothing = { ...spec, files: [], dataFrom: [], credentials: [], secretSync: [] }
   for (const file of spec.files) {
     const calls = [file.call, ...file.named.map(({ call }) => call)]
     await examine(deps, `file ${file.name}`, calls, () =>
-      checkFile(deps, { ...nothing, files: [file] }, file),
+      checkFile(deps, { ...nothing, files: [file] }, file, signal),
     )
   }
   for (const entry of spec.dataFrom) {
     const { path } = entry.call
-    await examine(deps, `files of ${path}`, [entry.call], () => {
-      const names = render(deps, { ...nothing, dataFrom: [entry] }).map(({ name }) => name)
+    await examine(deps, `files of ${path}`, [entry.call], async () => {
+      const files = await render(deps, { ...nothing, dataFrom: [entry] }, signal)
+      const names = files.map(({ name }) => name)
       return ok(names.length === 0 ? 'none' : `${entry.format}: ${names.join(', ')}`)
     })
   }
@@ -39,8 +41,8 @@ export async function examineFiles(deps: Deps, spec: ImportSpec): Promise<void> 
     const name = `file ${credential.name}`
     if (credentialOrder(credential)) deps.report.skip([name], NOT_TRIED)
     else
-      await deps.report.run(name, () => {
-        render(deps, { ...nothing, credentials: [credential] })
+      await deps.report.run(name, async () => {
+        await render(deps, { ...nothing, credentials: [credential] }, signal)
         return ok(credential.format)
       })
   }
@@ -50,7 +52,7 @@ async function examine(
   { report, answers, orders }: Deps,
   name: string,
   calls: readonly Call[],
-  check: () => Verdict,
+  check: () => Promise<Verdict>,
 ): Promise<void> {
   const unread = calls.find(({ key }) => !answers.has(key))
   if (calls.some(({ key }) => orders.some((order) => order.key === key))) report.skip([name], NOT_TRIED)
@@ -59,8 +61,13 @@ async function examine(
 }
 
 /** @throws FaultError key_missing, decode_failed, template_failed, and the path's own */
-function checkFile(deps: Deps, spec: ImportSpec, { key, call }: FileSpec): Verdict {
-  const [rendered] = render(deps, spec)
+async function checkFile(
+  deps: Deps,
+  spec: ImportSpec,
+  { key, call }: FileSpec,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const [rendered] = await render(deps, spec, signal)
   const from = key === undefined ? `the template, with ${call.path}` : `key "${key}" of ${call.path}`
   if (rendered !== undefined) return ok(`from ${from}`)
   const what = key === undefined ? call.path : from
@@ -70,7 +77,13 @@ function checkFile(deps: Deps, spec: ImportSpec, { key, call }: FileSpec): Verdi
   )
 }
 
-function render({ answers, vaultAddr, authority }: Deps, spec: ImportSpec): RenderedFile[] {
+function render(
+  { answers, vaultAddr, authority, sandbox }: Deps,
+  spec: ImportSpec,
+  signal: AbortSignal,
+): Promise<RenderedFile[]> {
   const of = (key: string) => answers.get(key) ?? new FaultError('path_not_found', {})
-  return renderFiles(spec, { of, vaultAddr, authority }, undefined)
+  // Each file is made for itself: whether all of them fit is told when a pod mounts them.
+  const volume = { updateMode: spec.updateMode, gid: undefined, sizeBytes: Number.POSITIVE_INFINITY }
+  return sandbox.render(spec, { of, vaultAddr, authority }, volume, signal)
 }

@@ -4,6 +4,7 @@ import type { ImportSpec } from '../core/import.ts'
 import { isJsonObject } from '../core/json.ts'
 import { needsOf } from '../core/orders.ts'
 import type { Clock, Identity, SecretData } from '../core/ports.ts'
+import type { Sandbox } from '../core/sandbox.ts'
 import type { Connections } from '../vault/connections.ts'
 import { factsOf } from '../vault/facts.ts'
 import { answerFacts } from '../vault/faults.ts'
@@ -19,6 +20,7 @@ type Deps = {
   clock: Clock
   identity: Identity
   token: VaultToken
+  sandbox: Pick<Sandbox, 'render'>
 }
 
 /** What a policy must grant for a method, whichever of them the engine asks for. */
@@ -30,7 +32,7 @@ const granting = {
 
 /** Checks policy, paths and files of the import, without showing a value and without having anything issued. */
 export async function examineSecrets(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
-  const { report, connections, identity } = deps
+  const { report, connections, identity, sandbox } = deps
   const { reads, orders } = needsOf(spec, () => false)
   const answers = new Map<string, SecretData | FaultError>()
   for (const call of reads) {
@@ -51,7 +53,7 @@ export async function examineSecrets(deps: Deps, spec: ImportSpec, signal: Abort
   }
   const { address: vaultAddr } = identity.endpoint
   const authority = connections.authority(identity.endpoint)
-  await examineFiles({ report, answers, orders, vaultAddr, authority }, spec)
+  await examineFiles({ report, answers, orders, vaultAddr, authority, sandbox }, spec, signal)
 }
 
 /** @throws FaultError read_denied */

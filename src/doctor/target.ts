@@ -3,6 +3,7 @@ import { FaultError } from '../core/errors.ts'
 import { normalAddress, resolveIdentity } from '../core/identity.ts'
 import type { ImportSpec } from '../core/import.ts'
 import type { Clock, Identity, VaultEndpoint } from '../core/ports.ts'
+import type { Sandbox } from '../core/sandbox.ts'
 import { createKubeReferences } from '../kube/references.ts'
 import type { DoctorArguments } from './arguments.ts'
 import type { Cluster } from './cluster.ts'
@@ -17,6 +18,7 @@ export type Target = {
 }
 
 export type TargetDeps = {
+  sandbox: Sandbox
   report: Report
   clock: Clock
   args: DoctorArguments

@@ -37,6 +37,7 @@ export async function examineVault(
     limiter: createLimiter({ clock, callsPerSecond: config.vaultQps, concurrency: config.vaultConcurrency }),
     defaultCa: () => ca ?? { pem: undefined, source: 'none' },
     callTimeoutMs: CALL_TIMEOUT_MS,
+    parseAnswer: deps.sandbox.parseAnswer,
   })
   const vault = { ...deps, connections }
   try {

@@ -4,7 +4,7 @@ import { plainFault, prepare } from './jobs.ts'
 import type { Job, Told } from './messages.ts'
 
 /** The plugin itself comes first. */
-const NICE = 10
+const NICE = 5
 
 function tell(told: Told): void {
   process.send?.(told)

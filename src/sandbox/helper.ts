@@ -26,14 +26,7 @@ export type Listener = {
 /** MiB of JavaScript objects; the rest of a bare process has 45, of which 35 are the program's own pages. */
 export const HEAP_MIB = 64
 
-const flags = [
-  `--max-old-space-size=${HEAP_MIB}`,
-  '--max-semi-space-size=2',
-  '--no-maglev',
-  // It reads its own modules and does nothing else: no file is written, no process and no thread started.
-  '--permission',
-  '--allow-fs-read=*',
-]
+const flags = [`--max-old-space-size=${HEAP_MIB}`, '--max-semi-space-size=2', '--no-maglev']
 
 /** USER_HZ, which Linux fixes for all that it tells to programs. */
 const TICKS_PER_SECOND = 100
@@ -41,10 +34,13 @@ const TICKS_PER_SECOND = 100
 /** `ts` from the sources, `js` from the build. */
 const entry = new URL(`./entry${extname(import.meta.url)}`, import.meta.url)
 
-/** Nothing of the environment goes along but the time zone, which the filter date uses; nothing it prints comes out. */
-export function startHelper(): Helper {
+/**
+ * Nothing of the environment goes along but the time zone, which the filter date uses; nothing it prints comes out.
+ * @param program what it runs
+ */
+export function startHelper(program = entry): Helper {
   const { TZ } = process.env
-  const child = fork(entry, [], {
+  const child = fork(program, [], {
     execArgv: flags,
     env: TZ === undefined ? {} : { TZ },
     serialization: 'advanced',

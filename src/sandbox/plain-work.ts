@@ -4,8 +4,8 @@ import type { Value } from '../core/value.ts'
 // What is done on the spot: work that is small, and in which nothing is that a tenant could make long. Most nodes have
 // no other, and pay for no second process.
 
-/** Characters of a manifest: what takes some milliseconds, whatever stands in it. */
-const SMALL_MANIFEST = 16 * 1024
+/** Characters of a manifest: what takes some tens of milliseconds at worst, when each field is a fault. */
+const SMALL_MANIFEST = 8 * 1024
 /** Characters of all values. */
 const SMALL_VALUES = 256 * 1024
 /** Characters of all values that are taken at all: some times what the largest volumes hold. */

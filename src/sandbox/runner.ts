@@ -50,9 +50,10 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
     if (isClosed) throw new FaultError('shutting_down')
     const first = await attempt(job, budget)
     // One that waited for work may have been taken by the kernel: that is no fault of this job.
-    const { ending, step } = isLost(first.ending) ? await attempt(job, budget) : first
+    const { ending, step } = isLost(first.ending) && !isClosed ? await attempt(job, budget) : first
     if ('result' in ending) return ending.result as Results[Kind]
     if ('fault' in ending) throw new FaultError(ending.fault.fault, ending.fault.facts)
+    if (isClosed) throw new FaultError('shutting_down')
     throw endedFault(ending, budget, step)
   }
 

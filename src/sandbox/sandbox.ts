@@ -14,9 +14,10 @@ import { isPlainManifest, isPlainRender, MOST_VALUES, sizeOf } from './plain-wor
 import { createRunner } from './runner.ts'
 import { createTurns } from './turns.ts'
 
-const JUDGE = { cpuMs: 400, what: 'judging it' }
+/** What others wait for at most, together with the start of a new process. */
+const JUDGE = { cpuMs: 300, what: 'judging it' }
 const RENDER = { cpuMs: 400, what: 'making its files' }
-const PARSE = { cpuMs: 500, what: "reading Vault's answer" }
+const PARSE = { cpuMs: 400, what: "reading Vault's answer" }
 
 /**
  * Plain work on the spot, everything else in a process of its own: whatever memory it takes, it is that process that
@@ -24,24 +25,26 @@ const PARSE = { cpuMs: 500, what: "reading Vault's answer" }
  * and what a thread took is hardly given back.
  */
 export function createSandbox(deps: { clock: Clock; start?: () => Helper }): Sandbox {
-  const { clock, start = startHelper } = deps
+  const { clock, start = () => startHelper() } = deps
   const turns = createTurns()
   const runner = createRunner({ clock, start })
 
   return {
     async judge(manifest, namespace, signal) {
-      if (isPlainManifest(manifest)) return parseImport(manifest)
+      signal.throwIfAborted()
       const job = { kind: 'judge', manifest } as const
       try {
+        if (isPlainManifest(manifest)) return parseImport(manifest)
         return await turns.run(namespace, signal, () => runner.run(job, JUDGE))
       } catch (error) {
-        // It could not even be sent.
-        if (error instanceof RangeError) return { faults: [unjudged(error)] }
-        throw error
+        if (error instanceof FaultError || signal.aborted) throw error
+        // Judging went wrong, or it could not even be sent: its own fault.
+        return { faults: [unjudged(error)] }
       }
     },
 
     async render(spec, answers, volume, signal) {
+      signal.throwIfAborted()
       const job = toJob(spec, answers, volume)
       const size = valuesSize(job)
       if (isPlainRender(spec, size)) {

@@ -2,20 +2,24 @@ type Waiting = { start: () => void }
 
 /** One task at a time; tasks of one namespace in their order, namespaces in turn: nobody waits behind another's queue. */
 export type Turns = {
-  /** @throws what `task` throws; the signal's reason while the task has not begun */
+  /** @throws what `task` throws; the signal's reason, though a task that has begun goes on to its end */
   run<T>(namespace: string, signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T>
 }
 
 export function createTurns(): Turns {
   /** In the order of their turns; one whose turn was goes to the end. */
   const queues = new Map<string, Waiting[]>()
-  let isBusy = false
+  /** Whose task is under way. */
+  let current: string | undefined
 
   function next(): void {
-    const [first] = queues
-    isBusy = first !== undefined
-    if (first === undefined) return
-    const [namespace, queue] = first
+    // Who has just had a turn is the last to have another.
+    const first = [...queues.keys()].find((namespace) => namespace !== current) ?? queues.keys().next().value
+    current = first
+    if (first !== undefined) begin(first, queues.get(first) ?? [])
+  }
+
+  function begin(namespace: string, queue: readonly Waiting[]): void {
     const [waiting, ...rest] = queue
     queues.delete(namespace)
     if (rest.length > 0) queues.set(namespace, rest)
@@ -29,8 +33,8 @@ export function createTurns(): Turns {
   }
 
   function turn(namespace: string, signal: AbortSignal | undefined): Promise<void> {
-    if (!isBusy) {
-      isBusy = true
+    if (current === undefined) {
+      current = namespace
       return Promise.resolve()
     }
     return new Promise((resolve, reject) => {
@@ -53,11 +57,17 @@ export function createTurns(): Turns {
     async run(namespace, signal, task) {
       signal?.throwIfAborted()
       await turn(namespace, signal)
-      try {
-        return await task()
-      } finally {
-        next()
-      }
+      return untilAborted(task().finally(next), signal)
     },
   }
+}
+
+function untilAborted<T>(running: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return running
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    running.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject)
+  })
 }

@@ -5,6 +5,7 @@ import { FaultError } from '../../src/core/errors.ts'
 import type { Holding } from '../../src/core/issued.ts'
 import { jsonToNumber } from '../../src/core/json.ts'
 import type { Identity } from '../../src/core/ports.ts'
+import type { JsonText } from '../../src/core/value.ts'
 import { loginTokens } from '../support/login-tokens.ts'
 import { startOpenBaoBench } from '../support/openbao-bench.ts'
 import { type Postgres, postgresMissing, startPostgres } from '../support/postgres.ts'
@@ -213,8 +214,8 @@ t.test('certificates', async (t) => {
 
   t.test('end at notAfter, hang on no token, and are issued anew instead of renewed', async (t) => {
     const issued = await hold(web({ common_name: 'web.example.org', ttl: '30s' }))
-    const expiration = issued.data.values.get('expiration') as { rawJSON: string }
-    t.equal(issued.endsAt, Number(expiration.rawJSON) * 1000)
+    const expiration = issued.data.values.get('expiration') as JsonText
+    t.equal(issued.endsAt, Number(expiration.json) * 1000)
     t.match(text(issued, 'certificate'), /^-----BEGIN CERTIFICATE/)
     t.match(text(issued, 'private_key'), /PRIVATE KEY/)
     t.equal(issued.token, undefined)
@@ -225,8 +226,8 @@ t.test('certificates', async (t) => {
   t.test('are understood as DER and as a bundle with the key too', async (t) => {
     for (const format of ['der', 'pem_bundle']) {
       const { data, endsAt } = await hold(web({ common_name: 'web.example.org', ttl: '30s', format }))
-      const expiration = data.values.get('expiration') as { rawJSON: string }
-      t.equal(endsAt, Number(expiration.rawJSON) * 1000, format)
+      const expiration = data.values.get('expiration') as JsonText
+      t.equal(endsAt, Number(expiration.json) * 1000, format)
     }
   })
 

@@ -308,7 +308,7 @@ t.test('what the transport found wrong is told in plain words', (t) => {
   t.match(say('timeout'), { fault: 'unreachable', message: /no answer in time/ })
   t.match(say('cut-off'), { fault: 'unreachable', message: /broke/ })
   t.match(say('not-json'), { fault: 'vault_error', message: /not JSON/ })
-  t.match(say('too-large'), { fault: 'vault_error', message: /8 MiB/ })
+  t.match(say('too-large'), { fault: 'vault_error', message: /4 MiB/ })
   t.match(say('https-expected'), { fault: 'tls', message: /https:\/\// })
   t.end()
 })

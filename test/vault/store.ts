@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { stringifyJson } from '../../src/core/json.ts'
+import { jsonOf } from '../../src/core/value.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { authAnswer, type FakeAnswer, type Handler, startFakeVault } from '../support/fake-vault.ts'
 import { faulty } from '../support/faulty.ts'
@@ -29,7 +29,7 @@ t.test('KV v2 is unwrapped with its version, numbers as they were sent', async (
   const { values, version } = await read('secret/data/app')
   t.equal(version, 7)
   t.same([...values.keys()], ['b', 'a', 'c'], 'in the order of the answer')
-  t.equal(stringifyJson(Object.fromEntries(values)), '{"b":"1","a":9007199254740993,"c":1.10}')
+  t.equal([...values.values()].map(jsonOf).join(), '"1",9007199254740993,1.10')
 })
 
 t.test('what only looks a little like KV v2 is taken as it stands', async (t) => {
@@ -67,7 +67,7 @@ t.test('equal reads under way are one call, and later ones another', async (t) =
   t.equal(vault.count('kv1/a'), 1)
   const later = await read('kv1/a')
   t.equal(vault.count('kv1/a'), 2, 'nothing is kept once it was given out')
-  t.notSame(stringifyJson(Object.fromEntries(later.values)), stringifyJson(Object.fromEntries(first.values)))
+  t.notSame([...later.values], [...first.values])
 })
 
 t.test('a shared read goes on when one of its callers gives up', async (t) => {

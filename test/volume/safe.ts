@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import t from 'tap'
 import { callOrder, sourceCall } from '../../src/core/call.ts'
 import type { Holding } from '../../src/core/issued.ts'
-import { parseJson, stringifyJson } from '../../src/core/json.ts'
-import type { Identity, Json } from '../../src/core/ports.ts'
+import { parseJson } from '../../src/core/json.ts'
+import type { Identity } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
+import { jsonOf, toValues, type Value } from '../../src/core/value.ts'
 import { createMounter } from '../../src/volume/mount.ts'
 import { createRootAttribute } from '../../src/volume/root-attribute.ts'
 import { createSafe } from '../../src/volume/safe.ts'
@@ -61,14 +62,15 @@ const certificate: Holding = {
     isBatch: true,
   },
   data: {
-    values: new Map(
-      Object.entries({
+    values: new Map<string, Value>([
+      ...toValues({
         zulu: parseJson('{"a":9007199254740993,"b":[1.10,1e2,-0,null],"__proto__":"own"}'),
         private_key: `-----BEGIN\n${CANARY}\n"ü\u0000`,
         serial: parseJson('90071992547409931234'),
         nothing: null,
-      }) as [string, Json][],
-    ).set('2', 'numbers are not sorted to the front'),
+      }),
+      ['2', 'numbers are not sorted to the front'],
+    ]),
     version: undefined,
   },
   lease: undefined,
@@ -97,7 +99,7 @@ const database: Holding = {
   },
   token: undefined,
   data: {
-    values: new Map<string, Json>([['password', CANARY]]),
+    values: new Map<string, Value>([['password', CANARY]]),
     version: 7,
     lease: { id: 'read', leasedAt: 1, durationMs: 2, renewable: true },
   },
@@ -131,11 +133,8 @@ t.test('what is issued comes back as it was put', async (t) => {
   t.equal(first?.token?.durationMs, Number.POSITIVE_INFINITY)
   t.ok(first && 'lease' in first && first.lease === undefined)
   t.strictSame([...(first?.data.values.keys() ?? [])], [...certificate.data.values.keys()])
-  t.equal(stringifyJson(first?.data.values.get('serial') ?? null), '90071992547409931234')
-  t.match(
-    stringifyJson(first?.data.values.get('zulu') ?? null),
-    '{"a":9007199254740993,"b":[1.10,1e2,-0,null],',
-  )
+  t.equal(jsonOf(first?.data.values.get('serial') ?? ''), '90071992547409931234')
+  t.match(jsonOf(first?.data.values.get('zulu') ?? ''), '{"a":9007199254740993,"b":[1.10,1e2,-0,null],')
 })
 
 t.test('what is put replaces all that was there', async (t) => {
