@@ -17,6 +17,7 @@ import { createVault } from './vault/vault.ts'
 import { createLedgerStore } from './volume/ledger-store.ts'
 import { createMounter } from './volume/mount.ts'
 import { createSafe } from './volume/safe.ts'
+import { lockStateDirectory } from './volume/state-lock.ts'
 import { volumeStats } from './volume/stats.ts'
 import { createSyscalls } from './volume/syscalls.ts'
 import { createVolumeFiles } from './volume/volume-files.ts'
@@ -52,7 +53,7 @@ export async function startApp(
   /** What does not follow its files by itself, as the CA and the imports do. */
   const reloads: { what: string; reload: () => Promise<void> }[] = []
   let waitsFor: () => string | undefined = () => undefined
-  let phase: 'starting' | 'ready' | 'stopping' = 'starting'
+  let phase: 'starting' | 'waiting for another process' | 'ready' | 'stopping' = 'starting'
 
   async function stop(): Promise<void> {
     phase = 'stopping'
@@ -83,6 +84,13 @@ export async function startApp(
       closers.push(() => http.close())
     }
 
+    // Before anything that a second process could spoil: its ledger, its volumes, its sockets.
+    const onWait = () => {
+      phase = 'waiting for another process'
+    }
+    closers.push(await lockStateDirectory({ stateDir: config.stateDir, clock, log, onWait }))
+    phase = 'starting'
+
     const ca = await defaultCa(config, { log, clock })
     closers.push(() => ca.close())
     const limiter = createLimiter({
@@ -102,7 +110,7 @@ export async function startApp(
     })
     closers.push(() => store.close())
 
-    const cluster = await connectCluster({ config, log, clock })
+    const cluster = await connectCluster({ config, log, clock, judge: sandbox.judge })
     closers.push(() => cluster.close())
     waitsFor = cluster.waitsFor
     const { imports, notifier, tokenSource, references, secretSync } = cluster
@@ -131,8 +139,10 @@ export async function startApp(
     closers.push(() => flow.stop())
     metrics.setVolumes(() => ({
       byState: flow.volumes.countByState(),
-      oldestInStepSeconds: flow.volumes.oldestStepSeconds(clock.now()),
+      oldestInStepSeconds: flow.volumes.oldestStepSeconds(clock.monotonic()),
       issued: flow.volumes.countIssued(),
+      reservedBytes: flow.budget.reservedBytes(),
+      limitBytes: flow.budget.limitBytes,
     }))
     await flow.resume()
 

@@ -1,6 +1,7 @@
 import type { Config } from './core/config.ts'
 import { FaultError } from './core/errors.ts'
 import type { Clock, ImportSource, Log, Notifier, References, SecretSync, TokenSource } from './core/ports.ts'
+import type { Judge } from './core/sandbox.ts'
 import { createDirImports } from './files/imports-dir.ts'
 import { createLogNotifier } from './ops/notifier.ts'
 
@@ -16,12 +17,18 @@ export type Cluster = {
   secretSync: SecretSync
   /** kubelet sends volumes from now on. */
   onRegistered(): void
-  /** Whether imports are known by now; a reason when they are not. */
+  /** Whether imports can be asked for by now; a reason when they cannot. */
   waitsFor(): string | undefined
   close(): Promise<void>
 }
 
-type Deps = { config: Config; log: Log; clock: Clock }
+type Deps = {
+  config: Config
+  log: Log
+  clock: Clock
+  /** How an import from the API server is checked; on the spot unless said. */
+  judge?: Judge
+}
 
 /** @throws FaultError imports_unavailable when --imports=kube finds no way to an API server */
 export function connectCluster(deps: Deps): Promise<Cluster> {
@@ -29,8 +36,8 @@ export function connectCluster(deps: Deps): Promise<Cluster> {
 }
 
 /** Imports from a directory; there is nobody to tell and nobody to ask. */
-async function directory(path: string, { log, clock }: Deps): Promise<Cluster> {
-  const imports = createDirImports({ path, log, clock })
+async function directory(path: string, { log, clock, judge }: Deps): Promise<Cluster> {
+  const imports = createDirImports({ path, log, clock, ...(judge && { judge }) })
   return {
     imports,
     notifier: createLogNotifier(log),
@@ -44,7 +51,7 @@ async function directory(path: string, { log, clock }: Deps): Promise<Cluster> {
 }
 
 /** Loaded only where it is used: a node without an API server does not pay for it. */
-async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
+async function apiServer({ config, log, clock, judge }: Deps): Promise<Cluster> {
   const [
     { loadConnection },
     { createKubeClient },
@@ -68,7 +75,14 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
   ])
   const client = createKubeClient({ connection: loadConnection({ clock, env: process.env }), clock })
   const status = createImportStatus({ client, log, clock })
-  const imports = createKubeImports({ client, log, clock, onJudged: status.judged })
+  const imports = createKubeImports({
+    client,
+    log,
+    clock,
+    ...(judge && { judge }),
+    onJudged: status.judged,
+    onForgotten: status.forget,
+  })
   const { driverName, nodeId, removeStartupTaint: key } = config
   const closing = new AbortController()
   const notifier = createKubeNotifier({ client, log, clock, driverName, nodeId })
@@ -85,7 +99,8 @@ async function apiServer({ config, log, clock }: Deps): Promise<Cluster> {
         .remove(closing.signal)
         .catch(() => undefined)
     },
-    waitsFor: () => (imports.synced() ? undefined : 'the first list of SecretsStoreImports'),
+    waitsFor: () =>
+      imports.synced() ? undefined : 'the first answer of the API server about SecretsStoreImports',
     async close() {
       closing.abort()
       status.close()

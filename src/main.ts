@@ -3,13 +3,14 @@ import { readFileSync } from 'node:fs'
 import { type App, startApp } from './app.ts'
 import { parseArguments, version } from './arguments.ts'
 import { createClock } from './ops/clock.ts'
+import { createExecutableRelease } from './ops/executable.ts'
 import { compactHeap } from './ops/heap.ts'
 import { createLog } from './ops/log.ts'
+import { readMemoryUse, startMemoryTrim } from './ops/memory-trim.ts'
+import { createUtilization } from './ops/utilization.ts'
 
 /** An orderly end takes at most this long after SIGTERM; kubelet gives a pod 30 s. */
 const STOP_TIMEOUT_MS = 20_000
-/** By then registration, and the republishes that follow a restart, have passed. */
-const COMPACT_AFTER_MS = 3_000
 
 /** By number: whoever touches process.stdin makes a pipe of it that cannot be waited for. */
 const STDIN = 0
@@ -35,7 +36,14 @@ try {
     log,
     onFatal: (error) => end(1, error, 'kubelet refused the plugin, exiting'),
   })
-  setTimeout(compactHeap, COMPACT_AFTER_MS).unref()
+  startMemoryTrim({
+    clock: createClock(),
+    log,
+    memory: readMemoryUse,
+    utilization: createUtilization(),
+    compactHeap,
+    releaseExecutable: createExecutableRelease(),
+  })
 } catch (error) {
   // No secret has been read yet, and without the words nobody could tell which file or address it was.
   log.error({ reason: error instanceof Error ? error.message : String(error), error }, 'start failed')

@@ -41,7 +41,12 @@ export type Config = Readonly<{
   allowSkipVerify: boolean
   allowTokenExport: boolean
   allowSecretSync: boolean
+  /** The largest tmpfs of one volume. */
   maxVolumeBytes: number
+  /** What all volumes of the node may hold. */
+  maxNodeBytes: number
+  /** What all volumes of one Kubernetes namespace on the node may hold. */
+  maxNamespaceBytes: number
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error'
   logFormat: 'json' | 'pretty'
 }>
@@ -89,7 +94,7 @@ function readFileSource(path: string | undefined, readFile: (path: string) => un
 /** What could be read of the settings; each that could not has its fault added. */
 function assemble(
   sources: Source[],
-  { env, isTTY }: Omit<DefaultContext, 'endpoint'>,
+  { env, isTTY }: Omit<DefaultContext, 'endpoint' | 'maxNodeBytes'>,
   faults: string[],
 ): Partial<Config> {
   const config: Record<string, unknown> = {}
@@ -97,7 +102,8 @@ function assemble(
     const given = sources.map((source) => source.given.get(name)).find((found) => found !== undefined)
     // The fault of a bad endpoint is told once, not again for what follows from it.
     const endpoint = typeof config.endpoint === 'string' ? config.endpoint : 'unix:///'
-    const value = evaluate(name, given, { env, isTTY, endpoint })
+    const maxNodeBytes = typeof config.maxNodeBytes === 'number' ? config.maxNodeBytes : 2 ** 40
+    const value = evaluate(name, given, { env, isTTY, endpoint, maxNodeBytes })
     if ('faults' in value) faults.push(...value.faults)
     else config[name] = value.value
   }
@@ -143,6 +149,9 @@ function crossFaults(config: Partial<Config>): string[] {
     removeStartupTaint,
     minRefreshIntervalMs = 0,
     rotationIntervalMs = Infinity,
+    maxVolumeBytes = 0,
+    maxNamespaceBytes = Infinity,
+    maxNodeBytes = Infinity,
   } = config
   const faults: string[] = []
   if (httpTlsCert && !httpTlsKey) faults.push('--http-tls-key: required with --http-tls-cert')
@@ -154,6 +163,13 @@ function crossFaults(config: Partial<Config>): string[] {
   if (minRefreshIntervalMs > rotationIntervalMs) {
     const floor = formatDuration(minRefreshIntervalMs)
     faults.push(`--rotation-interval: must not be shorter than --min-refresh-interval, which is ${floor}`)
+  }
+  if (maxNamespaceBytes > maxNodeBytes) {
+    faults.push(`--max-namespace-bytes: must not be more than --max-node-bytes, which is ${maxNodeBytes}`)
+  }
+  if (maxVolumeBytes > maxNamespaceBytes) {
+    const limit = `--max-namespace-bytes, which is ${maxNamespaceBytes}`
+    faults.push(`--max-volume-bytes: must not be more than ${limit}`)
   }
   return faults
 }

@@ -21,16 +21,22 @@ export function dotenvLine(key: string, text: string): FormattedLine {
 
 /** JSON in which nothing stands that dotenvLine would refuse: JSON can name those characters by number. */
 export function dotenvJson(json: string): string {
-  return json.replaceAll(/\\\\|'|\$/g, (found) => escapes[found] ?? found)
+  return json.replaceAll('\\\\', '\\u005c').replaceAll("'", '\\u0027').replaceAll('$', '\\u0024')
 }
 
-const escapes: Readonly<Record<string, string>> = { '\\\\': '\\u005c', "'": '\\u0027', $: '\\u0024' }
-
+/** Each question is answered in one pass: a value is as large, and as odd, as who writes it wants it to be. */
 function quote(text: string): string | undefined {
   // No quoting helps against what happens to these before or after the quotes are looked at.
-  if (/\r|\$\{[^}]*\}/.test(text)) return undefined
-  if (!/'|\\\\|\\$/.test(text)) return `'${text}'`
+  if (text.includes('\r') || holdsExpansion(text)) return undefined
+  if (!text.includes("'") && !text.includes('\\\\') && !text.endsWith('\\')) return `'${text}'`
   if (!/["\\$]/.test(text)) return `"${text}"`
   // A bare value: both quotes are literal but at its beginning.
-  return /^[^\s'"`#$\\][^\n#$\\]*$/.test(text) && !/\s$/.test(text) ? text : undefined
+  const isBare = /^[^\s'"`#$\\]/.test(text) && !/[\n#$\\]/.test(text) && !/\s/.test(text.slice(-1))
+  return isBare ? text : undefined
+}
+
+/** `${…}`. Where anything closes after the first that opens, that one is closed. */
+function holdsExpansion(text: string): boolean {
+  const opened = text.indexOf('${')
+  return opened !== -1 && text.indexOf('}', opened) !== -1
 }

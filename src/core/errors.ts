@@ -199,15 +199,45 @@ export function toFault(error: unknown): FaultError {
   return new FaultError('internal', {}, error)
 }
 
+/** Characters of a foreign text that are looked at, and those that are shown. */
+const LOOKED_AT = 4096
+const SHOWN = 500
+
 /**
  * Takes whatever looks like a Vault token, a JWT or a wrapping token out of a foreign text and cuts it to a line.
- * Vault's errors should hold none; this makes sure.
+ * Vault's errors should hold none; this makes sure. What stands in the text is the choice of whoever writes paths, bodies
+ * and secrets: it is cut before a pattern meets it, and no pattern looks twice at a character more than a few times.
  */
 export function scrub(text: string): string {
-  return text
-    .replace(/\beyJ[\w-]+\.[\w-]+(\.[\w-]*)?/g, '[token]')
-    .replace(/\b(hv[sbr]|[sbr])\.[A-Za-z0-9_-]{20,}/g, '[token]')
+  const near = text.slice(0, LOOKED_AT)
+  const whole = text.length > LOOKED_AT ? near.replace(CUT_TOKEN, '[token]') : near
+  return whole
+    .replace(JWT, '[token]')
+    .replace(VAULT_TOKEN, '[token]')
     .replace(/\s+/g, ' ')
     .trim()
-    .slice(0, 500)
+    .slice(0, SHOWN)
+}
+
+/** The first characters of a foreign text. A token that the cut would make too short to be known is taken out. */
+export function cutForeign(text: string, longest: number): string {
+  return text.length > longest ? text.slice(0, longest).replace(CUT_TOKEN, '[token]') : text
+}
+
+/** Its first part is enough: a JWT may be cut in two. */
+const JWT = /\beyJ[\w-]+(?:\.[\w-]*){0,2}/g
+const VAULT_TOKEN = /\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{20,}/g
+/** The beginning of a Vault token at the cut, too short to be known by its length. */
+const CUT_TOKEN = /\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{0,19}$/
+
+/** The first texts of a foreign list, joined, as far as scrub looks at all. */
+export function joinWords(list: unknown, separator: string): string {
+  if (!Array.isArray(list)) return ''
+  let joined = ''
+  for (const entry of list) {
+    if (joined.length > LOOKED_AT) break
+    if (typeof entry !== 'string') continue
+    joined += `${joined === '' ? '' : separator}${entry.slice(0, LOOKED_AT + 1)}`
+  }
+  return joined
 }

@@ -7,8 +7,15 @@ import type { Facts, Fault } from './errors.ts'
 export function explain(fault: Fault, facts: Facts): string {
   const { what, next }: Line = lines[fault](facts)
   const sentence = facts.words && !what.includes(facts.words) ? `${what}: ${facts.words}` : what
-  return [sentence, tried(facts), next && `next: ${next}`].filter(Boolean).join('; ')
+  const text = [sentence, tried(facts), next && `next: ${next}`].filter(Boolean).join('; ')
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text
 }
+
+/** Characters of one fault: names of keys, and values of an import, are as long as their authors like. */
+const LONGEST = 16_384
+/** Of one name that exists where another was asked for, and how many of them. */
+const LONGEST_NAME = 128
+const MOST_NAMES = 50
 
 type Line = { what: string; next?: string }
 
@@ -125,8 +132,8 @@ const lines = {
     next: `use the address of the active node or of a load balancer; ${again(f)}`,
   }),
   rate_limited: (f) => ({
-    what: `Vault at ${f.address} asks for fewer requests (429)`,
-    next: `raise Vault's rate limit quota or lower --vault-qps; ${again(f)}`,
+    what: f.reason ?? `Vault at ${f.address} asks for fewer requests (429)`,
+    next: f.setting ?? `raise Vault's rate limit quota or lower --vault-qps; ${again(f)}`,
   }),
   vault_error: (f) => ({
     what: `Vault at ${f.address} answered ${f.httpStatus ?? 'in an unknown way'}${f.reason ? ` (${f.reason})` : ''}`,
@@ -188,8 +195,8 @@ const lines = {
     what: `the tmpfs could not be mounted or unmounted${f.reason ? `: ${f.reason}` : ''}`,
     next: 'the plugin needs CAP_SYS_ADMIN and Bidirectional mount propagation of the kubelet directory',
   }),
-  internal: () => ({
-    what: 'an unforeseen error of the plugin',
+  internal: (f) => ({
+    what: `an unforeseen error of the plugin${f.reason ? `: ${f.reason}` : ''}`,
     next: "see the plugin's log on this node and report it",
   }),
 } satisfies Record<Fault, (facts: Facts) => Line>
@@ -231,11 +238,12 @@ function again(f: Facts): string {
 
 function exist(names: readonly string[] | undefined): string {
   if (!names || names.length === 0) return 'exist none'
-  const shown = names.slice(0, 50)
+  const shown = names.slice(0, MOST_NAMES).map((name) => name.slice(0, LONGEST_NAME))
   const more = names.length - shown.length
   return `exist ${shown.map(quote).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
+/** No path of an import is longer. */
 function quote(text: string | undefined): string {
-  return `"${text ?? ''}"`
+  return `"${text?.slice(0, 1_100) ?? ''}"`
 }

@@ -57,7 +57,7 @@ export function ownIdentity(identity: Identity, volumeId: string): Identity {
 
 /** The address without a trailing slash, so that spelling makes no second identity. */
 export function normalAddress(address: string): string {
-  return address.replace(/\/+$/, '')
+  return address.slice(0, endBefore(address, '/'))
 }
 
 /**
@@ -101,6 +101,17 @@ function tlsMark(endpoint: VaultEndpoint): string {
   return `${ca},${skipTLSVerify},${tlsServerName ?? ''}`
 }
 
-function trimSlashes(path: string): string {
-  return path.replace(/^\/+|\/+$/g, '')
+/** By index: `/\/+$/` takes time by the square of the slashes in the middle. */
+export function trimSlashes(path: string): string {
+  const end = endBefore(path, '/')
+  let start = 0
+  while (start < end && path[start] === '/') start += 1
+  return path.slice(start, end)
+}
+
+/** Where the text ends when these characters at its end are not counted. */
+export function endBefore(text: string, dropped: string): number {
+  let end = text.length
+  while (end > 0 && dropped.includes(text.charAt(end - 1))) end -= 1
+  return end
 }

@@ -1,15 +1,20 @@
+import { LONGEST_PATTERN, LONGEST_TEMPLATE, show } from './import-schema.ts'
 import { patternFault } from './key-pattern.ts'
 import { secretTypeFaults } from './secret-type-faults.ts'
 import type { Templates } from './template.ts'
 
+/** Names of sources that a fault lists. */
+const MOST_NAMES = 16
+
 /** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
-export function crossFaults(manifest: unknown, templates: Templates): string[] {
+export function crossFaults(manifest: unknown, check: Templates['check']): string[] {
   const spec = fieldOf(manifest, 'spec')
+  const sources = new Set(listOf(spec, 'sources').map((source) => fieldOf(source, 'name')))
   return [
     ...specFaults(spec),
     ...sourceFaults(spec),
     ...listOf(spec, 'files').flatMap((file, index) =>
-      fileFaults(spec, file, `spec.files[${index}]`, templates),
+      fileFaults(file, `spec.files[${index}]`, { sources, check }),
     ),
     ...listOf(spec, 'dataFrom').flatMap((entry, index) => dataFromFaults(entry, `spec.dataFrom[${index}]`)),
     ...credentialFaults(spec),
@@ -58,19 +63,18 @@ function sourceFaults(spec: unknown): string[] {
   })
 }
 
-function fileFaults(spec: unknown, file: unknown, field: string, templates: Templates): string[] {
+type FileContext = { sources: ReadonlySet<unknown>; check: Templates['check'] }
+
+function fileFaults(file: unknown, field: string, { sources, check }: FileContext): string[] {
   const source = fieldOf(file, 'source')
   const ref = fieldOf(source, 'ref')
   const template = fieldOf(file, 'template')
   const encoding = fieldOf(file, 'encoding')
   const isBase64 = fieldOf(file, 'decodeBase64') === true
-  const names = listOf(spec, 'sources').map((one) => fieldOf(one, 'name'))
   return [
     ...(source === undefined ? [] : eitherFaults(source, ['path', 'ref'], `${field}.source`)),
-    ...(typeof ref === 'string' && !names.includes(ref)
-      ? [
-          `${field}.source.ref: ${JSON.stringify(ref)} is not among spec.sources (${names.join(', ') || 'none'})`,
-        ]
+    ...(typeof ref === 'string' && !sources.has(ref)
+      ? [`${field}.source.ref: ${show(ref)} is not among spec.sources (${namesOf(sources)})`]
       : []),
     ...(source !== undefined && fieldOf(source, 'key') === undefined && template === undefined
       ? [`${field}.source.key: required, unless the file has a template`]
@@ -78,9 +82,9 @@ function fileFaults(spec: unknown, file: unknown, field: string, templates: Temp
     ...(fieldOf(source, 'key') !== undefined && template !== undefined
       ? [`${field}.template: contradicts source.key, keep one`]
       : []),
-    ...(typeof template === 'string' ? templateFaults(template, `${field}.template`, templates) : []),
+    ...(typeof template === 'string' ? templateFaults(template, `${field}.template`, check) : []),
     ...(isBase64 && (encoding ?? 'base64') !== 'base64'
-      ? [`${field}.decodeBase64: true contradicts encoding ${JSON.stringify(encoding)}, keep one`]
+      ? [`${field}.decodeBase64: true contradicts encoding ${show(encoding)}, keep one`]
       : []),
     ...(template !== undefined && (isBase64 || (encoding ?? 'utf-8') !== 'utf-8')
       ? [`${field}.encoding: a template makes text; use its filter base64_decode instead`]
@@ -88,8 +92,16 @@ function fileFaults(spec: unknown, file: unknown, field: string, templates: Temp
   ]
 }
 
-function templateFaults(template: string, field: string, templates: Templates): string[] {
-  const checked = templates.check(template)
+function namesOf(sources: ReadonlySet<unknown>): string {
+  const names = [...sources].filter((name) => typeof name === 'string')
+  const shown = names.slice(0, MOST_NAMES).map((name) => name.slice(0, 63))
+  return `${shown.join(', ') || 'none'}${names.length > MOST_NAMES ? ', …' : ''}`
+}
+
+/** One that is too long the schema refuses. */
+function templateFaults(template: string, field: string, check: Templates['check']): string[] {
+  if (template.length > LONGEST_TEMPLATE) return []
+  const checked = check(template)
   return 'fault' in checked ? [`${field}: ${checked.fault}`] : []
 }
 
@@ -107,13 +119,12 @@ function dataFromFaults(entry: unknown, field: string): string[] {
   const format = fieldOf(entry, 'format') ?? 'Files'
   const hasName = Boolean(fieldOf(entry, 'fileName'))
   return [
-    ...(format !== 'Files' && !hasName
-      ? [`${field}.fileName: required with format ${JSON.stringify(format)}`]
-      : []),
+    ...(format !== 'Files' && !hasName ? [`${field}.fileName: required with format ${show(format)}`] : []),
     ...(format === 'Files' && hasName ? [`${field}.fileName: has no meaning with format "Files"`] : []),
     ...['include', 'exclude'].flatMap((name) => {
       const pattern = fieldOf(entry, name)
-      const fault = typeof pattern === 'string' ? patternFault(pattern) : undefined
+      const isPattern = typeof pattern === 'string' && pattern.length <= LONGEST_PATTERN
+      const fault = isPattern ? patternFault(pattern) : undefined
       return fault === undefined ? [] : [`${field}.${name}: ${fault}`]
     }),
   ]
@@ -159,28 +170,27 @@ function twiceIn(all: readonly Entry[]): string[] {
     if (typeof name !== 'string' || name === '') return []
     const first = firstByName.get(name)
     if (first === undefined) firstByName.set(name, item)
-    return first === undefined
-      ? []
-      : [`${item}.${member}: ${JSON.stringify(name)} is already the name of ${first}`]
+    return first === undefined ? [] : [`${item}.${member}: ${show(name)} is already the name of ${first}`]
   })
 }
 
 function secretSyncFaults(spec: unknown): string[] {
   // Which files dataFrom makes is known when Vault has answered.
   const isOpen = listOf(spec, 'dataFrom').some((entry) => (fieldOf(entry, 'format') ?? 'Files') === 'Files')
-  const names = [
+  const files = [
     ...entries(spec, 'files', 'name'),
     ...entries(spec, 'dataFrom', 'fileName'),
     ...entries(spec, 'credentials', 'name'),
-  ].map(({ name }) => name)
+  ]
+  const names = new Set(files.map(({ name }) => name))
   return listOf(spec, 'secretSync').flatMap((secret, index) => {
     const field = `spec.secretSync[${index}]`
     const data = listOf(secret, 'data')
     const keys = entries(secret, 'data', 'key', field)
     const unknown = data.flatMap((item, at) => {
       const file = fieldOf(item, 'file')
-      if (isOpen || typeof file !== 'string' || names.includes(file)) return []
-      return [`${field}.data[${at}].file: ${JSON.stringify(file)} is not among the files of the import`]
+      if (isOpen || typeof file !== 'string' || names.has(file)) return []
+      return [`${field}.data[${at}].file: ${show(file)} is not among the files of the import`]
     })
     const type = secretTypeFaults(
       fieldOf(secret, 'type'),

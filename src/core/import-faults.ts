@@ -1,17 +1,34 @@
 import type * as z from 'zod'
-import { knownFields, show } from './import-schema.ts'
+import { fieldsOf, show } from './import-schema.ts'
 import { nearest } from './nearest.ts'
 
 type Issue = z.core.$ZodIssue
+
+/** Faults of one import that are told, and characters of each: nobody reads more, and others pay for them. */
+const MOST_FAULTS = 50
+const LONGEST_FAULT = 500
+/** Characters of a name that is not known. */
+const LONGEST_NAME = 64
+
+/** The first faults, each cut to a line. */
+export function fewFaults(faults: readonly string[]): string[] {
+  const told = faults.slice(0, MOST_FAULTS).map((fault) => cut(fault, LONGEST_FAULT))
+  const more = faults.length - told.length
+  return more > 0
+    ? [...told, `the manifest has more faults, of which these are the first ${MOST_FAULTS}`]
+    : told
+}
 
 /**
  * What zod found, as sentences that begin with the field: `spec.files[2].name: required`.
  * @param manifest the value that was checked: the issues themselves do not hold it
  */
 export function describeIssues(issues: readonly Issue[], manifest: unknown): string[] {
-  return issues.flatMap((issue) => {
+  // One more than are told, so that fewFaults sees that there are more.
+  return issues.slice(0, MOST_FAULTS + 1).flatMap((issue) => {
     const field = formatPath(issue.path)
-    if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => describeUnknown(field, key))
+    if (issue.code === 'unrecognized_keys')
+      return issue.keys.slice(0, MOST_FAULTS + 1).map((key) => describeUnknown(field, key))
     const text = describe(issue, valueAt(manifest, issue.path))
     return [field === '' ? `the manifest ${text}` : `${field}: ${text}`]
   })
@@ -33,7 +50,7 @@ function describe(issue: Issue, value: unknown): string {
     case 'too_big':
       return issue.origin === 'number' || issue.origin === 'int'
         ? `must be ${issue.maximum} or less, is ${show(value)}`
-        : `must have at most ${issue.maximum} characters`
+        : `must have at most ${issue.maximum} ${issue.origin === 'string' ? 'characters' : 'items'}`
     default:
       return issue.message
   }
@@ -48,9 +65,9 @@ function wanted(issue: Issue): string {
 }
 
 function describeUnknown(object: string, key: string): string {
-  const field = object === '' ? key : `${object}.${key}`
-  const place = object.replaceAll(/\[\d+\]/g, '[]')
-  const known = knownFields[place] ?? []
+  const name = cut(key, LONGEST_NAME)
+  const field = object === '' ? name : `${object}.${name}`
+  const known = fieldsOf(object.replaceAll(/\[\d{1,9}\]/g, '[]'))
   const meant = nearest(key, known)
   return `${field}: unknown field${meant ? `, did you mean ${meant}?` : ''} (known: ${known.join(', ')})`
 }
@@ -85,4 +102,8 @@ function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
     (value, step) => (value !== null && typeof value === 'object' ? Reflect.get(value, step) : undefined),
     root,
   )
+}
+
+function cut(text: string, longest: number): string {
+  return (text.length > longest ? `${text.slice(0, longest - 1)}…` : text).toWellFormed()
 }

@@ -1,6 +1,7 @@
 import { type Call, type NamedCall, readCall, sourceCall } from './call.ts'
+import { boundManifest } from './import-bounds.ts'
 import { crossFaults, fieldOf } from './import-cross-faults.ts'
-import { describeIssues } from './import-faults.ts'
+import { describeIssues, fewFaults } from './import-faults.ts'
 import { type Manifest, type ManifestFile, manifestSchema } from './import-schema.ts'
 import { createTemplates, type Templates } from './template.ts'
 
@@ -95,16 +96,28 @@ export type ParsedImport = { spec: ImportSpec } | { faults: string[] }
 
 /**
  * Checks a SecretsStoreImport manifest and puts defaults in place. What only this node's settings can judge
- * (addresses, the floor of refreshInterval) is left to policy.ts.
+ * (addresses, the floor of refreshInterval) is left to policy.ts. Never throws: whatever judging does wrong is a fault
+ * of this import alone, for others of the same list must not suffer from it.
  * @param manifest parsed JSON or YAML; read YAML as version 1.1, or 0644 is not what kubectl users mean by it
  */
 export function parseImport(manifest: unknown, templates = createTemplates()): ParsedImport {
-  const clean = withoutNulls(manifest)
-  const checked = manifestSchema.safeParse(clean)
-  const found = checked.success ? [] : describeIssues(checked.error.issues, clean)
-  const faults = [...found, ...crossFaults(clean, templates)]
-  if (!checked.success || faults.length > 0) return { faults }
-  return { spec: toSpec(checked.data, templates) }
+  try {
+    return judge(manifest, templates)
+  } catch (error) {
+    const name = error instanceof Error ? error.name : typeof error
+    return { faults: [`the manifest could not be judged: ${name}`] }
+  }
+}
+
+function judge(manifest: unknown, { check }: Templates): ParsedImport {
+  const bound = boundManifest(manifest)
+  if ('faults' in bound) return { faults: fewFaults(bound.faults) }
+  const { value } = bound
+  const checked = manifestSchema.safeParse(value)
+  const found = checked.success ? [] : describeIssues(checked.error.issues, value)
+  const faults = [...found, ...crossFaults(value, check)]
+  if (!checked.success || faults.length > 0) return { faults: fewFaults(faults) }
+  return { spec: toSpec(checked.data, check) }
 }
 
 /** The import that a manifest, be it faulty, says it is. */
@@ -115,8 +128,10 @@ export function identifyImport(manifest: unknown): { namespace: string; name: st
   return typeof namespace === 'string' && typeof name === 'string' ? { namespace, name } : undefined
 }
 
-function toSpec({ metadata, spec }: Manifest, templates: Templates): ImportSpec {
+function toSpec({ metadata, spec }: Manifest, check: Templates['check']): ImportSpec {
   const sources = (spec.sources ?? []).map(toNamedCall)
+  const sourceNames = sources.map(({ name }) => name)
+  const calls = new Map(sources.map(({ name, call }) => [name, call]))
   return {
     name: metadata.name,
     namespace: metadata.namespace,
@@ -135,7 +150,7 @@ function toSpec({ metadata, spec }: Manifest, templates: Templates): ImportSpec 
     updateMode: spec.updateMode ?? 'Live',
     missingPolicy: spec.missingPolicy ?? 'Fail',
     defaultMode: spec.defaultMode,
-    files: (spec.files ?? []).map((file) => toFile(file, sources, templates)),
+    files: (spec.files ?? []).map((file) => toFile(file, { sources, sourceNames, calls, check })),
     dataFrom: (spec.dataFrom ?? []).map(toDataFrom),
     credentials: (spec.credentials ?? []).map((credential) => toCredential(credential, spec.role)),
     secretSync: (spec.secretSync ?? []).map((secret) => ({
@@ -164,27 +179,33 @@ function toNamedCall({ name, path, method, version, data, lease }: ManifestItem<
   return { name, call }
 }
 
-function toFile(file: ManifestFile, sources: readonly NamedCall[], templates: Templates): FileSpec {
+type Sources = {
+  sources: readonly NamedCall[]
+  sourceNames: readonly string[]
+  calls: ReadonlyMap<string, Call>
+  check: Templates['check']
+}
+
+function toFile(file: ManifestFile, { sources, sourceNames, calls, check }: Sources): FileSpec {
   const { path, ref, key } = file.source
-  const mentioned = file.template === undefined ? [] : namesIn(file.template, templates)
-  const refers = sources.find(({ name }) => name === ref)
+  const mentioned = namesIn(file.template, check)
   return {
     name: file.name,
     // One of them is there: crossFaults saw to it.
-    call: refers?.call ?? readCall(path ?? ''),
+    call: calls.get(ref ?? '') ?? readCall(path ?? ''),
     key,
     template: file.template,
-    named: sources.filter(({ name }) => mentioned.includes(name)),
-    sourceNames: sources.map(({ name }) => name),
+    named: mentioned.size === 0 ? [] : sources.filter(({ name }) => mentioned.has(name)),
+    sourceNames,
     encoding: file.decodeBase64 ? 'base64' : (file.encoding ?? 'utf-8'),
     mode: file.mode,
     optional: file.optional ?? false,
   }
 }
 
-function namesIn(template: string, templates: Templates): readonly string[] {
-  const checked = templates.check(template)
-  return 'names' in checked ? checked.names : []
+function namesIn(template: string | undefined, check: Templates['check']): ReadonlySet<string> {
+  const checked = template === undefined ? undefined : check(template)
+  return new Set(checked && 'names' in checked ? checked.names : [])
 }
 
 function toDataFrom({
@@ -208,16 +229,4 @@ function toDataFrom({
 function toCredential(credential: ManifestItem<'credentials'>, role: string): CredentialSpec {
   const { format, name, mode } = credential
   return { format, name, mode, role: credential.role ?? role, authPath: credential.authPath ?? 'approle' }
-}
-
-/** A field that says null is a field left out, as the API server has it; what a source sends is the author's own. */
-function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls)
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
-    return value
-  const kept = Object.entries(value).filter(([, member]) => member !== null)
-  const isSent = (key: string, member: unknown) => key === 'data' && !Array.isArray(member)
-  return Object.fromEntries(
-    kept.map(([key, member]) => [key, isSent(key, member) ? member : withoutNulls(member)]),
-  )
 }

@@ -5,7 +5,7 @@ import type { SecretText } from './secret.ts'
 /** Vault's promise that an answer stays good, which it keeps for as long as the token that asked lives. */
 export type Lease = {
   id: string
-  /** When it was given or renewed last: milliseconds since the Unix epoch. */
+  /** When it was given or renewed last, by Clock.monotonic(). */
   leasedAt: number
   durationMs: number
   renewable: boolean
@@ -15,7 +15,7 @@ export type Lease = {
 export type OwnToken = {
   token: SecretText
   accessor: string
-  /** When it was given or renewed last: milliseconds since the Unix epoch. */
+  /** When it was given or renewed last, by Clock.monotonic(). */
   leasedAt: number
   /** Infinity for a token that never ends. */
   durationMs: number
@@ -42,8 +42,10 @@ export type Holding = Omit<Issued, 'needsToken'> & {
   identity: Identity
   /** undefined: nothing hangs on a token. */
   token: OwnToken | undefined
-  /** Milliseconds since the Unix epoch. */
+  /** In wall time, as endsAt. */
   issuedAt: number
+  /** When endsAt seemed to be when it was issued, by Clock.monotonic(); a process that comes after does not know. */
+  endsOn?: number
   /** retiring: replaced, or not yet in any file; to be revoked. */
   state: 'held' | 'retiring'
 }
@@ -63,14 +65,21 @@ export type Issuer = {
    */
   renew(holding: Holding, signal: AbortSignal): Promise<Pick<Holding, 'token' | 'lease'> | undefined>
   /**
-   * Takes back what was issued, with its token. What is gone already is success.
-   * @throws FaultError
+   * Takes back what was issued, with its token. Every answer is final: asking again would change nothing.
+   * @throws FaultError when Vault could not be asked, or cannot do it now: try again
    */
-  revoke(holding: Holding, signal: AbortSignal): Promise<void>
+  revoke(holding: Holding, signal: AbortSignal): Promise<Revoked>
 }
 
 /**
- * What is issued to volumes, over a restart of ours: sealed in the memory of the volume's own tmpfs, where neither a pod
+ * unknown: Vault knows it no more. not-permitted: Vault does not let the token end itself or what it made, which ends by
+ * its TTL; it is told in the log.
+ */
+export type Revoked = 'revoked' | 'unknown' | 'not-permitted'
+
+/**
+ * What is issued to volumes, over a restart of ours (each leasedAt in wall time there): sealed in the memory of the
+ * volume's own tmpfs, where neither a pod
  * nor a disk sees it, under a key that the ledger keeps.
  */
 export type Safe = {

@@ -8,6 +8,15 @@ export type Mounter = {
    * @throws FaultError mount_failed
    */
   mount(targetPath: string, options: { sizeBytes: number; gid: number | undefined }): void
+  /** @throws FaultError mount_failed */
+  resize(targetPath: string, sizeBytes: number): void
+  /**
+   * Gives the tmpfs on `targetPath` another size.
+   * @throws FaultError mount_failed, also when it holds more than that already
+   */
+  resize(targetPath: string, sizeBytes: number): void
+  /** Bytes that a tmpfs of this machine sets aside at a time. */
+  readonly pageBytes: number
   /**
    * Unmounts until nothing is mounted on `targetPath` and removes the directory; anything already gone is success.
    * @throws FaultError mount_failed

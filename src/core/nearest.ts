@@ -1,3 +1,6 @@
+/** Characters that are compared: the work grows with their square. */
+const LONGEST = 64
+
 /**
  * The known name that was most likely meant by a mistyped one: case and dashes do not count, then the fewest edits.
  * @returns undefined when nothing is near
@@ -14,7 +17,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
 }
 
 function plain(name: string): string {
-  return name.toLowerCase().replaceAll(/[-_]/g, '').slice(0, 64)
+  return name.slice(0, LONGEST).toLowerCase().replaceAll(/[-_]/g, '').slice(0, LONGEST)
 }
 
 /** Levenshtein distance. */

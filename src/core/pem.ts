@@ -1,19 +1,54 @@
 import { X509Certificate } from 'node:crypto'
 
-const block = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g
+/** Characters: a ConfigMap holds no more. */
+const LONGEST = 1 << 20
+/** The authorities of a whole operating system are some 150. */
+const MOST_CERTIFICATES = 512
+/** Characters of what stands between BEGIN or END and the dashes. */
+const LONGEST_LABEL = 64
+
+const BEGIN = '-----BEGIN '
+const END = '-----END '
+const DASHES = '-----'
 
 /**
  * What is wrong with a text that must hold CA certificates, in words that never quote it; undefined when nothing is.
  * @param text PEM: one certificate or several, comments between them allowed
  */
 export function certificatesFault(text: string): string | undefined {
-  const blocks = [...text.matchAll(block)]
-  if (blocks.some(([, label]) => label?.includes('PRIVATE KEY')))
-    return 'holds a private key, wants certificates only'
-  const certificates = blocks.filter(([, label]) => label === 'CERTIFICATE')
+  if (text.length > LONGEST) return `must have at most ${LONGEST} characters`
+  const certificates: string[] = []
+  for (const { label, pem } of blocksOf(text)) {
+    if (label.includes('PRIVATE KEY')) return 'holds a private key, wants certificates only'
+    if (label === 'CERTIFICATE') certificates.push(pem)
+    if (certificates.length > MOST_CERTIFICATES) return `must have at most ${MOST_CERTIFICATES} certificates`
+  }
   if (certificates.length === 0) return 'holds no PEM certificate (-----BEGIN CERTIFICATE-----)'
-  const broken = certificates.findIndex(([pem]) => !isCertificate(pem))
+  const broken = certificates.findIndex((pem) => !isCertificate(pem))
   return broken === -1 ? undefined : `certificate ${broken + 1} of ${certificates.length} cannot be parsed`
+}
+
+export type Block = { label: string; pem: string }
+
+/** Each BEGIN whose next END is of the same label. The text is gone through once, whatever stands in it. */
+export function* blocksOf(text: string): Generator<Block> {
+  let end = -1
+  for (let start = text.indexOf(BEGIN); start !== -1; ) {
+    const body = start + BEGIN.length
+    if (end < body) end = text.indexOf(END, body)
+    if (end === -1) return
+    const label = labelAt(text, body)
+    const last = `${END}${label}${DASHES}`
+    const isBlock = label !== undefined && text.startsWith(last, end)
+    if (isBlock) yield { label, pem: text.slice(start, end + last.length) }
+    start = text.indexOf(BEGIN, isBlock ? end + last.length : body)
+  }
+}
+
+function labelAt(text: string, start: number): string | undefined {
+  const near = text.slice(start, start + LONGEST_LABEL + DASHES.length)
+  const label = near.slice(0, Math.max(near.indexOf(DASHES), 0))
+  return /^[A-Z0-9 ]{1,64}$/.test(label) ? label : undefined
 }
 
 function isCertificate(pem: string): boolean {

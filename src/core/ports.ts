@@ -98,11 +98,16 @@ export type SecretData = {
   lease?: Lease
 }
 
-/** Vault, as the flow sees it. Every call collapses with an equal one under way. */
+/**
+ * Vault, as the flow sees it. Every call collapses with an equal one under way. Calls wait for their turn: the namespaces
+ * of pods take turns at each address, and one may have MOST_WAITING calls waiting (vault/lane.ts), beyond which it is
+ * told rate_limited. How many reads of one import run at once, and how many it may ask for, the flow decides.
+ */
 export type SecretStore = {
   /**
    * Reads `path` (full API path without /v1/, with `?version=N` for a version of KV v2) as `identity`, logging in first when there is no usable Vault token.
-   * A 403 leads to one fresh login and one more try.
+   * A 403 leads to one fresh login and one more try, unless a new token was refused for this path lately.
+   * A service-account token that is over by our clock is tried for want of a better one: Vault decides.
    * @param tokens service-account tokens that may be used to log in, best first; may be empty when a Vault token is still good
    * @throws FaultError login_*, read_*, path_*, tls, unreachable, sealed, standby, rate_limited, vault_error, token_missing
    */

@@ -1,5 +1,13 @@
 import type { FormattedLine } from './formatted-line.ts'
 
+/** Control characters that have a letter of their own. */
+const named: ReadonlyMap<string, string> = new Map([
+  ['\t', 't'],
+  ['\n', 'n'],
+  ['\r', 'r'],
+  ['\f', 'f'],
+])
+
 /**
  * A line of java.util.Properties. Plain ASCII, so that it is the same to load(InputStream), which takes bytes for
  * Latin-1, and to load(Reader), which takes them for what it is told.
@@ -11,13 +19,43 @@ export function propertiesLine(key: string, text: string): FormattedLine {
   }
 }
 
+/** By code, into bytes: of a value that is nothing but escapes a pattern would take a second for a megabyte. */
 function escapeText(text: string): string {
-  return text.replaceAll(/[\\=:#!]|[^ -~]/g, (found) => named[found] ?? escapeUnits(found))
+  if (isPlain(text)) return text
+  const bytes = Buffer.allocUnsafe(text.length * LONGEST_ESCAPE)
+  let end = 0
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at)
+    const second = unit > TILDE ? LETTER_U : (seconds[unit] ?? LETTER_U)
+    if (second === NONE) {
+      bytes[end++] = unit
+      continue
+    }
+    bytes[end++] = BACKSLASH
+    bytes[end++] = second
+    if (second !== LETTER_U) continue
+    for (let shift = 12; shift >= 0; shift -= 4) bytes[end++] = HEX.charCodeAt((unit >> shift) & 15)
+  }
+  return bytes.toString('latin1', 0, end)
 }
 
-const named: Readonly<Record<string, string>> = { '\t': '\\t', '\n': '\\n', '\r': '\\r', '\f': '\\f' }
-
-/** Java reads \uXXXX as a UTF-16 unit: a character beyond them is two. */
-function escapeUnits(unit: string): string {
-  return /[\\=:#!]/.test(unit) ? `\\${unit}` : `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+function isPlain(text: string): boolean {
+  return !/[\\=:#!]|[^ -~]/.test(text)
 }
+
+const HEX = '0123456789abcdef'
+/** Bytes: Java reads \uXXXX as a UTF-16 unit, and a character beyond them is two. */
+const LONGEST_ESCAPE = 6
+const BLANK = 0x20
+const BACKSLASH = 0x5c
+const LETTER_U = 0x75
+const TILDE = 0x7e
+const NONE = 0
+
+/** What follows the backslash of a unit up to the tilde; NONE: the unit stands for itself. */
+const seconds = Array.from({ length: TILDE + 1 }, (_, unit) => {
+  const character = String.fromCharCode(unit)
+  if ('\\=:#!'.includes(character)) return unit
+  if (unit >= BLANK) return NONE
+  return named.get(character)?.charCodeAt(0) ?? LETTER_U
+})

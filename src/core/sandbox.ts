@@ -4,17 +4,19 @@ import type { RenderedFile, VolumeShape } from './mounted.ts'
 import type { Answers } from './render.ts'
 
 /**
+ * Checks a manifest as parseImport does.
+ * @param namespace whose turn it takes
+ */
+export type Judge = (manifest: unknown, namespace: string, signal: AbortSignal) => Promise<ParsedImport>
+
+/**
  * Where the work is done that tenants can make long or large: not where pods of all tenants are served. Turns go
  * between Kubernetes namespaces.
  * All three reject with FaultError import_too_large whose `endedBy` is set when the work took more than it may, which
  * may pass; with FaultError internal when there is no place to do it; with the signal's reason.
  */
 export type Sandbox = {
-  /**
-   * Checks a manifest as parseImport does.
-   * @param namespace whose turn it takes
-   */
-  judge(manifest: unknown, namespace: string, signal: AbortSignal): Promise<ParsedImport>
+  judge: Judge
   /**
    * Makes the files of an import as renderFiles does, and no more of them than the volume holds.
    * @throws FaultError as renderFiles

@@ -52,7 +52,7 @@ const bounds = {
 } satisfies Record<Retry, (intervalMs: number) => { first: number; most: number }>
 
 /**
- * When something of limited life is to be renewed or replaced: milliseconds since the Unix epoch, Infinity for never.
+ * When something of limited life is to be renewed or replaced, by the clock of its life; Infinity for never.
  * @param percent of its life that may pass
  */
 export function renewalAt(life: { from: number; to: number }, percent: number): number {

@@ -47,7 +47,10 @@ function usage(name: keyof Config): string {
 function defaultShown(name: keyof Config): string {
   const setting = settings[name]
   if (setting.fallbackShown !== undefined) return setting.fallbackShown
-  return ('fallback' in setting && setting.fallback({ env: {}, isTTY: false, endpoint: '' })) || 'none'
+  return (
+    ('fallback' in setting && setting.fallback({ env: {}, isTTY: false, endpoint: '', maxNodeBytes: 0 })) ||
+    'none'
+  )
 }
 
 function entry(title: string, meaning: string, fallback?: string, variable?: string): string {

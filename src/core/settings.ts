@@ -7,6 +7,8 @@ export type DefaultContext = {
   isTTY: boolean
   /** --endpoint as it was chosen. */
   endpoint: string
+  /** --max-node-bytes as it was chosen. */
+  maxNodeBytes: number
 }
 
 /** One setting: its flag, environment variable and key in the file follow from its name in Config. */
@@ -168,12 +170,30 @@ export const settings: Settings = {
   allowHttp: off('Let imports name http:// addresses. --vault-addr may be http without it.'),
   allowSkipVerify: off('Let imports set skipTLSVerify.'),
   allowTokenExport: off(
-    "Let imports write the pod's own Vault tokens and secret IDs into files (spec.credentials).",
+    "Let imports write the pod's own Vault tokens and secret IDs into files (spec.credentials), and name paths under auth/ and sys/.",
   ),
   allowSecretSync: off(
     'Let imports keep Kubernetes Secrets in step with files (spec.secretSync); needs get, create and patch on secrets and get on pods.',
   ),
-  maxVolumeBytes: plain(parse.size, 'SIZE', '4Mi', 'Size of the tmpfs of one volume.'),
+  maxVolumeBytes: plain(
+    parse.size,
+    'SIZE',
+    '4Mi',
+    'The most that the tmpfs of one volume may hold. Each is made as large as its files need, with room to grow.',
+  ),
+  maxNodeBytes: plain(
+    parse.size,
+    'SIZE',
+    '256Mi',
+    'What all volumes of this node may hold. Their memory is charged to the plugin: its limit must be higher.',
+  ),
+  maxNamespaceBytes: {
+    placeholder: 'SIZE',
+    meaning: 'What all volumes of one Kubernetes namespace on this node may hold.',
+    parse: parse.size,
+    fallback: ({ maxNodeBytes }) => String(Math.floor(maxNodeBytes / 2)),
+    fallbackShown: 'half of --max-node-bytes',
+  },
   logLevel: plain(
     parse.oneOf('trace', 'debug', 'info', 'warn', 'error'),
     'LEVEL',

@@ -40,3 +40,12 @@ export function valueToNumber(value: Value | undefined): number | undefined {
   const isNumber = typeof value === 'object' && /^-?\d/.test(value.json)
   return isNumber ? Number(value.json) : undefined
 }
+
+/** Characters of all keys and values. */
+export function sizeOf(values: ReadonlyMap<string, Value>): number {
+  let size = 0
+  for (const [key, value] of values) {
+    size += key.length + (typeof value === 'string' ? value.length : value.json.length)
+  }
+  return size
+}

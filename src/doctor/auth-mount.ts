@@ -58,7 +58,10 @@ async function refusal(
   const { endpoint, authMount, body, facts } = login
   const judge = (answer: Answer) => (answer.status < 300 ? undefined : loginFault(answer, clock.now(), facts))
   const path = `auth/${authMount}/login`
-  return connections.call({ operation: 'probe', endpoint, method: 'POST', path, body, facts, judge }, signal)
+  return connections.call(
+    { operation: 'probe', asker: '', endpoint, method: 'POST', path, body, facts, judge },
+    signal,
+  )
 }
 
 /** That the login is refused is what was wanted; everything else is in the way. */

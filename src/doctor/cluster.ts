@@ -78,10 +78,7 @@ async function examineRights(
     report.skip(['RBAC'], "the plugin's service account is not known")
     return
   }
-  const manifests = await listImports(client, signal).then(
-    (listed) => listed.manifests,
-    () => [],
-  )
+  const manifests = await listImports(client, signal).catch(() => [])
   signal.throwIfAborted()
   for (const need of neededBy(manifests, audiences, config)) {
     await report.run(need.name, () => checkNeed(client, subject, need, signal))

@@ -1,11 +1,12 @@
 import type { Config } from '../core/config.ts'
 import { FaultError } from '../core/errors.ts'
-import { type ImportSpec, identifyImport, parseImport } from '../core/import.ts'
+import { type ImportSpec, parseImport } from '../core/import.ts'
 import { checkPolicy } from '../core/policy.ts'
 import type { Clock, Log } from '../core/ports.ts'
 import { createDirImports } from '../files/imports-dir.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { fieldOf } from '../kube/failure.ts'
+import { importsPath, listNames, onlyNamed } from '../kube/import-calls.ts'
 import { ask } from './ask.ts'
 import { fail, ok, skipped, type Verdict } from './report.ts'
 
@@ -23,24 +24,21 @@ export async function checkKubeImport(
   { namespace, name }: Ref,
   signal: AbortSignal,
 ): Promise<Verdict<ImportSpec>> {
-  // The list, and not the object: it is what the plugin's own account may read, and names those that do exist.
-  const path = `/apis/deckhouse.io/v1alpha1/namespaces/${encodeURIComponent(namespace)}/secretsstoreimports`
-  const asked = await ask(client, { method: 'GET', path }, signal)
+  // A list, and not the object: it is what the plugin's own account may read.
+  const call = { method: 'GET', path: importsPath(namespace), query: onlyNamed(name) } as const
+  const asked = await ask(client, call, signal)
   if (asked.state === 'denied') return skipped(`you may not list imports of ${namespace}: ${asked.words}`)
   if (asked.state === 'missing') return fail('the API server knows no imports', 'install the CRD')
   const items = fieldOf(asked.body, 'items')
-  const known = (Array.isArray(items) ? items : []).flatMap((manifest: unknown) => {
-    const identity = identifyImport(manifest)
-    return identity === undefined ? [] : [{ name: identity.name, manifest }]
-  })
-  const found = known.find((one) => one.name === name)
+  const found: unknown = Array.isArray(items) ? items[0] : undefined
   const where = { importName: name, podNamespace: namespace }
   if (found === undefined) {
-    throw new FaultError('import_not_found', { ...where, known: known.map((one) => one.name).sort() })
+    const known = await listNames(client, namespace, signal)
+    throw new FaultError('import_not_found', { ...where, known: known.sort() })
   }
   // Items of a list say neither kind nor version.
   const parsed = parseImport({
-    ...(found.manifest as object),
+    ...(found as object),
     apiVersion: 'deckhouse.io/v1alpha1',
     kind: 'SecretsStoreImport',
   })
@@ -59,7 +57,7 @@ export async function checkDirImport(
   const imports = createDirImports({ path, log: silence, clock })
   try {
     await imports.start(AbortSignal.any([signal, AbortSignal.timeout(DIRECTORY_MS)]))
-    return describe(imports.get(namespace, name))
+    return describe(await imports.get(namespace, name, signal))
   } finally {
     await imports.close()
   }

@@ -87,7 +87,9 @@ export async function checkPlugin(
 function containerFor(daemonSet: DaemonSet, driverName: string) {
   const { labels } = daemonSet.metadata
   const isOurs = labels['app.kubernetes.io/name'] === 'vault-files-csi'
-  const unsaid = isOurs ? settings.driverName.fallback({ env: {}, isTTY: false, endpoint: '' }) : undefined
+  const unsaid = isOurs
+    ? settings.driverName.fallback({ env: {}, isTTY: false, endpoint: '', maxNodeBytes: 0 })
+    : undefined
   return daemonSet.spec.template.spec.containers.find(({ args, env }) => {
     const byFlag = readCommandLine(args).given.get('driverName')?.texts.at(-1)
     const byVariable = env.find(({ name }) => name === environmentName('driverName'))?.value

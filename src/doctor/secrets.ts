@@ -66,6 +66,7 @@ async function checkPolicyOf(
   const answer = await connections.call(
     {
       operation: 'probe',
+      asker: identity.podNamespace,
       endpoint: identity.endpoint,
       method: 'POST',
       path: 'sys/capabilities-self',

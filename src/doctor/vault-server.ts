@@ -27,6 +27,7 @@ export async function checkVaultServer(
   const answer = await connections.call(
     {
       operation: 'probe',
+      asker: '',
       // Vault answers for its state in the root namespace only.
       endpoint: { ...endpoint, namespace: '' },
       method: 'GET',

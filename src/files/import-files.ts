@@ -1,6 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type ImportSpec, identifyImport, parseImport } from '../core/import.ts'
+import { scrub } from '../core/errors.ts'
+import { type ImportSpec, identifyImport, type ParsedImport } from '../core/import.ts'
+import type { Judge } from '../core/sandbox.ts'
 import { parseYaml } from './yaml.ts'
+
+/** Of one import, in memory, logs and messages. */
+const MOST_FAULTS = 50
 
 /** One import as a file last told it. kept: its manifest is faulty now, the last good one stays in force. */
 export type ImportEntry = Readonly<{ namespace: string; name: string }> &
@@ -23,8 +28,14 @@ export type Duplicate = Readonly<{ namespace: string; name: string; file: string
 /**
  * Reads the manifests of one file, several documents or a List in each.
  * @param before the same file as it was: what is faulty now stays as it was good then
+ * @throws the signal's reason
  */
-export function readImportFile(text: string, before: ImportFile | undefined): ImportFile {
+export async function readImportFile(
+  text: string,
+  before: ImportFile | undefined,
+  judge: Judge,
+  signal: AbortSignal,
+): Promise<ImportFile> {
   const entries: ImportEntry[] = []
   const faults: string[] = []
   let isAllIdentified = true
@@ -37,7 +48,7 @@ export function readImportFile(text: string, before: ImportFile | undefined): Im
     }
     for (const manifest of manifestsIn(document.value)) {
       const identity = identifyImport(manifest)
-      const parsed = parseImport(manifest)
+      const parsed = await judged(manifest, identity?.namespace ?? '', judge, signal)
       if ('faults' in parsed) faults.push(...parsed.faults.map((fault) => `${place}: ${fault}`))
       if (identity === undefined) isAllIdentified = false
       else entries.push(toEntry(identity, parsed, before))
@@ -95,9 +106,30 @@ export function specInForce(entry: ImportEntry | undefined): ImportSpec | undefi
   return entry === undefined || entry.state === 'bad' ? undefined : entry.spec
 }
 
+/** Whatever judging does wrong is that import's own fault. */
+async function judged(
+  manifest: unknown,
+  namespace: string,
+  judge: Judge,
+  signal: AbortSignal,
+): Promise<ParsedImport> {
+  try {
+    const parsed = await judge(manifest, namespace, signal)
+    if ('spec' in parsed) return parsed
+    const more = parsed.faults.length - MOST_FAULTS
+    const faults = parsed.faults.slice(0, MOST_FAULTS)
+    return { faults: more > 0 ? [...faults, `and ${more} more`] : faults }
+  } catch (error) {
+    signal.throwIfAborted()
+    return {
+      faults: [`it could not be judged: ${error instanceof Error ? scrub(error.message) : 'unknown error'}`],
+    }
+  }
+}
+
 function toEntry(
   identity: { namespace: string; name: string },
-  parsed: ReturnType<typeof parseImport>,
+  parsed: ParsedImport,
   before: ImportFile | undefined,
 ): ImportEntry {
   if ('spec' in parsed) return { ...identity, state: 'good', spec: parsed.spec }

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FaultError } from '../core/errors.ts'
-import type { ImportSpec } from '../core/import.ts'
+import { type ImportSpec, parseImport } from '../core/import.ts'
 import type { Clock, ImportSource, Log } from '../core/ports.ts'
+import type { Judge } from '../core/sandbox.ts'
 import {
   changedImports,
   type Duplicate,
@@ -14,26 +15,41 @@ import {
 } from './import-files.ts'
 import { watchDirectory } from './watch.ts'
 
+/** In a message. */
+const MOST_NAMES = 100
+/** Of the reasons in a message, in characters. */
+const LONGEST_REASON = 4096
+
 type Listener = (namespace: string, name: string) => void
 
 /**
  * SecretsStoreImports from the .yaml, .yml and .json files of one directory, followed as they change.
  * A faulty manifest is logged and leaves the last good one of the same file in force.
- * Files are read synchronously: they are few and small, and a scan that cannot be overtaken needs no order.
+ * One scan after the other, and only a file that changed is judged again.
+ * @param deps.judge how a manifest is checked; on the spot unless said
  */
-export function createDirImports(deps: { path: string; log: Log; clock: Clock }): ImportSource {
-  const { path, log, clock } = deps
+export function createDirImports(deps: {
+  path: string
+  log: Log
+  clock: Clock
+  judge?: Judge
+}): ImportSource {
+  const { path, log, clock, judge = async (manifest: unknown) => parseImport(manifest) } = deps
+  const stop = new AbortController()
   const listeners: Listener[] = []
   let files: ReadonlyMap<string, ImportFile> = new Map()
   let entries: ReadonlyMap<string, ImportEntry> = new Map()
   let told: readonly Duplicate[] = []
   let isListed = false
   let watched: { close(): Promise<void> } | undefined
+  let scanned: Promise<void> = Promise.resolve()
 
   /** @throws the file system's error when the directory cannot be listed */
-  function scan(): void {
+  async function scan(): Promise<void> {
     const before = entries
-    files = new Map(listManifests(path).flatMap((name) => readOne(name)))
+    const found: [string, ImportFile][] = []
+    for (const name of listManifests(path)) found.push(...(await readOne(name)))
+    files = new Map(found)
     const index = indexImports(files)
     entries = index.entries
     tellDuplicates(index.duplicates)
@@ -43,15 +59,16 @@ export function createDirImports(deps: { path: string; log: Log; clock: Clock })
     }
   }
 
-  function readOne(name: string): [string, ImportFile][] {
+  async function readOne(name: string): Promise<[string, ImportFile][]> {
     const before = files.get(name)
     try {
       const text = readFileSync(join(path, name), 'utf8')
       if (before?.text === text) return [[name, before]]
-      const file = readImportFile(text, before)
+      const file = await readImportFile(text, before, judge, stop.signal)
       if (file.faults.length > 0) log.error({ file: name, faults: file.faults }, 'faulty import manifest')
       return [[name, file]]
     } catch (error) {
+      stop.signal.throwIfAborted()
       const code = codeOf(error)
       // Gone since it was listed, or a link that leads nowhere, or a directory of that name.
       if (code === 'ENOENT' || code === 'EISDIR') return []
@@ -75,12 +92,12 @@ export function createDirImports(deps: { path: string; log: Log; clock: Clock })
     told = duplicates
   }
 
-  function rescan(): void {
-    try {
-      scan()
-    } catch (error) {
+  function rescan(): Promise<void> {
+    scanned = scanned.then(scan).catch((error: unknown) => {
+      if (stop.signal.aborted) return
       log.error({ path, error }, 'imports directory cannot be listed, known imports stay')
-    }
+    })
+    return scanned
   }
 
   return {
@@ -91,16 +108,18 @@ export function createDirImports(deps: { path: string; log: Log; clock: Clock })
     async start(signal) {
       try {
         listManifests(path)
-        watched = await watchDirectory({ path, clock, log, onSettled: rescan, signal })
+        watched = await watchDirectory({ path, clock, log, onSettled: () => void rescan(), signal })
       } catch (error) {
         throw signal.aborted ? signal.reason : unavailable(path, error)
       }
-      rescan()
+      await rescan()
       isListed = true
       log.info({ path, imports: entries.size }, 'imports listed')
     },
     async close() {
+      stop.abort()
       await watched?.close()
+      await scanned
     },
   }
 }
@@ -112,10 +131,13 @@ function pick(entries: ReadonlyMap<string, ImportEntry>, namespace: string, name
     const known = [...entries.values()]
       .filter((other) => other.namespace === namespace)
       .map((other) => other.name)
-    throw new FaultError('import_not_found', { ...where, known: known.sort() })
+    throw new FaultError('import_not_found', { ...where, known: known.sort().slice(0, MOST_NAMES) })
   }
   if (entry.state === 'bad')
-    throw new FaultError('import_invalid', { ...where, reason: entry.faults.join('; ') })
+    throw new FaultError('import_invalid', {
+      ...where,
+      reason: entry.faults.join('; ').slice(0, LONGEST_REASON),
+    })
   return entry.spec
 }
 

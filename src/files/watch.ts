@@ -55,8 +55,8 @@ export async function watchDirectory(options: {
 
   function settle(): void {
     cancel()
-    unrestSince ??= clock.now()
-    const left = unrestSince + LONGEST_UNREST_MS - clock.now()
+    unrestSince ??= clock.monotonic()
+    const left = unrestSince + LONGEST_UNREST_MS - clock.monotonic()
     cancel = clock.after(Math.max(0, Math.min(QUIET_MS, left)), () => {
       unrestSince = undefined
       onSettled()

@@ -1,41 +1,49 @@
 import type { Order } from '../core/call.ts'
+import type { Config } from '../core/config.ts'
 import { FaultError, toFault } from '../core/errors.ts'
 import type { Holding } from '../core/issued.ts'
 import type { RenderedFile } from '../core/mounted.ts'
 import type { SecretData, SecretStore } from '../core/ports.ts'
 import type { Answers } from '../core/render.ts'
 import type { Sandbox } from '../core/sandbox.ts'
+import { sizeOf } from '../core/value.ts'
 import type { LeasedPaths } from './leased-paths.ts'
 import type { Leases } from './leases.ts'
 import type { Logins } from './logins.ts'
 import type { Look, Lookups } from './lookups.ts'
 import { factsOf, type Plan, type Planning } from './plan.ts'
-import { type Basis, heldBy, type MountedVolume } from './volumes.ts'
+import { type Basis, heldBy, LIGHT_BYTES, type MountedVolume } from './volumes.ts'
+import { TooHeavy } from './weighing.ts'
+
+/** What is issued stays in memory for as long as the volume lives, in characters. */
+const MOST_ISSUED = 128 * 1024
+/** How often a path of an import may turn out to give each asker something of his own. */
+const MOST_FINDINGS = 8
 
 export type Collected = {
   plan: Plan
   basis: Basis
   files: RenderedFile[]
-  /** When the oldest answer was given: milliseconds since the Unix epoch. */
+  /** When the oldest answer was given, by Clock.monotonic(). */
   at: number
+  /** What it takes in memory: answers or files, whichever are larger, in bytes. */
+  weight: number
   /** Issued for these files, and held by no volume yet. */
   fresh: readonly Holding[]
 }
+
+export type How = { missing?: readonly Order[]; isWoken?: boolean }
 
 /** Asks Vault for what a plan says, and makes files of it. */
 export type Collecting = {
   /**
    * Reads Vault, has issued what the volume does not hold, and renders. The basis' verdict says why the answers could
    * not become files; nothing that was issued is left then.
-   * @param missing what must be issued, when the caller has found out
-   * @throws FaultError login_*, read_*, …
+   * @param how.missing what must be issued, when the caller has found out
+   * @param how.isWoken see Ask
+   * @throws FaultError login_*, read_*, import_too_large, …; TooHeavy, see flow/weighing.ts
    */
-  collect(
-    plan: Plan,
-    volume: MountedVolume,
-    signal: AbortSignal,
-    missing?: readonly Order[],
-  ): Promise<Collected>
+  collect(plan: Plan, volume: MountedVolume, signal: AbortSignal, how?: How): Promise<Collected>
   /** What files are made from, to be told from other answers: those of all, and which issues of the volume's own. */
   digests(
     plan: Plan,
@@ -45,6 +53,7 @@ export type Collecting = {
 }
 
 export function createCollecting(deps: {
+  settings: Pick<Config, 'maxVolumeBytes'>
   store: Pick<SecretStore, 'retire' | 'authority'>
   planning: Pick<Planning, 'again'>
   logins: Logins
@@ -53,29 +62,67 @@ export function createCollecting(deps: {
   lookups: Pick<Lookups, 'read'>
   sandbox: Pick<Sandbox, 'render'>
 }): Collecting {
-  const { store, planning, logins, leases, leasedPaths, lookups, sandbox } = deps
+  const { settings, store, planning, logins, leases, leasedPaths, lookups, sandbox } = deps
 
   /**
    * Reads what all share. A path that turns out to give each asker something of his own is read no more: what it gave
    * is taken back with the token that asked, and the plan comes back without it.
    */
-  async function look(
+  async function lookOnce(
     plan: Plan,
     volume: MountedVolume,
     signal: AbortSignal,
-  ): Promise<{ plan: Plan; seen: Look }> {
+    { isWoken = false }: How,
+  ): Promise<{ plan: Plan } & ({ seen: Look; weight: number } | { seen: undefined })> {
     const { spec, identity, paths, intervalMs } = plan
     const who = { spec, identity, pod: volume.entry.pod, tokens: volume.tokens }
+    let weight = 0
+    const weigh = (total: number) => {
+      weight = total
+      checkWeight(volume, total)
+    }
     const seen = await logins.run(who, signal, (tokens) =>
-      lookups.read(identity, paths, { tokens, intervalMs, signal }),
+      lookups.read(identity, paths, { tokens, intervalMs, isWoken, weigh, signal }),
     )
     const leased = [...seen.answers].flatMap(([path, answer]) =>
       'lease' in answer && answer.lease !== undefined ? [{ path, id: answer.lease.id }] : [],
     )
-    if (leased.length === 0) return { plan, seen }
-    const news = leased.filter(({ path, id }) => leasedPaths.add(identity.endpoint, path, id))
+    if (leased.length === 0) return { plan, seen, weight }
+    const news = leased.filter(({ path, id }) => leasedPaths.add(identity, path, id))
     if (news.length > 0) await store.retire(identity, signal)
-    return look(planning.again(plan), volume, signal)
+    return { plan: planning.again(plan), seen: undefined }
+  }
+
+  async function look(
+    plan: Plan,
+    volume: MountedVolume,
+    signal: AbortSignal,
+    how: How,
+  ): Promise<{ plan: Plan; seen: Look; weight: number }> {
+    let known = plan
+    for (let findings = 0; findings < MOST_FINDINGS; findings += 1) {
+      const { plan: next, ...looked } = await lookOnce(known, volume, signal, how)
+      if (looked.seen !== undefined) return { plan: next, ...looked }
+      known = next
+    }
+    const reason = `its paths turned out to be leased to each reader ${MOST_FINDINGS} times in a row`
+    throw new FaultError('import_too_large', { reason })
+  }
+
+  /** As answers arrive, and before any of them is made into anything. */
+  function checkWeight(volume: MountedVolume, total: number): void {
+    const most = 2 * settings.maxVolumeBytes
+    if (total > most) {
+      const reason = `its answers hold more than ${most} bytes, twice what a volume may hold`
+      throw new FaultError('import_too_large', { reason })
+    }
+    if (total > LIGHT_BYTES && !volume.isHeavy) throw new TooHeavy()
+  }
+
+  function checkFiles(volume: MountedVolume, files: readonly RenderedFile[]): number {
+    const total = files.reduce((sum, { content }) => sum + content.byteLength, 0)
+    if (total > LIGHT_BYTES && !volume.isHeavy) throw new TooHeavy()
+    return total
   }
 
   function digests(
@@ -113,11 +160,11 @@ export function createCollecting(deps: {
   }
 
   return {
-    async collect(planned, volume, signal, known) {
-      const { plan, seen } = await look(planned, volume, signal)
+    async collect(planned, volume, signal, how = {}) {
+      const { plan, seen, weight } = await look(planned, volume, signal, how)
       const { spec, identity, own, orders } = plan
-      const isKnown = known !== undefined && plan === planned
-      const missing = isKnown ? known : (await leases.keep(volume, orders, own, signal)).missing
+      const known = plan === planned ? how.missing : undefined
+      const missing = known ?? (await leases.keep(volume, orders, own, signal)).missing
       const who = { spec, identity: own, pod: volume.entry.pod, tokens: volume.tokens }
       const { fresh, absent } = await leases.issue(missing, own, {
         volume,
@@ -127,20 +174,30 @@ export function createCollecting(deps: {
       const held = [...heldBy(volume, missing), ...fresh]
       const basis = { spec, digests: digests(plan, seen.digests, held) }
       try {
-        const { updateMode, fsGroup: gid, sizeBytes } = volume.entry
-        const answers = answersOf(plan, seen, held, absent)
-        const files = await sandbox.render(spec, answers, { updateMode, gid, sizeBytes }, signal)
-        return { plan, basis: { ...basis, verdict: undefined }, files, at: seen.at, fresh }
+        checkIssued(held)
+        const { updateMode, fsGroup: gid } = volume.entry
+        const shape = { updateMode, gid, sizeBytes: settings.maxVolumeBytes }
+        const files = await sandbox.render(spec, answersOf(plan, seen, held, absent), shape, signal)
+        const total = Math.max(weight, checkFiles(volume, files))
+        return { plan, basis: { ...basis, verdict: undefined }, files, at: seen.at, weight: total, fresh }
       } catch (error) {
         await leases.discard(volume, fresh)
+        if (error instanceof TooHeavy) throw error
         signal.throwIfAborted()
         const verdict = toFault(error).with(factsOf(identity))
         if (!isLastWord(verdict)) throw verdict
-        return { plan, basis: { ...basis, verdict }, files: [], at: seen.at, fresh: [] }
+        return { plan, basis: { ...basis, verdict }, files: [], at: seen.at, weight, fresh: [] }
       }
     },
     digests,
   }
+}
+
+function checkIssued(held: readonly Holding[]): void {
+  const total = held.reduce((sum, { data }) => sum + sizeOf(data.values), 0)
+  if (total <= MOST_ISSUED) return
+  const reason = `what is issued for it holds ${total} bytes, the limit is ${MOST_ISSUED}`
+  throw new FaultError('import_too_large', { reason })
 }
 
 /** Whether the same answers would fail again. Work that was ended may have been ended on a node that was busy. */

@@ -1,26 +1,32 @@
-import type { Order } from '../core/call.ts'
 import { type FaultError, toFault } from '../core/errors.ts'
 import type { VolumeFiles, VolumeShape } from '../core/mounted.ts'
-import type { SecretStore, SecretSync } from '../core/ports.ts'
-import type { Collected, Collecting } from './collect.ts'
-import type { Gate } from './gate.ts'
+import type { Clock, SecretStore, SecretSync } from '../core/ports.ts'
+import type { Collected, Collecting, How } from './collect.ts'
 import type { Leases } from './leases.ts'
 import type { Lookups } from './lookups.ts'
 import type { Plan, Planning } from './plan.ts'
 import type { Queue } from './queue.ts'
 import type { Release } from './release.ts'
+import type { Room } from './room.ts'
 import { wantedSecrets } from './secrets.ts'
-import { type Basis, heldBy, type MountedVolume, type Volumes } from './volumes.ts'
+import type { Turns } from './turns.ts'
+import { type Basis, heldBy, LIGHT_BYTES, type MountedVolume, type Volumes } from './volumes.ts'
+import type { Weighing } from './weighing.ts'
 
 /** A look older than this part of the interval is made anew; under 0.9, the shortest jittered interval. */
 const SHARED_LOOK = 0.85
+/** What others have seen is written once in this part of the interval, the shortest that jitter leaves. */
+const REWRITE_PAUSE = 0.9
 
 export type Refreshed = {
   changed: string[]
+  /** By Clock.monotonic(). */
   at: number
   /** What did not succeed though the files are in step: a renewal, Kubernetes Secrets. */
   failure: FaultError | undefined
 }
+
+export type Why = { sinceMs: number; isWoken: boolean }
 
 /**
  * From an import to files: the one way that first publish and rotation share.
@@ -33,9 +39,10 @@ export type Delivery = Pick<Planning, 'plan'> &
     keepIssued(volume: MountedVolume, signal: AbortSignal): Promise<void>
     /**
      * Brings a mounted volume in step, with a look that others made if there is one.
-     * @param sinceMs how long ago this volume's own look was due: what others saw in most of this time will do
+     * @param why.sinceMs how long ago this volume's own look was due: what others saw in most of this time will do
+     * @param why.isWoken another volume has seen a change
      */
-    refresh(volume: MountedVolume, plan: Plan, sinceMs: number, signal: AbortSignal): Promise<Refreshed>
+    refresh(volume: MountedVolume, plan: Plan, why: Why, signal: AbortSignal): Promise<Refreshed>
   }
 
 export function createDelivery(deps: {
@@ -49,16 +56,19 @@ export function createDelivery(deps: {
   files: VolumeFiles
   volumes: Volumes
   queue: Queue
-  gate: Gate
+  writes: Turns
+  room: Room
+  weighing: Weighing
+  clock: Clock
 }): Delivery {
-  const { planning, collecting, store, release, secretSync, leases, lookups, files, volumes, queue, gate } =
-    deps
+  const { planning, collecting, store, release, secretSync, leases, lookups } = deps
+  const { files, volumes, queue, writes, room, weighing, clock } = deps
 
   /** Reads as the import's present identity; after an edit that is another one than the volume keeps alive. */
   async function collectAs(
     volume: MountedVolume,
     plan: Plan,
-    missing: readonly Order[],
+    how: How,
     signal: AbortSignal,
   ): Promise<Collected> {
     const { identity } = plan
@@ -67,7 +77,7 @@ export function createDelivery(deps: {
     const isNew = before?.key !== identity.key
     store.retain(identity, volumeId)
     try {
-      const collected = await collecting.collect(plan, volume, signal, missing)
+      const collected = await collecting.collect(plan, volume, signal, how)
       volumes.identify(volume, identity)
       if (isNew && before !== undefined) await release(before.key, volumeId)
       if (isGone(volume)) await release(identity.key, volumeId)
@@ -91,58 +101,97 @@ export function createDelivery(deps: {
       await leases.discard(volume, fresh)
       return []
     }
+    try {
+      room.grow(entry, collected.files)
+    } catch (error) {
+      await leases.discard(volume, fresh)
+      throw error
+    }
     // Until the files stand, nothing is known about them: a failed write is made again at the next look.
     volume.basis = undefined
     leases.adopt(volume, fresh, plan.orders, plan.own)
-    const { changed, added, removed } = await gate(() =>
+    const { changed, added, removed } = await writes.run(entry.pod.namespace, () =>
       files.apply(entry.targetPath, shapeOf(entry), collected.files),
     )
     volume.basis = basis
     leases.retire(volume)
-    return [...changed, ...added, ...removed]
+    room.shrink(entry, collected.files)
+    const all = [...changed, ...added, ...removed]
+    if (all.length > 0) volume.rewrittenAt = collected.at
+    return all
   }
 
   async function sync(volume: MountedVolume, collected: Collected, signal: AbortSignal): Promise<void> {
     const { plan, at } = collected
     const { entry } = volume
-    volume.secrets = wantedSecrets(plan.spec, { entry, orders: plan.orders, seenAt: at }, collected.files)
+    volume.secrets = wantedSecrets(
+      plan.spec,
+      { entry, orders: plan.orders, seenAt: wallTime(at) },
+      collected.files,
+    )
     if (volume.secrets.length > 0) await secretSync.sync(volume.secrets, signal)
   }
 
+  /** For other nodes, which have clocks of their own. */
+  function wallTime(at: number): number {
+    return clock.now() - (clock.monotonic() - at)
+  }
+
   /** Somebody may have edited or deleted a Secret while the files stayed as they are. */
-  async function syncAgain(volume: MountedVolume, seenAt: number, signal: AbortSignal): Promise<void> {
+  async function syncAgain(volume: MountedVolume, at: number, signal: AbortSignal): Promise<void> {
     if (volume.secrets.length === 0) return
+    const seenAt = wallTime(at)
     volume.secrets = volume.secrets.map((secret) => ({ ...secret, seenAt }))
     await secretSync.sync(volume.secrets, signal)
+  }
+
+  /**
+   * A path may give each asker something else: whatever others have seen of it since, these files were written from it
+   * a moment ago, and the volume's own look comes within the interval.
+   */
+  function isRewrittenLately({ basis, rewrittenAt }: MountedVolume, { spec, intervalMs }: Plan): boolean {
+    if (basis?.spec !== spec || rewrittenAt === undefined) return false
+    return clock.monotonic() - rewrittenAt < intervalMs * REWRITE_PAUSE
+  }
+
+  /** What others' looks say of the volume's files; undefined: it must look itself. */
+  function knownStep(volume: MountedVolume, plan: Plan, sinceMs: number): { at: number } | undefined {
+    const recent = lookups.recent(plan.identity, plan.paths, sinceMs * SHARED_LOOK)
+    if (recent === undefined) return undefined
+    const digests = collecting.digests(plan, recent.digests, heldBy(volume, []))
+    if (isSameBasis(volume.basis, { spec: plan.spec, digests })) {
+      if (volume.basis.verdict !== undefined) throw volume.basis.verdict
+      return { at: recent.at }
+    }
+    return isRewrittenLately(volume, plan) ? { at: volume.inStepAt } : undefined
   }
 
   async function refresh(
     volume: MountedVolume,
     plan: Plan,
-    sinceMs: number,
+    { sinceMs, isWoken }: Why,
     signal: AbortSignal,
   ): Promise<Refreshed> {
     // First of all: reads that fail must not let end what is issued.
     const { missing, failure } = await leases.keep(volume, plan.orders, plan.own, signal)
     await leases.settle(volume)
-    const recent = lookups.recent(plan.identity, plan.paths, sinceMs * SHARED_LOOK)
-    if (recent !== undefined && missing.length === 0) {
-      const digests = collecting.digests(plan, recent.digests, heldBy(volume, []))
-      if (isSameBasis(volume.basis, { spec: plan.spec, digests })) {
-        if (volume.basis.verdict !== undefined) throw volume.basis.verdict
-        const unsynced = await failureOf(syncAgain(volume, recent.at, signal))
-        return { changed: [], at: recent.at, failure: failure ?? unsynced }
+    const known = missing.length === 0 ? knownStep(volume, plan, sinceMs) : undefined
+    if (known !== undefined) {
+      const unsynced = await failureOf(syncAgain(volume, known.at, signal))
+      return { changed: [], at: known.at, failure: failure ?? unsynced }
+    }
+    return weighing.run(volume, signal, async (inTime) => {
+      const collected = await collectAs(volume, plan, { missing, isWoken }, inTime)
+      if (collected.basis.verdict !== undefined) {
+        volume.basis = collected.basis
+        throw collected.basis.verdict
       }
-    }
-    const collected = await collectAs(volume, plan, missing, signal)
-    if (collected.basis.verdict !== undefined) {
-      volume.basis = collected.basis
-      throw collected.basis.verdict
-    }
-    // Only the writing stands in the volume's queue: a slow Vault must not hold up an unpublish.
-    const changed = await queue.run(volume.entry.targetPath, () => applyTo(volume, collected))
-    const unsynced = isGone(volume) ? undefined : await failureOf(sync(volume, collected, signal))
-    return { changed, at: collected.at, failure: failure ?? unsynced }
+      // Only the writing stands in the volume's queue: a slow Vault must not hold up an unpublish.
+      const changed = await queue.run(volume.entry.targetPath, () => applyTo(volume, collected))
+      volume.isHeavy = collected.weight > LIGHT_BYTES
+      const unsynced = isGone(volume) ? undefined : await failureOf(sync(volume, collected, inTime))
+      return { changed, at: collected.at, failure: failure ?? unsynced }
+    })
   }
 
   async function keepIssued(volume: MountedVolume, signal: AbortSignal): Promise<void> {

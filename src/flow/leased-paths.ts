@@ -1,27 +1,37 @@
 import type { Call } from '../core/call.ts'
-import type { VaultEndpoint } from '../core/ports.ts'
+import type { Identity } from '../core/ports.ts'
+import { putBounded } from './bounded.ts'
+
+/** Of one namespace; four imports may read no more paths together. */
+const MOST_PATHS = 512
 
 /**
  * Paths that gave a lease when they were read, as `database/creds/…` does: nobody can tell by the path, and whoever
- * reads it is given something of his own. They are few, and remembered for as long as the process lives.
+ * reads it is given something of his own. Each namespace learns for itself, so that none can have another's forgotten.
  */
 export type LeasedPaths = {
-  has(endpoint: VaultEndpoint, call: Call): boolean
+  has(identity: Identity, call: Call): boolean
   /** @returns whether this lease is news, and nobody else takes it back */
-  add(endpoint: VaultEndpoint, key: string, leaseId?: string): boolean
+  add(identity: Identity, key: string, leaseId?: string): boolean
+  /** No volume of the namespace is left. */
+  forget(namespace: string): void
 }
 
 export function createLeasedPaths(): LeasedPaths {
-  /** The lease that was seen last, by place. */
-  const known = new Map<string, string>()
-  const place = ({ address, namespace }: VaultEndpoint, key: string) => `${address}|${namespace}|${key}`
+  /** By namespace, then by place: the lease that was seen last. */
+  const known = new Map<string, Map<string, string>>()
+  const place = ({ endpoint: { address, namespace } }: Identity, key: string) =>
+    `${address}|${namespace}|${key}`
   return {
-    has: (endpoint, call) => known.has(place(endpoint, call.key)),
-    add(endpoint, key, leaseId = '') {
-      const at = place(endpoint, key)
-      const isNews = known.get(at) !== leaseId
-      known.set(at, leaseId)
+    has: (identity, call) => known.get(identity.podNamespace)?.has(place(identity, call.key)) ?? false,
+    add(identity, key, leaseId = '') {
+      const ofNamespace = known.get(identity.podNamespace) ?? new Map<string, string>()
+      known.set(identity.podNamespace, ofNamespace)
+      const at = place(identity, key)
+      const isNews = ofNamespace.get(at) !== leaseId
+      putBounded(ofNamespace, at, leaseId, MOST_PATHS)
       return isNews
     },
+    forget: (namespace) => void known.delete(namespace),
   }
 }

@@ -3,18 +3,23 @@ import type { Order } from '../core/call.ts'
 import { type FaultError, isAbsence, toFault } from '../core/errors.ts'
 import type { Holding, Issuer } from '../core/issued.ts'
 import type { Clock, Identity, Log, ServiceAccountToken } from '../core/ports.ts'
-import { bareHolding, dueAt, endOf, isBare, isDue, isRevocable, reachedAs, retryAt } from './holding.ts'
-import type { Revocations } from './revocations.ts'
+import {
+  bareHolding,
+  isBare,
+  isRevocable,
+  reachedAs,
+  untilDueMs,
+  untilEndMs,
+  untilRetryMs,
+} from './holding.ts'
+import { noteEnding, noteIssue, untilReissueMs } from './issue-pace.ts'
+import { eachOf } from './pool.ts'
+import { type Retiring, setHoldings } from './retiring.ts'
 import type { Safekeeping } from './safekeeping.ts'
-import type { MountedVolume, Volumes } from './volumes.ts'
+import type { MountedVolume } from './volumes.ts'
 
-/**
- * How long what was replaced stays good after the new is in the files, in milliseconds: an application that has read
- * the old a moment ago, or looks at its files every few seconds, is not refused. It may end by itself sooner.
- */
-const NOTICE_MS = 30_000
-/** What can be taken back no more once it has ended is taken back so long before, in milliseconds. */
-const BEFORE_END_MS = 5_000
+/** Of one volume. */
+const ISSUES_AT_ONCE = 8
 
 /** Runs a task with service-account tokens to log in with. */
 export type WithTokens = <T>(task: (tokens: readonly ServiceAccountToken[]) => Promise<T>) => Promise<T>
@@ -24,7 +29,7 @@ export type WithTokens = <T>(task: (tokens: readonly ServiceAccountToken[]) => P
  * Vault token of its own, renewed for as long as the volume lives, and replaced when it can be renewed no more: the new
  * one is in the files before the old one is taken back.
  */
-export type Leases = {
+export type Leases = Pick<Retiring, 'retire' | 'settle' | 'release' | 'discard'> & {
   /**
    * Prolongs what is due of all that the files hold, also what is not ordered any more: until the files are made anew
    * the pod works with it. Changes no file, never throws.
@@ -41,19 +46,11 @@ export type Leases = {
   ): Promise<{ fresh: Holding[]; absent: ReadonlyMap<string, FaultError> }>
   /** From now on `fresh` is what the volume holds, and what it replaces is to be revoked: before any file is written. */
   adopt(volume: MountedVolume, fresh: readonly Holding[], orders: readonly Order[], own: Identity): void
-  /** The files are made from what is held: what was replaced goes when applications have had time to notice. */
-  retire(volume: MountedVolume): void
-  /** Takes back what was replaced and has had its time. Never throws. */
-  settle(volume: MountedVolume): Promise<void>
-  /** The volume goes, and all that was issued to it. Never throws. */
-  release(volume: Pick<MountedVolume, 'holdings'>): Promise<void>
-  /** Never in any file: taken back at once. Never throws. */
-  discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void>
   restore: Safekeeping['restore']
-  /** When something must be done next: milliseconds since the Unix epoch, Infinity for never. */
-  dueAt(volume: MountedVolume): number
-  /** The same after a failure: when to try again, at the latest. */
-  retryAt(volume: MountedVolume): number
+  /** Milliseconds until something must be done next; Infinity for never. */
+  untilDueMs(volume: MountedVolume): number
+  /** The same after a failure: until the next try, at the latest. */
+  untilRetryMs(volume: MountedVolume): number
 }
 
 export type Kept = {
@@ -65,13 +62,13 @@ export type Kept = {
 
 export function createLeases(deps: {
   issuer: Issuer
-  revocations: Revocations
+  retiring: Retiring
   safekeeping: Safekeeping
-  volumes: Pick<Volumes, 'get'>
   clock: Clock
   log: Log
 }): Leases {
-  const { issuer, revocations, safekeeping, volumes, clock, log } = deps
+  const { issuer, retiring, safekeeping, clock, log } = deps
+  const { discard } = retiring
   const { remember, restore } = safekeeping
 
   function replace(volume: MountedVolume, old: Holding, now: Holding): void {
@@ -86,14 +83,21 @@ export function createLeases(deps: {
     signal: AbortSignal,
   ): Promise<'good' | 'renewed' | 'ending'> {
     const one = { ...held, order }
-    if (!isDue(one, clock.now())) return 'good'
+    if (untilDueMs(one, clock) > 0) return 'good'
+    const askedAt = clock.monotonic()
     try {
       const renewed = await issuer.renew(one, signal)
       if (renewed === undefined) return 'ending'
-      replace(volume, held, { ...one, ...renewed })
+      const { token, lease } = renewed
+      // What is as it was has not been renewed: only one of both was due.
+      replace(volume, held, {
+        ...one,
+        token: token === one.token ? token : since(token, askedAt),
+        lease: lease === one.lease ? lease : since(lease, askedAt),
+      })
       return 'renewed'
     } catch (error) {
-      if (endOf(one) <= clock.now()) return 'ending'
+      if (untilEndMs(one, clock) <= 0) return 'ending'
       throw error
     }
   }
@@ -105,33 +109,31 @@ export function createLeases(deps: {
   ): Promise<Holding> {
     const { volume, withTokens, signal } = ask
     const issuedAt = clock.now()
-    const token = await withTokens((tokens) => issuer.logIn(own, tokens, signal))
+    const askedAt = clock.monotonic()
+    const token = since(await withTokens((tokens) => issuer.logIn(own, tokens, signal)), askedAt)
     const bare = bareHolding({ id: randomUUID(), order, identity: own, issuedAt, token })
     // Until `adopt` puts in its place what was issued: whoever writes down the holdings meanwhile writes this one too.
     volume.holdings = [...volume.holdings, bare]
     remember(volume)
     try {
-      const { needsToken, ...issued } = await issuer.issue(own, token, order, signal)
+      const { needsToken, lease, ...issued } = await issuer.issue(own, token, order, signal)
       if (!needsToken) await discard(volume, [bare])
-      return { ...bare, ...issued, state: 'held', token: needsToken ? token : undefined }
+      const holding: Holding = {
+        ...bare,
+        ...issued,
+        ...(issued.endsAt === undefined ? {} : { endsOn: askedAt + issued.endsAt - issuedAt }),
+        lease: since(lease, askedAt),
+        // The token that asked may stay to be revoked under its own name, should Vault not take it back now.
+        id: needsToken ? bare.id : randomUUID(),
+        state: 'held',
+        token: needsToken ? token : undefined,
+      }
+      noteIssue(volume, holding, clock)
+      return holding
     } catch (error) {
       await discard(volume, [bare])
       throw error
     }
-  }
-
-  /** What Vault does not take back now is tried again: from the volume's holdings, where a kill does not lose it. */
-  async function discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void> {
-    const left = await revocations.revoke(holdings.filter(isRevocable))
-    const ids = new Set(holdings.map(({ id }) => id))
-    volume.holdings = volume.holdings.filter(({ id }) => !ids.has(id))
-    if (volumes.get(volume.entry.targetPath) !== volume) {
-      if (left.length > 0) void revocations.revokeSurely(left)
-      return
-    }
-    volume.holdings = [...volume.holdings, ...left.map((one) => ({ ...one, state: 'retiring' as const }))]
-    for (const { id } of left) volume.retireAt.set(id, clock.now() + NOTICE_MS)
-    remember(volume)
   }
 
   return {
@@ -145,7 +147,10 @@ export function createLeases(deps: {
           try {
             const outcome = await prolong(volume, held, ordered ?? held.order, signal)
             isRenewed ||= outcome === 'renewed'
-            if (ordered !== undefined && outcome !== 'ending') missing.delete(ordered)
+            if (ordered === undefined) return
+            noteEnding(volume, ordered.key, outcome === 'ending')
+            if (outcome !== 'ending' || untilReissueMs(volume, ordered.key, clock) > 0)
+              missing.delete(ordered)
           } catch (error) {
             const fault = toFault(error)
             log.debug({ identity: held.identity.key, order: held.order.key, error: fault }, 'not renewed yet')
@@ -162,20 +167,22 @@ export function createLeases(deps: {
     async issue(orders, own, ask) {
       const fresh: Holding[] = []
       const absent = new Map<string, FaultError>()
-      const failures: unknown[] = []
       const issueAny = async (order: Order) => {
         try {
           fresh.push(await issueOne(order, own, ask))
         } catch (error) {
           const fault = toFault(error)
           if (isAbsence(fault)) absent.set(order.key, fault)
-          else failures.push(error)
+          else throw error
         }
       }
-      await Promise.all(orders.map(issueAny))
-      if (failures.length === 0) return { fresh, absent }
-      await discard(ask.volume, fresh)
-      throw failures[0]
+      try {
+        await eachOf(orders, ISSUES_AT_ONCE, issueAny)
+        return { fresh, absent }
+      } catch (error) {
+        await discard(ask.volume, fresh)
+        throw error
+      }
     },
 
     adopt(volume, fresh, orders, own) {
@@ -186,50 +193,36 @@ export function createLeases(deps: {
         if (!isReplaced) return [{ ...old, order }]
         return isRevocable(old) ? [{ ...old, state: 'retiring', identity: reachedAs(old.identity, own) }] : []
       })
-      volume.holdings = [...before, ...fresh]
+      setHoldings(volume, [...before, ...fresh])
+      for (const key of volume.issued.keys()) {
+        if (!orders.some((order) => order.key === key)) volume.issued.delete(key)
+      }
       if (volume.holdings.length > 0 || volume.entry.safeKey !== undefined) remember(volume)
     },
 
-    retire(volume) {
-      for (const one of volume.holdings) {
-        if (one.state !== 'retiring' || volume.retireAt.has(one.id)) continue
-        volume.retireAt.set(one.id, Math.min(clock.now() + NOTICE_MS, endOf(one) - BEFORE_END_MS))
-      }
-    },
-
-    async settle(volume) {
-      const over = volume.holdings.filter(({ id }) => {
-        const at = volume.retireAt.get(id)
-        // Further away than any notice: the clock was set back.
-        return at !== undefined && (at <= clock.now() || at > clock.now() + NOTICE_MS)
-      })
-      if (over.length === 0) return
-      const left = await revocations.revoke(over)
-      const isGone = (one: Holding) =>
-        over.includes(one) && (!left.includes(one) || endOf(one) <= clock.now())
-      for (const one of over) {
-        if (isGone(one)) volume.retireAt.delete(one.id)
-        else volume.retireAt.set(one.id, clock.now() + NOTICE_MS)
-      }
-      volume.holdings = volume.holdings.filter((one) => !isGone(one))
-      remember(volume)
-    },
-
-    release: ({ holdings }) =>
-      revocations.revokeSurely(
-        holdings.filter((one) => isRevocable(one) && (one.order.revokeOnUnmount || one.state === 'retiring')),
-      ),
-
+    retire: retiring.retire,
+    settle: retiring.settle,
+    release: retiring.release,
     discard,
-
     restore,
 
-    dueAt: (volume) =>
-      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map(dueAt), ...volume.retireAt.values()),
+    untilDueMs(volume) {
+      const now = clock.monotonic()
+      const dues = inUse(volume).map((one) =>
+        Math.max(untilDueMs(one, clock), untilReissueMs(volume, one.order.key, clock)),
+      )
+      const ends = [...volume.retireAt.values()].map((at) => at - now)
+      return Math.min(Number.POSITIVE_INFINITY, ...dues, ...ends)
+    },
 
-    retryAt: (volume) =>
-      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map((one) => retryAt(one, clock.now()))),
+    untilRetryMs: (volume) =>
+      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map((one) => untilRetryMs(one, clock))),
   }
+}
+
+/** Whatever clock Vault's adapter goes by: it was given when it was asked for. */
+function since<Part extends { leasedAt: number } | undefined>(part: Part, leasedAt: number): Part {
+  return part && { ...part, leasedAt }
 }
 
 /** What the files hold or are about to: also what is replaced, until new files stand. */

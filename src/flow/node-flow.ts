@@ -18,6 +18,8 @@ export function createNodeFlow(deps: {
   meter: Meter
 }): NodeFlow & { stop(): Promise<void> } {
   const { publish, unpublish, queue, volumes, statsOf, clock, meter } = deps
+  /** Publishes under way or waiting. */
+  const publishing = new Set<{ targetPath: string; abort: AbortController }>()
   let phase: 'serving' | 'stopping' = 'serving'
 
   async function run(
@@ -26,8 +28,8 @@ export function createNodeFlow(deps: {
     task: () => Promise<void>,
   ): Promise<void> {
     if (phase === 'stopping') throw new FaultError('shutting_down')
-    const startedAt = clock.now()
-    const seconds = () => (clock.now() - startedAt) / 1000
+    const startedAt = clock.monotonic()
+    const seconds = () => (clock.monotonic() - startedAt) / 1000
     try {
       await queue.run(targetPath, task)
       measure('ok', seconds())
@@ -38,8 +40,25 @@ export function createNodeFlow(deps: {
   }
 
   return {
-    publish: (request, signal) => run(request.targetPath, meter.published, () => publish(request, signal)),
-    unpublish: (request) => run(request.targetPath, meter.unpublished, () => unpublish(request)),
+    async publish(request, signal) {
+      const { targetPath } = request
+      const call = { targetPath, abort: new AbortController() }
+      publishing.add(call)
+      const either = AbortSignal.any([signal, call.abort.signal])
+      try {
+        await run(targetPath, meter.published, () => publish(request, either))
+      } finally {
+        publishing.delete(call)
+      }
+    },
+    unpublish(request) {
+      // Nobody waits for the volume any more, and its end must not wait for Vault.
+      const reason = 'publishing the volume (it is being unpublished)'
+      for (const { targetPath, abort } of publishing) {
+        if (targetPath === request.targetPath) abort.abort(new FaultError('deadline', { reason }))
+      }
+      return run(request.targetPath, meter.unpublished, () => unpublish(request))
+    },
     stats({ volumeId, volumePath }) {
       const volume = volumes.get(volumePath)
       if (volume === undefined || volume.entry.volumeId !== volumeId) {

@@ -1,6 +1,6 @@
 import type { Order } from '../core/call.ts'
 import type { Config } from '../core/config.ts'
-import type { Facts } from '../core/errors.ts'
+import { type Facts, FaultError } from '../core/errors.ts'
 import { ownIdentity, resolveIdentity } from '../core/identity.ts'
 import type { ImportSpec } from '../core/import.ts'
 import { needsOf } from '../core/orders.ts'
@@ -21,6 +21,9 @@ export type Plan = {
   intervalMs: number
 }
 
+/** Different calls of one import: each is asked for at every refresh. */
+const MOST_CALLS = 128
+
 export type Planning = {
   /** From an import's name to what must be asked. @throws FaultError import_*, reference_*, policy_refused */
   plan(who: { pod: Pod; importName: string; volumeId: string }, signal: AbortSignal): Promise<Plan>
@@ -36,8 +39,12 @@ export function createPlanning(deps: {
 }): Planning {
   const { settings, imports, references, leasedPaths } = deps
 
-  function needs(spec: ImportSpec, { endpoint }: Identity): Pick<Plan, 'paths' | 'orders'> {
-    const { reads, orders } = needsOf(spec, (call) => leasedPaths.has(endpoint, call))
+  function needs(spec: ImportSpec, identity: Identity): Pick<Plan, 'paths' | 'orders'> {
+    const { reads, orders } = needsOf(spec, (call) => leasedPaths.has(identity, call))
+    const calls = reads.length + orders.length
+    if (calls > MOST_CALLS) {
+      throw new FaultError('import_too_large', { reason: `${calls} paths, the limit is ${MOST_CALLS}` })
+    }
     return { paths: reads.map(({ key }) => key), orders }
   }
 

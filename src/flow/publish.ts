@@ -1,15 +1,28 @@
+import { waitFor } from '../core/collapse.ts'
 import type { Config } from '../core/config.ts'
-import { FaultError } from '../core/errors.ts'
+import { FaultError, toFault } from '../core/errors.ts'
 import type { UpdateMode } from '../core/import.ts'
 import type { Mounter, VolumeFiles } from '../core/mounted.ts'
-import type { Clock, LedgerEntry, LedgerStore, Log, PublishRequest, SecretStore } from '../core/ports.ts'
-import type { Collected } from './collect.ts'
-import { type Delivery, shapeOf } from './deliver.ts'
-import type { Gate } from './gate.ts'
+import type {
+  Clock,
+  LedgerEntry,
+  LedgerStore,
+  Log,
+  PublishRequest,
+  SecretStore,
+  VolumeStats,
+} from '../core/ports.ts'
+import type { Budget } from './budget.ts'
+import type { Delivery } from './deliver.ts'
+import type { FirstFiles } from './first-files.ts'
 import { hasFiles } from './has-files.ts'
+import type { ImportUsers } from './import-users.ts'
 import type { Leases } from './leases.ts'
 import type { Release } from './release.ts'
+import type { Room } from './room.ts'
 import type { Rotation } from './rotate.ts'
+import type { Farewell } from './unpublish.ts'
+import { LEAST_BYTES } from './volume-size.ts'
 import { type MountedVolume, openVolume, type Volumes } from './volumes.ts'
 
 export type Publish = (request: PublishRequest, signal: AbortSignal) => Promise<void>
@@ -26,16 +39,24 @@ export function createPublish(deps: {
   mounter: Mounter
   files: VolumeFiles
   ledger: LedgerStore
+  statsOf: (targetPath: string) => VolumeStats
   store: Pick<SecretStore, 'retain'>
   release: Release
   delivery: Delivery
+  firstFiles: FirstFiles
   rotation: Rotation
   volumes: Volumes
-  leases: Pick<Leases, 'adopt' | 'discard' | 'release'>
-  gate: Gate
+  leases: Pick<Leases, 'release'>
+  budget: Pick<Budget, 'count' | 'release'>
+  room: Pick<Room, 'claim'>
+  importUsers: ImportUsers
+  /** Target paths where a first publish failed and its mount could not be removed. */
+  incomplete: Set<string>
+  farewell: Farewell
 }): Publish {
-  const { settings, clock, log, mounter, files, ledger, store, release } = deps
-  const { delivery, rotation, volumes, leases, gate } = deps
+  const { settings, clock, log, mounter, files, ledger, statsOf, store, release } = deps
+  const { delivery, firstFiles, rotation, volumes, leases } = deps
+  const { budget, room, importUsers, incomplete, farewell } = deps
 
   return async (request, signal) => {
     const known = volumes.get(request.targetPath)
@@ -69,8 +90,8 @@ export function createPublish(deps: {
     log.warn({ volumeId, pod, targetPath }, 'the mount of a known volume is gone, publishing it anew')
     rotation.end(volume)
     volumes.delete(targetPath)
-    ledger.remove(targetPath)
-    if (volume.identity !== undefined) await release(volume.identity.key, volumeId)
+    farewell.forget(targetPath)
+    await farewell.leave(volume)
     await leases.release(volume)
   }
 
@@ -79,74 +100,72 @@ export function createPublish(deps: {
     const { targetPath, volumeId, pod } = request
     if (!mounter.isMounted(targetPath)) return false
     // As the files are and not as the import says today: its mode may have been edited since.
-    const updateMode = files.found(targetPath)
+    const updateMode = incomplete.has(targetPath) ? undefined : files.found(targetPath)
     const entry = updateMode && { ...entryFor(request, updateMode), phase: 'complete' as const }
     if (!entry || !(await hasFiles(deps, entry))) {
+      farewell.wipe(targetPath)
       mounter.unmount(targetPath)
+      farewell.forget(targetPath)
       return false
     }
     log.warn({ volumeId, pod, targetPath }, 'took over a mounted volume that the ledger did not know')
-    ledger.put(entry)
-    const volume = openVolume(entry, { tokens: request.tokens, inStepAt: clock.now() })
+    entry.sizeBytes = sizeOf(targetPath)
+    // It is there already: who counts it not at all would let others have its memory too.
+    budget.count(entry, entry.sizeBytes)
+    remember(entry)
+    const volume = openVolume(entry, { tokens: request.tokens, inStepAt: clock.monotonic() })
+    importUsers.add(entry)
     volumes.set(volume)
     rotation.wake([volume])
     return true
   }
 
+  function sizeOf(targetPath: string): number {
+    try {
+      return statsOf(targetPath).bytes.total
+    } catch {
+      return settings.maxVolumeBytes
+    }
+  }
+
+  /** A pod is running on it: it must not fail for want of a ledger. */
+  function remember(entry: LedgerEntry): void {
+    try {
+      ledger.put(entry)
+    } catch (error) {
+      const { volumeId, pod } = entry
+      log.error({ volumeId, pod, error: toFault(error) }, 'a volume could not be written down, going on')
+    }
+  }
+
   async function publishFirst(request: PublishRequest, signal: AbortSignal): Promise<void> {
-    const plan = await delivery.plan(request, signal)
+    importUsers.add(request)
+    try {
+      room.claim(request)
+      await publishNew(request, signal)
+    } catch (error) {
+      // What is still mounted counts until somebody removes it.
+      if (!incomplete.has(request.targetPath)) budget.release(request.targetPath)
+      importUsers.remove(request)
+      throw error
+    }
+  }
+
+  async function publishNew(request: PublishRequest, signal: AbortSignal): Promise<void> {
+    const plan = await waitFor(delivery.plan(request, signal), signal)
     const { identity } = plan
     store.retain(identity, request.volumeId)
     const volume = openVolume(entryFor(request, plan.spec.updateMode), {
       tokens: request.tokens,
-      inStepAt: clock.now(),
+      inStepAt: clock.monotonic(),
     })
     try {
-      const collected = await delivery.collect(plan, volume, signal)
-      if (collected.basis.verdict !== undefined) throw collected.basis.verdict
-      await bringUp(volume, collected, signal)
-      Object.assign(volume, { standing: { state: 'fresh' }, basis: collected.basis, identity })
-      volume.inStepAt = collected.at
+      const { basis, at } = await firstFiles(volume, plan, signal)
+      Object.assign(volume, { standing: { state: 'fresh' }, basis, identity, inStepAt: at })
       volumes.set(volume)
       rotation.begin(volume, plan.intervalMs)
     } catch (error) {
       await release(identity.key, request.volumeId)
-      throw error
-    }
-  }
-
-  /** Nothing stays that was issued for a volume that does not come up. */
-  async function bringUp(volume: MountedVolume, collected: Collected, signal: AbortSignal): Promise<void> {
-    try {
-      signal.throwIfAborted()
-      await delivery.sync(volume, collected, signal)
-    } catch (error) {
-      await leases.discard(volume, collected.fresh)
-      throw error
-    }
-    await gate(() => mountAndWrite(volume, collected))
-  }
-
-  /** Killed in between, the ledger's phase tells the next start that these files are not complete. */
-  async function mountAndWrite(volume: MountedVolume, collected: Collected): Promise<void> {
-    const { entry } = volume
-    const { targetPath, fsGroup, sizeBytes } = entry
-    try {
-      ledger.put(entry)
-      mounter.mount(targetPath, { sizeBytes, gid: fsGroup })
-      // Before any file: killed in between, the next start finds what is to be taken back.
-      leases.adopt(volume, collected.fresh, collected.plan.orders, collected.plan.own)
-      await files.apply(targetPath, shapeOf(entry), collected.files)
-      entry.phase = 'complete'
-      ledger.put(entry)
-    } catch (error) {
-      // After a failed first publish nothing may stay mounted: kubelet starts from nothing.
-      // What is there without our mount is not ours to delete.
-      if (mounter.isMounted(targetPath)) files.wipe(targetPath)
-      // Before the mount and what is kept in it go, as in an unpublish.
-      await leases.discard(volume, collected.fresh)
-      mounter.unmount(targetPath)
-      ledger.remove(targetPath)
       throw error
     }
   }
@@ -162,7 +181,7 @@ export function createPublish(deps: {
       importName,
       fingerprint,
       updateMode,
-      sizeBytes: settings.maxVolumeBytes,
+      sizeBytes: Math.min(LEAST_BYTES, settings.maxVolumeBytes),
       safeKey: undefined,
       phase: 'mounting',
     }

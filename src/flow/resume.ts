@@ -1,10 +1,13 @@
 import { toFault } from '../core/errors.ts'
 import type { Mounter, VolumeFiles } from '../core/mounted.ts'
 import type { Clock, LedgerEntry, LedgerStore, Log } from '../core/ports.ts'
+import type { Budget } from './budget.ts'
 import { hasFiles } from './has-files.ts'
+import type { ImportUsers } from './import-users.ts'
 import type { LeasedPaths } from './leased-paths.ts'
 import type { Leases } from './leases.ts'
 import type { Rotation } from './rotate.ts'
+import type { Farewell } from './unpublish.ts'
 import { NOT_BROUGHT, openVolume, type Volumes } from './volumes.ts'
 
 /**
@@ -21,9 +24,13 @@ export async function resumeVolumes(deps: {
   volumes: Volumes
   leases: Pick<Leases, 'restore' | 'release'>
   leasedPaths: LeasedPaths
+  budget: Pick<Budget, 'count'>
+  importUsers: Pick<ImportUsers, 'add'>
+  farewell: Pick<Farewell, 'wipe' | 'forget'>
   rotation: Pick<Rotation, 'keepAlive'>
 }): Promise<void> {
-  const { clock, log, mounter, files, ledger, volumes, leases, leasedPaths, rotation } = deps
+  const { clock, log, mounter, ledger, volumes, leases, leasedPaths, rotation } = deps
+  const { budget, importUsers, farewell } = deps
   const counts = { resumed: 0, removed: 0, forgotten: 0, failed: 0 }
   const mounted = mounter.list()
   for (const entry of ledger.load()) {
@@ -41,19 +48,22 @@ export async function resumeVolumes(deps: {
     const { targetPath } = entry
     // The list has paths as the kernel resolved them: kubelet's directory may be reached through a link.
     const isMounted = mounted.has(targetPath) || mounter.isMounted(targetPath)
+    // Also of one that cannot be resumed: it is there until somebody unpublishes it.
+    if (isMounted) budget.count(entry, entry.sizeBytes)
     const holdings = isMounted ? leases.restore(targetPath, entry.safeKey) : []
     if (isMounted && entry.phase === 'complete' && (await hasFiles(deps, entry))) {
-      const volume = openVolume(entry, { tokens: NOT_BROUGHT, inStepAt: clock.now(), holdings })
-      for (const { order, identity } of holdings) leasedPaths.add(identity.endpoint, order.key)
+      const volume = openVolume(entry, { tokens: NOT_BROUGHT, inStepAt: clock.monotonic(), holdings })
+      for (const { order, identity } of holdings) leasedPaths.add(identity, order.key)
+      importUsers.add(entry)
       volumes.set(volume)
       rotation.keepAlive(volume)
       return 'resumed'
     }
     // Never in whole files, so nothing of it may stay. Beside the rest: kubelet's volumes do not wait for Vault.
     void leases.release({ holdings: holdings.map((one) => ({ ...one, state: 'retiring' })) })
-    if (isMounted) files.wipe(targetPath)
+    if (isMounted) farewell.wipe(targetPath)
     mounter.unmount(targetPath)
-    ledger.remove(targetPath)
+    farewell.forget(targetPath)
     return isMounted ? 'removed' : 'forgotten'
   }
 }

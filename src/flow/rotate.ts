@@ -1,8 +1,9 @@
 import { FaultError, toFault } from '../core/errors.ts'
 import type { Clock, Log, Meter, Notifier } from '../core/ports.ts'
 import { backoffMs, firstDelayMs, nextDelayMs } from '../core/schedule.ts'
-import type { Delivery } from './deliver.ts'
+import type { Delivery, Why } from './deliver.ts'
 import { SHORTEST_PAUSE_MS } from './holding.ts'
+import type { ImportUsers } from './import-users.ts'
 import type { Leases } from './leases.ts'
 import type { Lookups } from './lookups.ts'
 import { factsOf, type Plan } from './plan.ts'
@@ -41,39 +42,44 @@ export function createRotation(deps: {
   delivery: Delivery
   lookups: Lookups
   volumes: Volumes
-  leases: Pick<Leases, 'dueAt' | 'retryAt'>
+  leases: Pick<Leases, 'untilDueMs' | 'untilRetryMs'>
+  importUsers: Pick<ImportUsers, 'remove'>
   defaultIntervalMs: number
 }): Rotation {
   const { clock, random, log, meter, notifier, queue, delivery, lookups, volumes, leases } = deps
-  const { defaultIntervalMs } = deps
+  const { importUsers, defaultIntervalMs } = deps
   const stopping = new AbortController()
 
   lookups.onMoved((identityKey) => {
-    wake(volumes.ofIdentity(identityKey))
+    wakeAll(volumes.ofIdentity(identityKey), { isWoken: true })
   })
 
-  function schedule(volume: MountedVolume, delayMs: number, sinceMs?: number): void {
+  /** Whoever asks for it, and however often: a pause stands between two looks of a volume. */
+  function schedule(volume: MountedVolume, delayMs: number, why: Partial<Why> = {}): void {
     volume.cancelTimer?.()
     if (stopping.signal.aborted) return
-    volume.cancelTimer = clock.after(delayMs, () => {
+    const { lookedAt = Number.NEGATIVE_INFINITY } = volume
+    const pauseMs = lookedAt + volume.pauseMs - clock.monotonic()
+    volume.cancelTimer = clock.after(Math.max(0, delayMs, pauseMs), () => {
       volume.cancelTimer = undefined
       // One look at a time for each volume; a key of its own, so that unpublish need not wait for it.
-      void queue.run(`look ${volume.entry.targetPath}`, () => look(volume, sinceMs))
+      void queue.run(`look ${volume.entry.targetPath}`, () => look(volume, why))
     })
   }
 
-  function wake(some: Iterable<MountedVolume>): void {
+  function wakeAll(some: Iterable<MountedVolume>, why: Partial<Why> = {}): void {
     let before = 0
     for (const volume of some) {
-      schedule(volume, Math.floor(before / WAKE_AT_ONCE) * WAKE_STEP_MS)
+      schedule(volume, Math.floor(before / WAKE_AT_ONCE) * WAKE_STEP_MS, why)
       before += 1
     }
   }
 
-  /** @param sinceMs see Delivery.refresh; the import's interval unless said */
-  async function look(volume: MountedVolume, sinceMs: number | undefined): Promise<void> {
+  /** @param why see Delivery.refresh; the import's interval unless said */
+  async function look(volume: MountedVolume, why: Partial<Why>): Promise<void> {
     const { entry } = volume
     if (isGone(volume)) return
+    volume.lookedAt = clock.monotonic()
     // Whoever wakes the volume from now on, for an edit that this look may have missed, sets another.
     volume.cancelTimer?.()
     volume.cancelTimer = undefined
@@ -85,8 +91,9 @@ export function createRotation(deps: {
     try {
       const signal = AbortSignal.any([stopping.signal, late.signal])
       plan = await delivery.plan(entry, signal)
-      const since = sinceMs ?? plan.intervalMs
-      const { changed, at, failure } = await delivery.refresh(volume, plan, since, signal)
+      volume.pauseMs = Math.min(SHORTEST_PAUSE_MS, plan.intervalMs / 2)
+      const all = { sinceMs: plan.intervalMs, isWoken: false, ...why }
+      const { changed, at, failure } = await delivery.refresh(volume, plan, all, signal)
       if (isGone(volume)) return
       if (failure !== undefined) {
         // What the files are made from is looked at as often as ever.
@@ -95,17 +102,19 @@ export function createRotation(deps: {
         throw failure
       }
       succeeded(volume, changed, at)
-      const delayMs = nextDelayMs({ intervalMs: plan.intervalMs, random: random() }) - (clock.now() - at)
-      goOn(volume, Math.max(0, Math.min(delayMs, untilDue(volume))))
+      const delayMs =
+        nextDelayMs({ intervalMs: plan.intervalMs, random: random() }) - (clock.monotonic() - at)
+      goOn(volume, Math.min(delayMs, leases.untilDueMs(volume)))
     } catch (error) {
       const fault = toFault(error)
       if (plan === undefined && !isWithdrawn(volume, fault)) await keepIssued(volume)
       if (isGone(volume)) return
       const failures = failed(volume, fault)
-      const retryMs = leases.retryAt(volume) - clock.now()
-      goOn(volume, Math.min(delayAfter(fault, failures, plan), retryMs, mostMs))
+      goOn(volume, Math.min(delayAfter(fault, failures, plan), leases.untilRetryMs(volume), mostMs))
     } finally {
       cancelLimit()
+      // Asked for by a look that outlived its volume.
+      if (volumes.get(entry.targetPath) === undefined) importUsers.remove(entry)
     }
   }
 
@@ -118,7 +127,7 @@ export function createRotation(deps: {
   async function waitOn(volume: MountedVolume): Promise<void> {
     await keepIssued(volume)
     if (isGone(volume) || volume.holdings.length === 0) return
-    const delayMs = Math.max(SHORTEST_PAUSE_MS, leases.retryAt(volume) - clock.now())
+    const delayMs = Math.max(SHORTEST_PAUSE_MS, leases.untilRetryMs(volume))
     goOn(volume, Math.min(delayMs, LOOK_TIMEOUT_MS))
   }
 
@@ -132,12 +141,8 @@ export function createRotation(deps: {
   }
 
   function keepAlive(volume: MountedVolume): void {
-    const delayMs = Math.min(Math.max(SHORTEST_PAUSE_MS, untilDue(volume)), LOOK_TIMEOUT_MS)
+    const delayMs = Math.min(Math.max(SHORTEST_PAUSE_MS, leases.untilDueMs(volume)), LOOK_TIMEOUT_MS)
     if (volume.holdings.length > 0) schedule(volume, delayMs)
-  }
-
-  function untilDue(volume: MountedVolume): number {
-    return leases.dueAt(volume) - clock.now()
   }
 
   /** Unpublished in the meantime, or we are stopping: nothing more to do or to tell. */
@@ -152,7 +157,7 @@ export function createRotation(deps: {
     volume.inStepAt = at
     meter.rotated(changed.length > 0 ? 'changed' : 'unchanged', '')
     if (before.state === 'stale') {
-      const staleSeconds = Math.round((clock.now() - before.since) / 1000)
+      const staleSeconds = Math.round((clock.monotonic() - before.since) / 1000)
       log.info({ volumeId, pod, importName, staleSeconds }, 'volume is in step again')
       notifier.recovered(pod, importName)
     }
@@ -171,7 +176,7 @@ export function createRotation(deps: {
     const { pod, importName, volumeId } = volume.entry
     const before = volume.standing
     const isNews = before.state !== 'stale' || before.error.fault !== error.fault
-    const since = before.state === 'stale' ? before.since : clock.now()
+    const since = before.state === 'stale' ? before.since : clock.monotonic()
     const failures = before.state === 'stale' ? before.failures + 1 : 1
     volume.standing = { state: 'stale', since, failures, error }
     meter.rotated('failed', error.fault)
@@ -185,8 +190,8 @@ export function createRotation(deps: {
   function delayAfter(error: FaultError, failures: number, plan: Plan | undefined): number {
     const intervalMs = plan?.intervalMs ?? defaultIntervalMs
     // The look that failed is shared: the first volume due after its backoff asks for all.
-    const retryAt = plan && lookups.retryAt(plan.identity, plan.paths)
-    if (retryAt !== undefined) return Math.max(0, retryAt - clock.now()) + random() * 100
+    const retryMs = plan && lookups.untilRetryMs(plan.identity, plan.paths)
+    if (retryMs !== undefined) return retryMs + random() * 100
     const { retryAfterMs } = error.facts
     return backoffMs({ retry: error.retry, failures, intervalMs, retryAfterMs, random: random() })
   }
@@ -194,11 +199,13 @@ export function createRotation(deps: {
   return {
     begin(volume, intervalMs) {
       // Volumes published together would look together for ever: the first look comes early by chance.
-      const delayMs = Math.max(0, Math.min(firstDelayMs({ intervalMs, random: random() }), untilDue(volume)))
-      schedule(volume, delayMs, delayMs)
+      const firstMs = firstDelayMs({ intervalMs, random: random() })
+      // What ends at once is not issued again at once.
+      const delayMs = Math.min(firstMs, Math.max(SHORTEST_PAUSE_MS, leases.untilDueMs(volume)))
+      schedule(volume, delayMs, { sinceMs: delayMs })
     },
     keepAlive,
-    wake,
+    wake: (some) => wakeAll(some),
     end(volume) {
       volume.cancelTimer?.()
       volume.cancelTimer = undefined

@@ -1,7 +1,8 @@
 import { toFault } from '../core/errors.ts'
 import type { Holding, Safe } from '../core/issued.ts'
 import type { Mounter } from '../core/mounted.ts'
-import type { LedgerStore, Log } from '../core/ports.ts'
+import type { Clock, LedgerStore, Log } from '../core/ports.ts'
+import { toMonotonicTime, toWallTime } from './holding.ts'
 import type { MountedVolume, Volumes } from './volumes.ts'
 
 /** What is issued to volumes, written down for the process that comes after a kill. */
@@ -17,9 +18,10 @@ export function createSafekeeping(deps: {
   ledger: Pick<LedgerStore, 'put'>
   mounter: Pick<Mounter, 'isMounted'>
   volumes: Pick<Volumes, 'get'>
+  clock: Pick<Clock, 'now' | 'monotonic'>
   log: Log
 }): Safekeeping {
-  const { safe, ledger, mounter, volumes, log } = deps
+  const { safe, ledger, mounter, volumes, clock, log } = deps
 
   /** Unpublished while Vault was asked: it must not come back, nor write over the volume that came after it. */
   function isGone(volume: MountedVolume): boolean {
@@ -36,9 +38,10 @@ export function createSafekeeping(deps: {
       ledger.put({ ...entry, safeKey })
       entry.safeKey = safeKey
     }
-    if (safe.put(entry.targetPath, entry.safeKey, holdings)) return true
+    const lasting = holdings.map((one) => toWallTime(one, clock))
+    if (safe.put(entry.targetPath, entry.safeKey, lasting)) return true
     // Too much for one attribute: of what cannot be taken back nothing is left behind when it is forgotten.
-    const revocable = holdings.filter(({ token }) => token !== undefined)
+    const revocable = lasting.filter(({ token }) => token !== undefined)
     if (revocable.length < holdings.length) safe.put(entry.targetPath, entry.safeKey, revocable)
     return false
   }
@@ -53,7 +56,10 @@ export function createSafekeeping(deps: {
       }
     },
 
-    restore: (targetPath, safeKey) => (safeKey === undefined ? [] : (safe.get(targetPath, safeKey) ?? [])),
+    restore(targetPath, safeKey) {
+      const kept = safeKey === undefined ? undefined : safe.get(targetPath, safeKey)
+      return (kept ?? []).map((one) => toMonotonicTime(one, clock))
+    },
   }
 
   function tell(volume: MountedVolume, error?: unknown): void {

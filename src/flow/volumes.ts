@@ -4,6 +4,8 @@ import type { ImportSpec } from '../core/import.ts'
 import type { Holding } from '../core/issued.ts'
 import type { RenderedFile } from '../core/mounted.ts'
 import type { Identity, LedgerEntry, ServiceAccountToken, WantedSecret } from '../core/ports.ts'
+import { SHORTEST_PAUSE_MS } from './holding.ts'
+import type { Issued } from './issue-pace.ts'
 
 /**
  * How a volume stands to Vault.
@@ -11,6 +13,7 @@ import type { Identity, LedgerEntry, ServiceAccountToken, WantedSecret } from '.
  */
 export type Standing =
   | { state: 'fresh' }
+  /** since: by Clock.monotonic(). */
   | { state: 'stale'; since: number; failures: number; error: FaultError }
   | { state: 'resumed' }
 
@@ -35,18 +38,33 @@ export type MountedVolume = {
   basis: Basis | undefined
   /** Whose Vault token this volume keeps alive; changed by Volumes.identify alone. */
   identity: Identity | undefined
-  /** When the files were last known to equal Vault's answer, in milliseconds since the Unix epoch. */
+  /** When the files were last known to equal Vault's answer, by Clock.monotonic(). */
   inStepAt: number
+  /** When Vault's answers were last written over older ones, by Clock.monotonic(); undefined: never. */
+  rewrittenAt: number | undefined
+  /** When it was last looked at, by Clock.monotonic(); undefined: never. */
+  lookedAt: number | undefined
+  /** Between two looks, whoever asks for them, in milliseconds. */
+  pauseMs: number
+  /** What it needs in memory while it is read and written is much: see flow/weighing.ts. */
+  isHeavy: boolean
   /** What is issued to this volume alone; see flow/leases.ts. */
   holdings: readonly Holding[]
-  /** When what was replaced in the files is to be revoked, by the holding's id: milliseconds since the Unix epoch. */
+  /** When what was replaced in the files is to be revoked, by the holding's id: by Clock.monotonic(). */
   retireAt: Map<string, number>
+  /** By the order's key. */
+  readonly issued: Map<string, Issued>
   /** Said in the log already: holdings would not survive a restart. */
   isForgetful: boolean
   /** Kubernetes Secrets that are kept in step with the files as they are now. */
   secrets: readonly WantedSecret[]
   cancelTimer: (() => void) | undefined
 }
+
+/** An import whose answers or files are larger waits for a place of its own kind, in bytes: see flow/weighing.ts. */
+export const LIGHT_BYTES = 256 * 1024
+/** A volume of such a size was made for an import that is not small. */
+const HEAVY_VOLUME_BYTES = 4 * LIGHT_BYTES
 
 /** A volume of which nothing is known but that it is mounted. */
 export function openVolume(
@@ -60,6 +78,11 @@ export function openVolume(
     standing: { state: 'resumed' },
     basis: undefined,
     identity: undefined,
+    rewrittenAt: undefined,
+    lookedAt: undefined,
+    pauseMs: SHORTEST_PAUSE_MS,
+    isHeavy: entry.sizeBytes > HEAVY_VOLUME_BYTES,
+    issued: new Map(),
     retireAt: new Map(),
     isForgetful: false,
     secrets: [],
@@ -95,7 +118,12 @@ export type Volumes = {
   countByState(): Record<Standing['state'], number>
   /** How many things are issued to volumes, in each state. */
   countIssued(): Record<Holding['state'], number>
-  /** Seconds since the volume that waits longest was last in step; 0 without volumes. */
+  /** Whether a namespace has any. */
+  hasAny(namespace: string): boolean
+  /**
+   * Seconds since the volume that waits longest was last in step; 0 without volumes.
+   * @param now by Clock.monotonic()
+   */
   oldestStepSeconds(now: number): number
 }
 
@@ -149,6 +177,7 @@ export function createVolumes(): Volumes {
       for (const { holdings } of byTarget.values()) for (const { state } of holdings) counts[state] += 1
       return counts
     },
+    hasAny: (namespace) => [...byTarget.values()].some(({ entry }) => entry.pod.namespace === namespace),
     oldestStepSeconds(now) {
       let oldest = now
       for (const { inStepAt } of byTarget.values()) oldest = Math.min(oldest, inStepAt)

@@ -49,6 +49,7 @@ export function limitCall(call: Call, doing: string, clock: Clock): CallLimit {
   return { signal: abort.signal, overdue: overdue.promise, blame: (error) => blame(abort.signal, error), end }
 }
 
+/** grpc-js knows deadlines in wall time alone: read once, as the call begins, before anybody can set the clock. */
 function patience(call: Call, clock: Clock): { abortMs: number; settleMs: number } {
   const leftMs = Number(call.getDeadline()) - clock.now()
   const reserveMs = Math.min(MAX_RESERVE_MS, Math.max(0, leftMs) / 5)

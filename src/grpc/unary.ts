@@ -46,13 +46,13 @@ async function serve<Request, Response>(
   options: UnaryOptions<Request>,
 ): Promise<Response> {
   const { log, clock } = options
-  const startedAt = clock.now()
+  const startedAt = clock.monotonic()
   const limit = limitCall(call, options.doing, clock)
   try {
     return await Promise.race([handler(call.request, limit.signal), limit.overdue])
   } catch (error) {
     const fault = limit.blame(error)
-    const durationMs = clock.now() - startedAt
+    const durationMs = clock.monotonic() - startedAt
     logFailure(log, { method: call.getPath(), durationMs, ...options.subject?.(call.request) }, fault)
     throw fault
   } finally {

@@ -1,11 +1,12 @@
-import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../core/ports.ts'
 import type { Connection } from './connection.ts'
-import { type Call, createExchange } from './exchange.ts'
+import { type Call, createExchange, type Reply } from './exchange.ts'
 import { readJson, readLines } from './stream.ts'
 
 /** For a whole call, or for the head of a watch's answer. */
 const CALL_MS = 30_000
+/** Of one answer, or one line of a watch: etcd keeps objects below 1.5 MiB. */
+const MOST_BYTES = 4 * 1024 * 1024
 
 export type Answer = {
   status: number
@@ -25,7 +26,7 @@ export type KubeClient = {
    */
   call(call: Call, signal: AbortSignal): Promise<Answer>
   /**
-   * Opens a stream of JSON lines, which ends when the server ends it.
+   * Opens a stream of lines, which ends when the server ends it.
    * @param silenceMs the stream fails when nothing at all comes for so long
    * @returns the stream, or the answer when there is none
    */
@@ -33,7 +34,7 @@ export type KubeClient = {
     call: Call,
     silenceMs: number,
     signal: AbortSignal,
-  ): Promise<Answer | { status: 200; lines: AsyncIterable<unknown> }>
+  ): Promise<Answer | { status: 200; lines: AsyncIterable<string> }>
   close(): void
 }
 
@@ -43,12 +44,12 @@ export type KubeClient = {
  */
 export function createKubeClient(deps: { connection: Connection; clock: Pick<Clock, 'after'> }): KubeClient {
   const { connection, clock } = deps
-  const exchange = createExchange(connection)
+  const exchange = createExchange(connection, clock)
 
-  async function open(call: Call, signal: AbortSignal): Promise<IncomingMessage> {
+  async function open(call: Call, signal: AbortSignal): Promise<Reply> {
     const first = await exchange.send(call, await connection.credentials.current(), signal)
-    if (first.statusCode !== 401) return first
-    first.resume()
+    if (first.status !== 401) return first
+    first.body.resume()
     connection.credentials.expire()
     return exchange.send(call, await connection.credentials.current(), signal)
   }
@@ -56,7 +57,9 @@ export function createKubeClient(deps: { connection: Connection; clock: Pick<Clo
   return {
     server: connection.server,
     call: (call, signal) =>
-      within(CALL_MS, clock, signal, async (limited) => answerOf(await open(call, limited))),
+      within(call.limitMs ?? CALL_MS, clock, signal, async (limited) =>
+        answerOf(await open(call, limited), call),
+      ),
     stream: async (call, silenceMs, signal) => {
       // The limit is on the head alone, but its signal lives on in the request: it must follow the caller's for good.
       const stop = new AbortController()
@@ -64,11 +67,15 @@ export function createKubeClient(deps: { connection: Connection; clock: Pick<Clo
       signal.throwIfAborted()
       signal.addEventListener('abort', onAbort, { once: true })
       const done = () => signal.removeEventListener('abort', onAbort)
-      const cancel = clock.after(CALL_MS, () => stop.abort(tooSlow()))
+      const limitMs = call.limitMs ?? CALL_MS
+      const cancel = clock.after(limitMs, () => stop.abort(tooSlow(limitMs)))
       try {
-        const message = await open(call, stop.signal).finally(cancel)
-        if (message.statusCode !== 200) return await answerOf(message).finally(done)
-        return { status: 200, lines: readLines(message, { silenceMs, clock, done }) }
+        const reply = await open(call, stop.signal).finally(cancel)
+        if (reply.status !== 200) return await answerOf(reply, call).finally(done)
+        return {
+          status: 200,
+          lines: readLines(reply, { mostBytes: call.mostBytes ?? MOST_BYTES, silenceMs, clock, done }),
+        }
       } catch (error) {
         done()
         throw stop.signal.aborted ? stop.signal.reason : error
@@ -78,11 +85,11 @@ export function createKubeClient(deps: { connection: Connection; clock: Pick<Clo
   }
 }
 
-async function answerOf(message: IncomingMessage): Promise<Answer> {
-  const seconds = Number(message.headers['retry-after'] ?? Number.NaN)
+async function answerOf(reply: Reply, call: Call): Promise<Answer> {
+  const seconds = Number(reply.retryAfter ?? Number.NaN)
   return {
-    status: message.statusCode ?? 0,
-    body: await readJson(message),
+    status: reply.status,
+    body: await readJson(reply, call.mostBytes ?? MOST_BYTES),
     retryAfterMs: Number.isNaN(seconds) ? undefined : seconds * 1000,
   }
 }
@@ -94,7 +101,7 @@ async function within<T>(
   task: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const late = new AbortController()
-  const cancel = clock.after(limitMs, () => late.abort(tooSlow()))
+  const cancel = clock.after(limitMs, () => late.abort(tooSlow(limitMs)))
   const both = AbortSignal.any([signal, late.signal])
   try {
     return await task(both)
@@ -105,6 +112,6 @@ async function within<T>(
   }
 }
 
-function tooSlow(): Error {
-  return new Error(`no answer within ${CALL_MS / 1000} s`)
+function tooSlow(limitMs: number): Error {
+  return new Error(`no answer within ${limitMs / 1000} s`)
 }

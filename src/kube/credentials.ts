@@ -21,15 +21,15 @@ export type CredentialSources = {
   exec: User | undefined
 }
 
-export function createCredentials(sources: CredentialSources, clock: Pick<Clock, 'now'>): Credentials {
+export function createCredentials(sources: CredentialSources, clock: Pick<Clock, 'monotonic'>): Credentials {
   let held: { credential: Credential; readAt: number } | undefined
   let exec = new ExecAuth()
 
   return {
     async current() {
-      if (held !== undefined && clock.now() - held.readAt < REREAD_MS) return held.credential
+      if (held !== undefined && clock.monotonic() - held.readAt < REREAD_MS) return held.credential
       const credential = await read(sources, exec)
-      held = { credential, readAt: clock.now() }
+      held = { credential, readAt: clock.monotonic() }
       return credential
     },
     expire() {

@@ -11,20 +11,23 @@ export type EventBudget = {
 }
 
 /** A token bucket for each pod and one for the node: whatever goes on, events stay few. */
-export function createEventBudget(clock: Pick<Clock, 'now'>, rates: { pod: Rate; node: Rate }): EventBudget {
+export function createEventBudget(
+  clock: Pick<Clock, 'monotonic'>,
+  rates: { pod: Rate; node: Rate },
+): EventBudget {
   const pods = new Map<string, Bucket>()
-  let node: Bucket = { tokens: rates.node.burst, at: clock.now() }
+  let node: Bucket = { tokens: rates.node.burst, at: clock.monotonic() }
 
   /** A full bucket says nothing: pods that went do not stay here. */
   function dropFull(): void {
     for (const [uid, bucket] of pods) {
-      if (filled(bucket, rates.pod, clock.now()).tokens >= rates.pod.burst) pods.delete(uid)
+      if (filled(bucket, rates.pod, clock.monotonic()).tokens >= rates.pod.burst) pods.delete(uid)
     }
   }
 
   return {
     take(podUid) {
-      const now = clock.now()
+      const now = clock.monotonic()
       if (pods.size > 1000) dropFull()
       node = filled(node, rates.node, now)
       const pod = filled(pods.get(podUid) ?? { tokens: rates.pod.burst, at: now }, rates.pod, now)

@@ -35,7 +35,7 @@ export function createEventWriter(deps: { client: KubeClient; log: Log; clock: C
 
   function enqueue(call: Call, done: (outcome: Outcome) => void): void {
     if (stop.signal.aborted) return
-    const job = { call, queuedAt: clock.now(), done }
+    const job = { call, queuedAt: clock.monotonic(), done }
     if (queue.length >= LONGEST_QUEUE) {
       lose(job, 'too many events wait')
       return
@@ -58,7 +58,7 @@ export function createEventWriter(deps: { client: KubeClient; log: Log; clock: C
     for (let tries = 0; ; tries += 1) {
       const reason = await attempt(job)
       if (reason === undefined) return
-      if (stop.signal.aborted || clock.now() - job.queuedAt >= OLDEST_MS) {
+      if (stop.signal.aborted || clock.monotonic() - job.queuedAt >= OLDEST_MS) {
         lose(job, reason)
         return
       }
@@ -89,7 +89,7 @@ export function createEventWriter(deps: { client: KubeClient; log: Log; clock: C
 
   function lose(job: Job, reason: string): void {
     job.done('lost')
-    const now = clock.now()
+    const now = clock.monotonic()
     if (reason === lastTold.reason && now - lastTold.at < QUIET_MS) return
     lastTold = { reason, at: now }
     log.warn({ reason }, 'an event on a pod was not written')

@@ -19,7 +19,10 @@ const NAMED_FILES = 20
 /** What was told of one kind to one pod's owner. */
 type Series = {
   count: number
+  /** Milliseconds since the Unix epoch: it stands in the event. */
   seenAt: number
+  /** Of the monotonic clock, as `writtenAt`. */
+  toldAt: number
   writtenAt: number
   /** Undefined until the API server has it. */
   event: EventRef | undefined
@@ -50,19 +53,21 @@ export function createKubeNotifier(deps: {
   let isClosed = false
 
   function tell(notice: Notice): void {
-    const now = clock.now()
+    const now = clock.monotonic()
     forgetOld(now)
     const key = noticeKey(notice)
     const series = told.get(key) ?? {
       count: 0,
-      seenAt: now,
+      seenAt: 0,
+      toldAt: now,
       writtenAt: -Infinity,
       event: undefined,
       isDue: false,
     }
     told.set(key, series)
     series.count += 1
-    series.seenAt = now
+    series.seenAt = clock.now()
+    series.toldAt = now
     const waitMs = series.writtenAt + REPEAT_MS - now
     if (waitMs <= 0) write(notice, series)
     else if (!series.isDue) {
@@ -74,7 +79,7 @@ export function createKubeNotifier(deps: {
   function write(notice: Notice, series: Series): void {
     series.isDue = false
     if (isClosed || !budget.take(notice.pod.uid)) return
-    series.writtenAt = clock.now()
+    series.writtenAt = clock.monotonic()
     if (series.event === undefined) create(notice, series)
     else repeat(notice, series, series.event)
   }
@@ -97,8 +102,8 @@ export function createKubeNotifier(deps: {
   }
 
   function forgetOld(now: number): void {
-    for (const [key, { seenAt }] of told) {
-      if (now - seenAt >= FORGET_MS || told.size > MOST_SERIES) told.delete(key)
+    for (const [key, { toldAt }] of told) {
+      if (now - toldAt >= FORGET_MS || told.size > MOST_SERIES) told.delete(key)
     }
   }
 

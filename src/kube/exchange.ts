@@ -1,102 +1,74 @@
-import http from 'node:http'
-import https from 'node:https'
+import type { Clock } from '../core/ports.ts'
 import type { Connection, Credential } from './connection.ts'
+import { createHttp1 } from './http1.ts'
+import { createHttp2 } from './http2.ts'
+import { type Call, NoHttp2, type Reply, type Request, StaleConnection, type Transport } from './wire.ts'
 
-/** One request to the API server. */
-export type Call = {
-  method: 'GET' | 'POST' | 'PATCH'
-  /** Beginning with a slash, without a query. */
-  path: string
-  query?: Readonly<Record<string, string>>
-  body?: object
-  /** Of the body; application/json when not given. */
-  contentType?: string
-}
-
-/** More than the connections that are kept. */
-const MOST_STALE = 5
+export type { Call, Reply } from './wire.ts'
 
 export type Exchange = {
   /** Sends the call as the one who holds `credential`; resolves with the answer's head. @throws the socket's own error */
-  send(call: Call, credential: Credential, signal: AbortSignal): Promise<http.IncomingMessage>
+  send(call: Call, credential: Credential, signal: AbortSignal): Promise<Reply>
   /** Closes all connections. */
   close(): void
 }
 
-/** HTTP/1.1 over connections that are kept open: each watch holds one of its own. */
+/** Idle connections that may all have gone with the process at their other end: each is found out by itself. */
+const MOST_STALE = 5
+
+/**
+ * HTTP/2 where the server speaks it: watches, of which there may be a hundred, share a connection. Else HTTP/1.1.
+ */
 export function createExchange(
   connection: Pick<Connection, 'server' | 'tlsServerName' | 'skipTLSVerify'>,
+  clock: Pick<Clock, 'after'>,
 ): Exchange {
-  const secure = connection.server.startsWith('https:')
-  const agentOptions = { keepAlive: true, maxFreeSockets: MOST_STALE - 1 }
-  const agent = secure ? new https.Agent(agentOptions) : new http.Agent(agentOptions)
-  const request = secure ? https.request : http.request
-  const tls: https.RequestOptions = {
-    rejectUnauthorized: !connection.skipTLSVerify,
-    ...(connection.tlsServerName ? { servername: connection.tlsServerName } : {}),
-  }
+  const http1 = createHttp1(connection)
+  const http2 = createHttp2(connection, clock)
+  let transport: Transport = connection.server.startsWith('https:') ? http2 : http1
 
-  const attempt = (call: Call, credential: Credential, signal: AbortSignal) =>
-    new Promise<http.IncomingMessage>((resolve, reject) => {
-      const body = call.body === undefined ? undefined : JSON.stringify(call.body)
-      const sent = request(urlOf(connection.server, call), {
-        agent,
-        signal,
-        method: call.method,
-        headers: headersOf(call, credential, body),
-        ...(secure ? { ...tls, ...identityOf(credential) } : {}),
-      })
-      sent.on('error', (error) => reject(sent.reusedSocket && isReset(error) ? new StaleConnection() : error))
-      sent.on('response', resolve)
-      sent.end(body)
-    })
+  async function attempt(request: Request, credential: Credential, signal: AbortSignal): Promise<Reply> {
+    try {
+      return await transport.send(request, credential, signal)
+    } catch (error) {
+      if (!(error instanceof NoHttp2)) throw error
+      transport = http1
+      return http1.send(request, credential, signal)
+    }
+  }
 
   return {
     async send(call, credential, signal) {
-      // All idle connections went with the process at their other end: each is found out by itself.
+      const request = toRequest(call, credential)
       for (let tries = 0; tries < MOST_STALE; tries += 1) {
         try {
-          return await attempt(call, credential, signal)
+          return await attempt(request, credential, signal)
         } catch (error) {
           if (!(error instanceof StaleConnection)) throw error
         }
       }
       throw new Error('the connection was cut off')
     },
-    close: () => agent.destroy(),
+    close() {
+      http1.close()
+      http2.close()
+    },
   }
 }
 
-/** The server closed an idle connection just when it was used again: nothing was answered. */
-class StaleConnection extends Error {}
-
-function isReset(error: Error): boolean {
-  return 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
-}
-
-function urlOf(server: string, call: Call): string {
+function toRequest(call: Call, credential: Credential): Request {
   const query = new URLSearchParams(call.query).toString()
-  return `${server}${call.path}${query && `?${query}`}`
-}
-
-function headersOf(call: Call, credential: Credential, body: string | undefined): http.OutgoingHttpHeaders {
-  return {
-    Accept: 'application/json',
-    'User-Agent': 'vault-files-csi',
-    ...(credential.token ? { Authorization: `Bearer ${credential.token.reveal()}` } : {}),
+  const body = call.body === undefined ? undefined : JSON.stringify(call.body)
+  const headers = {
+    accept: call.accept ?? 'application/json',
+    'user-agent': 'vault-files-csi',
+    ...(credential.token ? { authorization: `Bearer ${credential.token.reveal()}` } : {}),
     ...(body === undefined
       ? {}
       : {
-          'Content-Type': call.contentType ?? 'application/json',
-          'Content-Length': Buffer.byteLength(body),
+          'content-type': call.contentType ?? 'application/json',
+          'content-length': Buffer.byteLength(body),
         }),
   }
-}
-
-/** Part of the agent's key for a connection: a rotated CA or certificate opens new ones. */
-function identityOf({ ca, certificate }: Credential): https.RequestOptions {
-  return {
-    ...(ca ? { ca } : {}),
-    ...(certificate ? { cert: certificate.certificate, key: certificate.key.reveal() } : {}),
-  }
+  return { method: call.method, path: `${call.path}${query && `?${query}`}`, headers, body }
 }

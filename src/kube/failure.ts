@@ -1,4 +1,4 @@
-import { scrub } from '../core/errors.ts'
+import { joinWords, scrub } from '../core/errors.ts'
 import type { Answer } from './client.ts'
 
 /** Why a call brought no answer, in one line: `connect ECONNREFUSED 10.0.0.1:443`. */
@@ -16,8 +16,8 @@ export function describeError(error: unknown): string {
 export function describeAnswer({ status, body }: Answer): string {
   const reason = fieldOf(body, 'reason')
   const message = fieldOf(body, 'message')
-  const words = [typeof reason === 'string' && reason, typeof message === 'string' && message]
-  const told = words.filter(Boolean).join(': ')
+  const words = [reason, message].filter((one) => one !== '')
+  const told = joinWords(words, ': ')
   return scrub(told ? `${status} ${told}` : String(status))
 }
 

@@ -2,27 +2,50 @@ import { identifyImport } from '../core/import.ts'
 import type { Clock, Log } from '../core/ports.ts'
 import type { KubeClient } from './client.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
+import { importsPath } from './import-calls.ts'
 import { type Condition, toStatus } from './import-condition.ts'
+import { createTurns } from './turns.ts'
 
-/** Every node has the same to say: whoever waits least says it, and the others hear of it. In milliseconds. */
-const SPREAD_MS = 5_000
-/** For each import that waits, so that a cluster full of them is told little by little. */
-const SPREAD_EACH_MS = 100
+/**
+ * Every node that uses an import has the same to say: whoever waits least says it, and the others hear of it before
+ * their time comes. Few wait little (the root below), so that of a thousand nodes hardly two speak at once.
+ */
+const SPREAD_MS = 8_000
 /** After the API server was away. */
 const RETRY_MS = 30_000
+const WRITES_AT_ONCE = { all: 4, namespace: 2 }
 
 export type ImportStatus = {
   /** What the plugin makes of the manifest, as it came from the API server; no faults: it is accepted. Never throws. */
   judged(manifest: unknown, faults: readonly string[]): void
+  /** The import is followed no more. */
+  forget(namespace: string, name: string): void
   close(): void
 }
 
-type Waiting = { namespace: string; name: string; edition: string; manifest: unknown; condition: Condition }
+type Waiting = {
+  namespace: string
+  name: string
+  edition: string
+  resourceVersion: unknown
+  /** The status that it has. */
+  held: { status: unknown }
+  condition: Condition
+}
+
+/** Of one import, while it is followed. */
+type Telling = {
+  waiting: Waiting | undefined
+  cancel: () => void
+  isWriting: boolean
+  /** Edition of which was told last. */
+  told: string | undefined
+}
 
 /**
- * The condition Accepted of imports, for `kubectl wait` and for whoever looks at the import and not at a pod.
- * Best effort, and each process says one thing about one generation once: two releases that judge an import
- * differently must not write against each other for ever.
+ * The condition Accepted of the imports that this node uses, for `kubectl wait` and for whoever looks at the import and
+ * not at a pod. Best effort, and each process says one thing about one generation once: two releases that judge an
+ * import differently must not write against each other for ever.
  */
 export function createImportStatus(deps: {
   client: KubeClient
@@ -32,10 +55,8 @@ export function createImportStatus(deps: {
   random?: () => number
 }): ImportStatus {
   const { client, log, clock, random = Math.random } = deps
-  const waiting = new Map<string, Waiting>()
-  /** Edition of which was told last, by import. */
-  const told = new Map<string, string>()
-  const writing = new Set<string>()
+  const records = new Map<string, Telling>()
+  const turns = createTurns(WRITES_AT_ONCE)
   const closing = new AbortController()
 
   function judged(manifest: unknown, faults: readonly string[]): void {
@@ -43,51 +64,55 @@ export function createImportStatus(deps: {
     const metadata = fieldOf(manifest, 'metadata')
     const generation = fieldOf(metadata, 'generation')
     if (closing.signal.aborted || identity === undefined || typeof generation !== 'number') return
-    const key = `${identity.namespace}/${identity.name}`
+    const key = keyOf(identity.namespace, identity.name)
     // An import that was deleted and made anew begins at 1 again.
     const edition = `${fieldOf(metadata, 'uid')} ${generation}`
     const condition: Condition = { generation, faults }
-    if (toStatus(manifest, condition, clock.now()) === undefined || told.get(key) === edition) {
-      waiting.delete(key)
+    const record = records.get(key) ?? newRecord()
+    records.set(key, record)
+    const held = { status: fieldOf(manifest, 'status') }
+    if (toStatus(held, condition, clock.now()) === undefined || record.told === edition) {
+      rest(record)
       return
     }
-    const isNew = !waiting.has(key) && !writing.has(key)
-    waiting.set(key, { ...identity, edition, manifest, condition })
-    if (isNew) later(key, random() * Math.max(SPREAD_MS, waiting.size * SPREAD_EACH_MS))
+    const isNew = record.waiting === undefined && !record.isWriting
+    const resourceVersion = fieldOf(metadata, 'resourceVersion')
+    record.waiting = { ...identity, edition, resourceVersion, held, condition }
+    if (isNew) later(record, SPREAD_MS * Math.cbrt(random()))
   }
 
-  function later(key: string, delayMs: number): void {
-    clock.after(delayMs, () => void tell(key))
+  function later(record: Telling, delayMs: number): void {
+    record.cancel = clock.after(delayMs, () => void tell(record))
   }
 
-  async function tell(key: string): Promise<void> {
-    const found = waiting.get(key)
-    const status = found && toStatus(found.manifest, found.condition, clock.now())
+  async function tell(record: Telling): Promise<void> {
+    const found = record.waiting
+    const status = found && toStatus(found.held, found.condition, clock.now())
+    record.waiting = undefined
     if (found === undefined || status === undefined || closing.signal.aborted) return
-    waiting.delete(key)
-    writing.add(key)
+    record.isWriting = true
     const outcome = await write(found, status)
-    writing.delete(key)
-    if (outcome === 'told') told.set(key, found.edition)
+    record.isWriting = false
+    if (records.get(keyOf(found.namespace, found.name)) !== record) return
+    if (outcome === 'told') record.told = found.edition
     // What came meanwhile waits without a timer.
-    const next = waiting.get(key) ?? (outcome === 'again' ? found : undefined)
-    if (next === undefined || told.get(key) === next.edition) waiting.delete(key)
-    else {
-      waiting.set(key, next)
-      later(key, outcome === 'again' ? RETRY_MS * (1 + random()) : random() * SPREAD_MS)
-    }
+    const next = record.waiting ?? (outcome === 'again' ? found : undefined)
+    record.waiting = undefined
+    if (next === undefined || record.told === next.edition) return
+    record.waiting = next
+    later(record, outcome === 'again' ? RETRY_MS * (1 + random()) : SPREAD_MS * Math.cbrt(random()))
   }
 
   /** moved: another version of it is on its way to us. */
   async function write(found: Waiting, status: object): Promise<'told' | 'moved' | 'again'> {
-    const { namespace, name, manifest } = found
-    const folder = `/apis/deckhouse.io/v1alpha1/namespaces/${encodeURIComponent(namespace)}/secretsstoreimports`
-    const resourceVersion = fieldOf(fieldOf(manifest, 'metadata'), 'resourceVersion')
-    const path = `${folder}/${encodeURIComponent(name)}/status`
+    const { namespace, name, resourceVersion } = found
+    const path = `${importsPath(namespace)}/${encodeURIComponent(name)}/status`
     const body = { metadata: { resourceVersion }, status }
     const contentType = 'application/merge-patch+json'
+    const { signal } = closing
     try {
-      const answer = await client.call({ method: 'PATCH', path, body, contentType }, closing.signal)
+      const call = { method: 'PATCH', path, body, contentType } as const
+      const answer = await turns.run(namespace, () => client.call(call, signal), signal)
       if (answer.status === 200) return 'told'
       if (answer.status === 404 || answer.status === 409) return 'moved'
       if (isPassing(answer)) return 'again'
@@ -111,9 +136,33 @@ export function createImportStatus(deps: {
 
   function close(): void {
     closing.abort()
-    waiting.clear()
-    told.clear()
+    for (const record of records.values()) rest(record)
+    records.clear()
   }
 
-  return { judged, close }
+  return {
+    judged,
+    forget(namespace, name) {
+      const key = keyOf(namespace, name)
+      const record = records.get(key)
+      if (record !== undefined) rest(record)
+      records.delete(key)
+    },
+    close,
+  }
+}
+
+function newRecord(): Telling {
+  return { waiting: undefined, cancel: () => {}, isWriting: false, told: undefined }
+}
+
+/** Nothing is to be said. */
+function rest(record: Telling): void {
+  record.cancel()
+  record.waiting = undefined
+}
+
+/** Neither part can hold a slash. */
+function keyOf(namespace: string, name: string): string {
+  return `${namespace}/${name}`
 }

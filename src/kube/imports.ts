@@ -1,35 +1,47 @@
+import { waitFor } from '../core/collapse.ts'
 import { FaultError } from '../core/errors.ts'
+import { type ImportSpec, parseImport } from '../core/import.ts'
 import type { Clock, ImportSource, Log } from '../core/ports.ts'
+import type { Judge } from '../core/sandbox.ts'
 import type { KubeClient } from './client.ts'
+import { createContact } from './contact.ts'
 import { describeError } from './failure.ts'
-import { createImportCache } from './import-cache.ts'
-import { listImports } from './list.ts'
-import { watchImports } from './watch.ts'
+import { type Follower, followImport, NotThere } from './follower.ts'
+import type { ImportRef } from './import-calls.ts'
+import { createImportNames } from './import-names.ts'
+import { createJudgedImport, type JudgedImport } from './judged-import.ts'
+import { createPlaces } from './places.ts'
+import { createTurns } from './turns.ts'
 
-/** How long start() waits for the first listing: pods that run already must not wait for an API server that is away. */
+/** How long start() waits for an answer: pods that run already must not wait for an API server that is away. */
 const START_MS = 10_000
-/** A watch that lived for less without a word is a failure, or an ill server would be asked without end. */
-const SHORT_WATCH_MS = 5_000
-/** Between a watch that the server ended in good order and the next. */
-const RENEW_MS = 200
-const FIRST_RETRY_MS = 250
-const LONGEST_RETRY_MS = 10_000
-/** Watches that may fail to go on from the last version before everything is listed again. */
-const RESUMES = 5
+/** Reads of imports under way at once. */
+const READS_AT_ONCE = { all: 8, namespace: 4 }
+/** Watches; what more a node or a namespace uses is looked at once a minute. */
+const WATCHES = { node: 256, namespace: 128 }
+/** Nobody uses it, and it is followed on: pods are replaced, and what failed is tried again within two minutes. */
+const LINGER_MS = 150_000
+const MOST_LINGERING = 64
 
 export type KubeImports = ImportSource & {
-  /** The first listing is in: get() tells what is, not what is not known yet. */
+  /** The API server has answered once: what is there, and whether we may read it, is known. */
   synced(): boolean
 }
 
 type Listener = (namespace: string, name: string) => void
 
-/** following: what is held is what is. away: the API server has not been heard since; what is held stays in force. */
-type Contact = { state: 'following' } | { state: 'away'; reason: string }
+type Followed = {
+  ref: ImportRef
+  judged: JudgedImport
+  follower: Follower
+  /** Set while nobody uses it. */
+  cancelEnd: (() => void) | undefined
+}
 
 /**
- * SecretsStoreImports of the whole cluster, listed once and watched from then on.
- * Outlives restarts of the API server: what is known is served while it is away.
+ * SecretsStoreImports that volumes of this node use: each is read when it is first asked for and watched from then on.
+ * Of all others nothing is known, and they cost nothing. Outlives restarts of the API server: what is known is served
+ * while it is away.
  */
 export function createKubeImports(deps: {
   client: KubeClient
@@ -37,87 +49,77 @@ export function createKubeImports(deps: {
   clock: Clock
   /** From 0 to under 1. */
   random?: () => number
+  /** How a manifest is checked; on the spot unless said. */
+  judge?: Judge
   /** Told of each manifest that comes, with its faults. */
   onJudged?: (manifest: unknown, faults: readonly string[]) => void
+  /** An import is not followed any more. */
+  onForgotten?: (namespace: string, name: string) => void
 }): KubeImports {
-  const { client, log, clock, random = Math.random, onJudged = () => {} } = deps
+  const { client, log, clock, random = Math.random, onJudged = () => {}, onForgotten = () => {} } = deps
+  const { judge = async (manifest: unknown) => parseImport(manifest) } = deps
   const listeners: Listener[] = []
+  const contact = createContact({ client, log, clock, random })
+  const turns = createTurns(READS_AT_ONCE)
+  const places = createPlaces(WATCHES)
+  const names = createImportNames({ client, clock, turns })
+  const followed = new Map<string, Followed>()
+  /** Keys of those that nobody uses, longest unused first. */
+  const lingering = new Set<string>()
+  const closing = new Set<Promise<void>>()
   const stop = new AbortController()
-  const firstList = Promise.withResolvers<void>()
-  const cache = createImportCache({
-    log,
-    onJudged,
-    onChange: (namespace, name) => {
+
+  function follow(ref: ImportRef): Followed {
+    const { namespace, name } = ref
+    const onChange = () => {
       for (const listener of listeners) listener(namespace, name)
-    },
-  })
-  let contact: Contact = { state: 'away', reason: 'not listed yet' }
-  /** In a row, without a sign of life between them: a watch that is taken and dropped at once is none. */
-  let failures = 0
-  let isSynced = false
-  let version: string | undefined
-  let following: Promise<void> | undefined
-
-  async function follow(): Promise<void> {
-    while (!stop.signal.aborted) {
-      try {
-        version ??= await list()
-        await watch(version)
-      } catch (error) {
-        if (stop.signal.aborted) return
-        lost(error)
-      }
-      await clock.sleep(delayMs(failures, random()), stop.signal).catch(() => {})
     }
+    const judged = createJudgedImport({ ref, log, judge, onChange, onJudged })
+    const follower = followImport({ ref, judged, client, clock, random, contact, turns, places })
+    const entry: Followed = { ref, judged, follower, cancelEnd: undefined }
+    followed.set(keyOf(ref), entry)
+    // What could not be read once is not followed: whoever asks again has it read again.
+    follower.ready.catch(() => end(entry))
+    return entry
   }
 
-  async function list(): Promise<string> {
-    const { manifests, resourceVersion } = await listImports(client, stop.signal)
-    cache.replace(manifests)
-    found()
-    isSynced = true
-    firstList.resolve()
-    log.info({ imports: manifests.length }, 'imports listed')
-    return resourceVersion
+  function end(entry: Followed): void {
+    const key = keyOf(entry.ref)
+    if (followed.get(key) !== entry) return
+    followed.delete(key)
+    lingering.delete(key)
+    entry.cancelEnd?.()
+    onForgotten(entry.ref.namespace, entry.ref.name)
+    const ending = entry.follower.close().finally(() => closing.delete(ending))
+    closing.add(ending)
   }
 
-  async function watch(from: string): Promise<void> {
-    const openedAt = clock.now()
-    let heard = 0
-    for await (const event of watchImports(client, from, random, stop.signal)) {
-      if (event.type === 'gone') {
-        version = undefined
-        if (heard === 0) throw new Error('410 Gone: the last known version is too old')
-        return
-      }
-      found()
-      if (event.type === 'open') continue
-      heard += 1
-      failures = 0
-      version = event.resourceVersion
-      if (event.type === 'put') cache.put(event.manifest)
-      if (event.type === 'remove') cache.remove(event.manifest)
-    }
-    if (heard === 0 && clock.now() - openedAt < SHORT_WATCH_MS) throw new Error('the watch ended at once')
-    failures = 0
+  function use(entry: Followed): void {
+    entry.cancelEnd?.()
+    entry.cancelEnd = undefined
+    lingering.delete(keyOf(entry.ref))
   }
 
-  function found(): void {
-    if (contact.state === 'away') log.info({ server: client.server }, 'API server answers')
-    contact = { state: 'following' }
+  async function specOf(entry: Followed, signal: AbortSignal): Promise<ImportSpec> {
+    const { namespace, name } = entry.ref
+    const where = { importName: name, podNamespace: namespace }
+    const failure = await waitFor(entry.follower.ready, signal).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    signal.throwIfAborted()
+    if (failure !== undefined && !(failure instanceof NotThere))
+      throw unavailable(entry.ref, describeError(failure))
+    const spec = failure === undefined ? entry.judged.get() : undefined
+    if (spec !== undefined) return spec
+    const known = contact.state()
+    // It was deleted, but may well exist again: only an API server that answers can say that it does not.
+    if (known.state === 'away')
+      throw unavailable(entry.ref, `"${name}" is not among those known, and ${known.reason}`)
+    throw new FaultError('import_not_found', { ...where, known: await names.of(namespace, signal) })
   }
 
-  function lost(error: unknown): void {
-    const reason = describeError(error)
-    const isNews = contact.state === 'following' || contact.reason !== reason
-    contact = { state: 'away', reason }
-    failures += 1
-    if (failures % RESUMES === 0) version = undefined
-    if (isNews)
-      log.warn({ server: client.server, reason }, 'imports cannot be followed, known ones stay in force')
-  }
-
-  function unavailable(namespace: string, name: string, reason: string): FaultError {
+  function unavailable({ namespace, name }: ImportRef, reason: string): FaultError {
     return new FaultError('imports_unavailable', {
       importName: name,
       podNamespace: namespace,
@@ -127,44 +129,49 @@ export function createKubeImports(deps: {
   }
 
   return {
-    async get(namespace, name) {
-      if (contact.state === 'away' && !isSynced) throw unavailable(namespace, name, contact.reason)
-      try {
-        return cache.get(namespace, name)
-      } catch (error) {
-        const isUnknown = error instanceof FaultError && error.fault === 'import_not_found'
-        // It may well exist by now: only an API server that answers can say that it does not.
-        if (isUnknown && contact.state === 'away') {
-          throw unavailable(namespace, name, `"${name}" is not among those known, and ${contact.reason}`)
-        }
-        throw error
-      }
+    async get(namespace, name, signal) {
+      signal.throwIfAborted()
+      stop.signal.throwIfAborted()
+      const ref = { namespace, name }
+      const entry = followed.get(keyOf(ref)) ?? follow(ref)
+      use(entry)
+      return specOf(entry, signal)
     },
-    forget: () => {},
+    forget(namespace, name) {
+      const key = keyOf({ namespace, name })
+      const entry = followed.get(key)
+      if (entry === undefined || entry.cancelEnd !== undefined) return
+      lingering.add(key)
+      entry.cancelEnd = clock.after(LINGER_MS, () => end(entry))
+      const [oldest] = lingering
+      const over = lingering.size > MOST_LINGERING && oldest !== undefined && followed.get(oldest)
+      if (over) end(over)
+    },
     onChange: (listener) => {
       listeners.push(listener)
     },
-    synced: () => isSynced,
+    synced: () => contact.hasAnswered(),
     async start(signal) {
-      following ??= follow()
+      contact.start()
       const waited = new AbortController()
       const limit = clock.sleep(START_MS, AbortSignal.any([signal, waited.signal]))
-      await Promise.race([firstList.promise, limit]).finally(() => {
+      await Promise.race([contact.back(AbortSignal.any([signal, stop.signal])), limit]).finally(() => {
         limit.catch(() => {})
         waited.abort()
       })
-      if (!isSynced)
+      if (!contact.hasAnswered())
         log.warn({ server: client.server }, 'started without imports, the API server is tried on')
     },
     async close() {
       stop.abort()
-      await following
+      for (const entry of followed.values()) end(entry)
+      await contact.close()
+      await Promise.all(closing)
     },
   }
 }
 
-/** Spread, so that the nodes of a cluster do not come back all at once. */
-function delayMs(failures: number, random: number): number {
-  const longest = failures === 0 ? RENEW_MS : Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures)
-  return longest * (0.5 + random / 2)
+/** Neither part can hold a slash. */
+function keyOf({ namespace, name }: ImportRef): string {
+  return `${namespace}/${name}`
 }

@@ -54,7 +54,7 @@ type User = z.output<typeof userSchema>
  * The connection of the current context. Of several files the first that names something wins, as with kubectl.
  * @throws Error that names the file and the field at fault, never what it holds
  */
-export function readKubeconfig(paths: readonly string[], clock: Pick<Clock, 'now'>): Connection {
+export function readKubeconfig(paths: readonly string[], clock: Pick<Clock, 'monotonic'>): Connection {
   const files = paths.map(readFile)
   const contextName = files.find((file) => file['current-context'])?.['current-context'] ?? ''
   const { context } = find(files, 'contexts', contextName, 'current-context')

@@ -1,5 +1,6 @@
 import { createCollapse } from '../core/collapse.ts'
 import { FaultError } from '../core/errors.ts'
+import { endBefore } from '../core/identity.ts'
 import type { CaCertRef } from '../core/import.ts'
 import { certificatesFault } from '../core/pem.ts'
 import type { Clock, References } from '../core/ports.ts'
@@ -9,8 +10,12 @@ import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
 
 /** What was read is taken for true this long, in milliseconds: a CA changes rarely, and both old and new are in it. */
 const KEPT_MS = 60_000
+/** Names of keys that a fault lists. */
+const MOST_KEYS = 50
 /** What nobody asked for in this time is forgotten, in milliseconds. */
 const FORGOTTEN_MS = 60 * 60_000
+/** Characters of all that is held: what one namespace has over and above others goes first. */
+const MOST_HELD = 4 * 1024 * 1024
 
 /** Of each resource its switch in the chart's values. */
 const places = {
@@ -24,13 +29,17 @@ const places = {
 /** A key of an object, and the field of the import that leads to it. */
 type Ref = CaCertRef & { field: 'spec.caCertRef' | 'spec.appRole.secretIdRef' }
 
-type Held = { pem: string; readAt: number; askedAt: number }
+/** Times of the monotonic clock. */
+type Held = { namespace: string; pem: string; readAt: number; askedAt: number }
 
 /**
  * ConfigMaps and Secrets that imports refer to. Read when asked for, never watched: the plugin needs no list of
  * anybody's Secrets. While the API server is away, what was read last goes on being true.
  */
-export function createKubeReferences(deps: { client: KubeClient; clock: Pick<Clock, 'now'> }): References {
+export function createKubeReferences(deps: {
+  client: KubeClient
+  clock: Pick<Clock, 'monotonic'>
+}): References {
   const { client, clock } = deps
   const held = new Map<string, Held>()
   const collapse = createCollapse<string>()
@@ -40,7 +49,11 @@ export function createKubeReferences(deps: { client: KubeClient; clock: Pick<Clo
     const last = held.get(key)
     try {
       const pem = pemOf(namespace, ref, await send(client, namespace, ref, signal))
-      held.set(key, { pem, readAt: clock.now(), askedAt: clock.now() })
+      const now = clock.monotonic()
+      // Last in order, for what was read longest ago goes first.
+      held.delete(key)
+      held.set(key, { namespace, pem, readAt: now, askedAt: now })
+      dropMost(held)
       return pem
     } catch (error) {
       if (last !== undefined && error instanceof FaultError && error.retry === 'soon') return last.pem
@@ -49,7 +62,7 @@ export function createKubeReferences(deps: { client: KubeClient; clock: Pick<Clo
   }
 
   function forgetOld(): void {
-    const before = clock.now() - FORGOTTEN_MS
+    const before = clock.monotonic() - FORGOTTEN_MS
     for (const [key, { askedAt }] of held) if (askedAt < before) held.delete(key)
   }
 
@@ -58,8 +71,9 @@ export function createKubeReferences(deps: { client: KubeClient; clock: Pick<Clo
       forgetOld()
       const key = keyOf(namespace, ref)
       const last = held.get(key)
-      if (last !== undefined) last.askedAt = clock.now()
-      if (last !== undefined && clock.now() - last.readAt < KEPT_MS) return last.pem
+      const now = clock.monotonic()
+      if (last !== undefined) last.askedAt = now
+      if (last !== undefined && now - last.readAt < KEPT_MS) return last.pem
       const asked: Ref = { ...ref, field: 'spec.caCertRef' }
       return collapse.share(key, (shared) => read(key, namespace, asked, shared), signal)
     },
@@ -89,13 +103,31 @@ async function send(client: KubeClient, namespace: string, ref: Ref, signal: Abo
   throw new FaultError('reference_unavailable', { field, reason, ...known })
 }
 
+/** Until what is held is little enough: of the namespace that holds most, what was read longest ago. */
+function dropMost(held: Map<string, Held>): void {
+  for (;;) {
+    const sizes = new Map<string, number>()
+    for (const { namespace, pem } of held.values())
+      sizes.set(namespace, (sizes.get(namespace) ?? 0) + pem.length)
+    const all = [...sizes.values()].reduce((sum, size) => sum + size, 0)
+    if (all <= MOST_HELD) return
+    const [most] = [...sizes].sort(([, a], [, b]) => b - a)
+    for (const [key, { namespace }] of held) {
+      if (namespace !== most?.[0]) continue
+      held.delete(key)
+      break
+    }
+  }
+}
+
 /** The object's content never stands in a fault: it may be a Secret. */
 function textOf(namespace: string, ref: Ref, { body }: Answer): string {
   const data = fieldOf(body, 'data')
   const value = fieldOf(data, ref.key)
   if (typeof value !== 'string') {
-    const known = typeof data === 'object' && data !== null ? Object.keys(data).sort().join(', ') : ''
-    throw missing(ref, `${show(namespace, ref)} has no key "${ref.key}"; there are: ${known || 'none'}`)
+    const keys = typeof data === 'object' && data !== null ? Object.keys(data).sort() : []
+    const known = `${keys.slice(0, MOST_KEYS).join(', ') || 'none'}${keys.length > MOST_KEYS ? ', …' : ''}`
+    throw missing(ref, `${show(namespace, ref)} has no key "${ref.key}"; there are: ${known}`)
   }
   return ref.kind === 'Secret' ? Buffer.from(value, 'base64').toString('utf8') : value
 }
@@ -109,7 +141,8 @@ function pemOf(namespace: string, ref: Ref, answer: Answer): string {
 
 function secretIdOf(namespace: string, ref: Ref, answer: Answer): SecretText {
   // Who makes a Secret with --from-file or an editor has a newline at its end, which no secret ID has.
-  const text = textOf(namespace, ref, answer).replace(/[\r\n]+$/, '')
+  const content = textOf(namespace, ref, answer)
+  const text = content.slice(0, endBefore(content, '\r\n'))
   if (text === '') throw missing(ref, `key "${ref.key}" of ${show(namespace, ref)} is empty`)
   return new SecretText(text)
 }

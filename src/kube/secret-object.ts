@@ -99,7 +99,9 @@ export function patchOf(
   const owners = ownerReferences.length > 0 ? { ownerReferences } : {}
   // The UID makes the API server refuse when the Secret is another one by now.
   if (content === undefined) return { metadata: { uid: found.uid, ...owners } }
-  const gone = [...found.data.keys()].filter((key) => !(key in content.data)).map((key) => [key, null])
+  const gone = [...found.data.keys()]
+    .filter((key) => !Object.hasOwn(content.data, key))
+    .map((key) => [key, null])
   return {
     metadata: {
       uid: found.uid,

@@ -23,7 +23,7 @@ type Memory = { digest: string; checkedAt: number; owners: ReadonlySet<string> }
  */
 export function createKubeSecretSync(deps: {
   client: KubeClient
-  clock: Pick<Clock, 'now' | 'sleep'>
+  clock: Pick<Clock, 'now' | 'monotonic' | 'sleep'>
   log: Log
   driverName: string
   nodeId: string
@@ -41,7 +41,7 @@ export function createKubeSecretSync(deps: {
   function isInStep(key: string, digest: string, { deletionPolicy, pod }: WantedSecret): boolean {
     const memory = memories.get(key)
     if (memory === undefined || memory.digest !== digest) return false
-    if (clock.now() - memory.checkedAt >= KEPT_MS) return false
+    if (clock.monotonic() - memory.checkedAt >= KEPT_MS) return false
     return deletionPolicy === 'Retain' || memory.owners.has(pod.uid)
   }
 
@@ -49,7 +49,7 @@ export function createKubeSecretSync(deps: {
     const digest = digestOf(wanted, digestKey)
     if (isInStep(key, digest, wanted)) return
     memories.delete(key)
-    const checkedAt = clock.now()
+    const checkedAt = clock.monotonic()
     const owners = await write(key, wanted, signal)
     memories.set(key, { digest, checkedAt, owners })
   }
@@ -120,7 +120,7 @@ export function createKubeSecretSync(deps: {
   }
 
   function forgetOld(): void {
-    const before = clock.now() - KEPT_MS
+    const before = clock.monotonic() - KEPT_MS
     for (const [key, { checkedAt }] of memories) if (checkedAt <= before) memories.delete(key)
   }
 

@@ -1,4 +1,5 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
+import { readPrivateKey } from './private-key.ts'
 
 /** What is wrong with the content of a Secret: which key, and why in words that never quote it. */
 export type ContentFault = { key?: string; reason: string }
@@ -6,29 +7,38 @@ export type ContentFault = { key?: string; reason: string }
 type Values = ReadonlyMap<string, Buffer>
 
 /** By type of Secret; others may hold anything. */
-const checks: Readonly<Record<string, (values: Values) => ContentFault | undefined>> = {
-  'kubernetes.io/tls': tlsFault,
-  'kubernetes.io/dockerconfigjson': dockerConfigFault,
-  'kubernetes.io/dockercfg': (values) =>
-    missing(values, '.dockercfg') ?? objectFault(values, '.dockercfg').fault,
-  'kubernetes.io/basic-auth': (values) =>
-    values.has('username') || values.has('password')
-      ? undefined
-      : { reason: `type kubernetes.io/basic-auth needs key "username" or "password"` },
-  'kubernetes.io/ssh-auth': (values) => missing(values, 'ssh-privatekey'),
+const checks = new Map<string, (values: Values) => ContentFault | undefined>([
+  ['kubernetes.io/tls', tlsFault],
+  ['kubernetes.io/dockerconfigjson', dockerConfigFault],
+  [
+    'kubernetes.io/dockercfg',
+    (values) => missing(values, '.dockercfg') ?? objectFault(values, '.dockercfg').fault,
+  ],
+  [
+    'kubernetes.io/basic-auth',
+    (values) =>
+      values.has('username') || values.has('password')
+        ? undefined
+        : { reason: `type kubernetes.io/basic-auth needs key "username" or "password"` },
+  ],
+  ['kubernetes.io/ssh-auth', (values) => missing(values, 'ssh-privatekey')],
   // With these the API server lets somebody in: an import's author must not make any.
-  'kubernetes.io/service-account-token': () => ({
-    reason: 'type kubernetes.io/service-account-token is made by Kubernetes alone',
-  }),
-  'bootstrap.kubernetes.io/token': () => ({
-    reason:
-      'type bootstrap.kubernetes.io/token lets machines join the cluster, and is not made from an import',
-  }),
-}
+  [
+    'kubernetes.io/service-account-token',
+    () => ({ reason: 'type kubernetes.io/service-account-token is made by Kubernetes alone' }),
+  ],
+  [
+    'bootstrap.kubernetes.io/token',
+    () => ({
+      reason:
+        'type bootstrap.kubernetes.io/token lets machines join the cluster, and is not made from an import',
+    }),
+  ],
+])
 
 /** What the API server, or who uses a Secret of this type, would not take; undefined when nothing is wrong. */
 export function contentFault(type: string, values: Values): ContentFault | undefined {
-  return checks[type]?.(values)
+  return checks.get(type)?.(values)
 }
 
 function tlsFault(values: Values): ContentFault | undefined {
@@ -36,9 +46,12 @@ function tlsFault(values: Values): ContentFault | undefined {
   if (lacking !== undefined) return lacking
   const certificate = certificateOf(values.get('tls.crt'))
   if (certificate === undefined) return { key: 'tls.crt', reason: 'it is no PEM certificate' }
-  const key = privateKeyOf(values.get('tls.key'))
+  const key = readPrivateKey(values.get('tls.key') ?? Buffer.alloc(0))
   if (key === undefined)
-    return { key: 'tls.key', reason: 'it is no PEM private key, or one with a passphrase' }
+    return {
+      key: 'tls.key',
+      reason: 'it is no PEM private key, or one with a passphrase, or of no algorithm of TLS',
+    }
   return certificate.checkPrivateKey(key)
     ? undefined
     : { key: 'tls.key', reason: 'it is not the key of the first certificate in tls.crt' }
@@ -73,10 +86,6 @@ function missing(values: Values, key: string): ContentFault | undefined {
 function certificateOf(value: Buffer | undefined): X509Certificate | undefined {
   if (!value?.includes('-----BEGIN CERTIFICATE-----')) return undefined
   return attempt(() => new X509Certificate(value))
-}
-
-function privateKeyOf(value: Buffer | undefined): KeyObject | undefined {
-  return value === undefined ? undefined : attempt(() => createPrivateKey({ key: value, format: 'pem' }))
 }
 
 function attempt<T>(parse: () => T): T | undefined {

@@ -1,59 +1,75 @@
-import type { IncomingMessage } from 'node:http'
 import type { Clock } from '../core/ports.ts'
+import type { Reply } from './wire.ts'
 
-/** Bytes of one answer or one line: etcd keeps objects below 1.5 MiB, and lists come in pages. */
-const LARGEST = 64 * 1024 * 1024
+/** What came is larger than anything that may be meant. */
+export class TooLarge extends Error {}
 
 /**
  * The whole body as JSON; undefined when it is empty or something else.
- * @throws Error when it is too large or cut off
+ * @throws TooLarge; Error when it is cut off
  */
-export async function readJson(message: IncomingMessage): Promise<unknown> {
+export async function readJson({ body, isWhole }: Body, mostBytes: number): Promise<unknown> {
   const chunks: Buffer[] = []
   let length = 0
-  for await (const chunk of message) {
+  for await (const chunk of body) {
     length += chunk.length
-    if (length > LARGEST) throw new Error('the answer is too large')
+    if (length > mostBytes) throw new TooLarge(`the answer is larger than ${mostBytes} bytes`)
     chunks.push(chunk)
   }
-  return parsed(Buffer.concat(chunks).toString('utf8'))
+  if (!isWhole()) throw cutOff()
+  return parseJson(Buffer.concat(chunks).toString('utf8'))
 }
 
 /**
- * The body's lines, each as JSON; lines that are something else are passed over.
+ * The body's lines, empty ones left out. Whoever takes them parses those that it needs.
+ * @param options.mostBytes of one line
  * @param options.silenceMs fails when nothing comes for so long
  * @param options.done called once when the stream is over, however it ends
  */
 export async function* readLines(
-  message: IncomingMessage,
-  options: { silenceMs: number; clock: Pick<Clock, 'after'>; done: () => void },
-): AsyncGenerator<unknown> {
-  const { silenceMs, clock, done } = options
+  { body, isWhole }: Body,
+  options: { mostBytes: number; silenceMs: number; clock: Pick<Clock, 'after'>; done: () => void },
+): AsyncGenerator<string> {
+  const { mostBytes, silenceMs, clock, done } = options
   const watchdog = () =>
-    clock.after(silenceMs, () => message.destroy(new Error(`silent for ${silenceMs / 1000} s`)))
+    clock.after(silenceMs, () => body.destroy(new Error(`silent for ${silenceMs / 1000} s`)))
   let cancel = watchdog()
-  let rest = ''
+  /** Of a line without its end yet: joined once, for a large one comes in a hundred pieces. */
+  let parts: Buffer[] = []
+  let length = 0
   try {
-    message.setEncoding('utf8')
-    for await (const chunk of message) {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
       cancel()
       cancel = watchdog()
-      rest += chunk
-      if (rest.length > LARGEST) throw new Error('a line is too large')
-      const lines = rest.split('\n')
-      rest = lines.pop() ?? ''
-      for (const line of lines) {
-        const value = parsed(line)
-        if (value !== undefined) yield value
+      let from = 0
+      for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
+        const line = Buffer.concat([...parts, chunk.subarray(from, end)]).toString('utf8')
+        parts = []
+        length = 0
+        from = end + 1
+        if (line !== '') yield line
       }
+      parts.push(chunk.subarray(from))
+      length += chunk.length - from
+      if (length > mostBytes) throw new TooLarge(`a line is larger than ${mostBytes} bytes`)
     }
+    if (!isWhole()) throw cutOff()
   } finally {
     cancel()
     done()
   }
 }
 
-function parsed(text: string): unknown {
+const NEWLINE = 10
+
+type Body = Pick<Reply, 'body' | 'isWhole'>
+
+function cutOff(): Error {
+  return new Error('the connection was cut off')
+}
+
+/** Undefined for what is no JSON. */
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -10,6 +10,9 @@ const LIFE_SECONDS = 3600
 /** The part of its life for which a token is handed out: kubelet renews at the same point. */
 const USED_LIFE = 0.8
 
+/** Tokens held; of pods there are some hundreds, of audiences few. */
+const MOST_HELD = 2_000
+
 /** What the plugin's ClusterRole must grant for it. */
 const GRANT = 'create on serviceaccounts/token'
 
@@ -21,10 +24,14 @@ export type TokenRequests = {
   request(pod: Pod, audience: string, signal: AbortSignal): Promise<ServiceAccountToken>
 }
 
+/** @property staleAt of the monotonic clock */
 type Held = { token: ServiceAccountToken; staleAt: number }
 
 /** For audiences that are not among the CSIDriver's tokenRequests. Tokens are held in memory only. */
-export function createTokenRequests(deps: { client: KubeClient; clock: Pick<Clock, 'now'> }): TokenRequests {
+export function createTokenRequests(deps: {
+  client: KubeClient
+  clock: Pick<Clock, 'now' | 'monotonic'>
+}): TokenRequests {
   const { client, clock } = deps
   const held = new Map<string, Held>()
   const collapse = createCollapse<ServiceAccountToken>()
@@ -35,17 +42,20 @@ export function createTokenRequests(deps: { client: KubeClient; clock: Pick<Cloc
     audience: string,
     signal: AbortSignal,
   ): Promise<ServiceAccountToken> {
-    const askedAt = clock.now()
+    const askedAt = { wall: clock.now(), monotonic: clock.monotonic() }
     const answer = await send(client, pod, audience, signal)
     const token = readToken(answer)
     if (token === undefined) throw refusal(pod, audience, answer)
-    // The API server may give less than was asked for.
-    held.set(key, { token, staleAt: askedAt + (token.expiresAt - askedAt) * USED_LIFE })
+    // The API server may give less than was asked for; by a clock of ours that is wrong it may seem more.
+    const lifeMs = Math.min(token.expiresAt - askedAt.wall, LIFE_SECONDS * 1000)
+    held.set(key, { token, staleAt: askedAt.monotonic + lifeMs * USED_LIFE })
+    const [oldest] = held.keys()
+    if (held.size > MOST_HELD && oldest !== undefined) held.delete(oldest)
     return token
   }
 
   function dropStale(): void {
-    const now = clock.now()
+    const now = clock.monotonic()
     for (const [key, { staleAt }] of held) if (staleAt <= now) held.delete(key)
   }
 

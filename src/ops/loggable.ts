@@ -1,9 +1,13 @@
-import { FaultError, scrub } from '../core/errors.ts'
+import { cutForeign, FaultError, scrub } from '../core/errors.ts'
 
 /** Deeper than any field of ours; ends circles too. */
 const DEEPEST = 6
 const LONGEST_CAUSE = 4
 const MOST_FRAMES = 8
+/** Characters of one text; more is nothing that anybody reads in a log. */
+const LONGEST_TEXT = 16_384
+/** Members of one list or object. */
+const MOST_MEMBERS = 1_000
 
 type Loggable = string | number | boolean | null | undefined | Loggable[] | { [name: string]: Loggable }
 
@@ -19,10 +23,12 @@ export function toLoggable(value: unknown, depth = 0): Loggable {
   if (value instanceof Error) return errorFields(value)
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.byteLength} bytes]`
   if (depth >= DEEPEST) return '[…]'
-  if (Array.isArray(value)) return value.map((item) => toLoggable(item, depth + 1))
+  if (Array.isArray(value)) return value.slice(0, MOST_MEMBERS).map((item) => toLoggable(item, depth + 1))
   if (isPlain(value)) {
     return Object.fromEntries(
-      Object.entries(value).map(([name, member]) => [name, toLoggable(member, depth + 1)]),
+      Object.entries(value)
+        .slice(0, MOST_MEMBERS)
+        .map(([name, member]) => [name, toLoggable(member, depth + 1)]),
     )
   }
   // Secrets say [secret], dates and URLs their text; of anything else the name of its class must do.
@@ -56,7 +62,10 @@ function foreignFields(error: Error, depth: number): { [name: string]: Loggable 
 }
 
 /** Stack frames alone. Where they cannot be told from the message for certain, none. */
-function framesOf({ name, message, stack = '' }: Error): string[] {
+function framesOf(error: Error): string[] {
+  // Its stack holds its message, which no code of ours makes that long.
+  if (error.message.length > LONGEST_TEXT) return []
+  const { name, message, stack = '' } = error
   const head = [`${name}: ${message}`, name].find((text) => stack.startsWith(`${text}\n    at `))
   if (head === undefined) return []
   return stack
@@ -67,13 +76,14 @@ function framesOf({ name, message, stack = '' }: Error): string[] {
 }
 
 /** Foreign words may hold what looks like a token, or what would steer a terminal. */
-function printable(text: string): string {
+function printable(given: string): string {
+  const text = cutForeign(given, LONGEST_TEXT)
   const clean = /eyJ|\b(hv)?[sbr]\./.test(text) ? scrubLong(text) : text
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go
   return clean.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, ' ')
 }
 
-/** scrub() cuts to a line, which a list of names may exceed: only the words that hold a token are handed to it. */
+/** scrub() cuts to a line, which a list of names may exceed: each word is handed to it alone, those without a token too. */
 function scrubLong(text: string): string {
   return text.replaceAll(/\S+/g, (word) => scrub(word))
 }

@@ -10,6 +10,9 @@ export type VolumesNow = {
   oldestInStepSeconds: number
   /** What is issued to volumes: held by their files, or replaced and about to be revoked. */
   issued: Readonly<Record<string, number>>
+  /** Bytes that all volumes may hold together, and may hold at most. */
+  reservedBytes: number
+  limitBytes: number
 }
 
 export type Metrics = {
@@ -55,7 +58,13 @@ export function createMetrics(build: { version: string }): Metrics {
     ['result', 'fault'],
   )
   const logins = counter('logins_total', 'Logins to Vault by auth method and result.', ['method', 'result'])
-  let volumesNow = (): VolumesNow => ({ byState: {}, oldestInStepSeconds: 0, issued: {} })
+  let volumesNow = (): VolumesNow => ({
+    byState: {},
+    oldestInStepSeconds: 0,
+    issued: {},
+    reservedBytes: 0,
+    limitBytes: 0,
+  })
 
   new Gauge({
     name: 'vault_files_volumes',
@@ -83,6 +92,22 @@ export function createMetrics(build: { version: string }): Metrics {
     collect() {
       this.reset()
       for (const [state, count] of Object.entries(volumesNow().issued)) this.set({ state }, count)
+    },
+  })
+  new Gauge({
+    name: 'vault_files_volume_reserved_bytes',
+    help: 'Bytes that all volumes of this node may hold together.',
+    registers,
+    collect() {
+      this.set(volumesNow().reservedBytes)
+    },
+  })
+  new Gauge({
+    name: 'vault_files_volume_limit_bytes',
+    help: 'Bytes that all volumes of this node may hold together at most, as --max-node-bytes says.',
+    registers,
+    collect() {
+      this.set(volumesNow().limitBytes)
     },
   })
   new Gauge({

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { Counter, Gauge, type Registry } from 'prom-client'
+import { createUtilization } from './utilization.ts'
 
 /**
  * What the process uses, under the names that every Prometheus dashboard knows (process_*, nodejs_*). All of it is
@@ -24,16 +25,10 @@ export function addProcessMetrics(registry: Registry): void {
     () => process.memoryUsage().external,
   )
 
-  let before = performance.eventLoopUtilization()
   gauge(
     'nodejs_eventloop_utilization',
     'Share of time the event loop was busy since the last scrape, 0 to 1.',
-    () => {
-      const now = performance.eventLoopUtilization()
-      const { utilization } = performance.eventLoopUtilization(now, before)
-      before = now
-      return utilization
-    },
+    createUtilization(),
   )
 
   let counted = 0

@@ -1,5 +1,4 @@
 import type { ImportSpec } from '../core/import.ts'
-import type { Value } from '../core/value.ts'
 
 // What is done on the spot: work that is small, and in which nothing is that a tenant could make long. Most nodes have
 // no other, and pay for no second process.
@@ -40,12 +39,4 @@ export function isPlainRender({ files, dataFrom }: ImportSpec, size: number): bo
   const isPlainEntry = ({ include, exclude, format }: ImportSpec['dataFrom'][number]) =>
     include === undefined && exclude === undefined && format === 'Files'
   return !hasTemplate && dataFrom.every(isPlainEntry) && size <= SMALL_VALUES
-}
-
-export function sizeOf(values: ReadonlyMap<string, Value>): number {
-  let size = 0
-  for (const [key, value] of values) {
-    size += key.length + (typeof value === 'string' ? value.length : value.json.length)
-  }
-  return size
 }

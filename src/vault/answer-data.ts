@@ -1,14 +1,15 @@
 import { X509Certificate } from 'node:crypto'
 import { heldIn } from '../core/answer.ts'
 import type { Lease } from '../core/issued.ts'
-import { isJsonObject, jsonToNumber } from '../core/json.ts'
+import { isJsonObject } from '../core/json.ts'
 import type { SecretData } from '../core/ports.ts'
 import { valueToNumber } from '../core/value.ts'
+import { checkLeaseId, lifeMs } from './bounds.ts'
 import type { Answer } from './transport.ts'
 
 /**
  * What an answer holds; undefined when it has no data.
- * @param askedAt when Vault was asked, the earliest at which a lease can have begun: milliseconds since the Unix epoch
+ * @param askedAt when Vault was asked, the earliest at which a lease can have begun, by Clock.monotonic()
  */
 export function answerData(answer: Answer, askedAt: number): SecretData | undefined {
   const held = answer.held ?? heldIn(answer.body)
@@ -21,11 +22,11 @@ export function leaseOf(answer: Answer, askedAt: number): Lease | undefined {
   if (!isJsonObject(answer.body)) return undefined
   const { lease_id: id, lease_duration: duration, renewable } = answer.body
   if (typeof id !== 'string' || id === '') return undefined
-  const seconds = jsonToNumber(duration) ?? 0
+  checkLeaseId(id)
   return {
     id,
     leasedAt: askedAt,
-    durationMs: seconds > 0 ? seconds * 1000 : Number.POSITIVE_INFINITY,
+    durationMs: lifeMs(duration),
     renewable: renewable === true,
   }
 }

@@ -32,7 +32,7 @@ export function createAsk(
       if (meaning !== undefined) return meaning.result
       throw callFault(answer, question, clock.now(), facts)
     }
-    const { endpoint } = identity
-    return connections.call({ ...question, endpoint, token, facts, judge: judgeAll }, signal)
+    const { endpoint, podNamespace: asker } = identity
+    return connections.call({ ...question, asker, endpoint, token, facts, judge: judgeAll }, signal)
   }
 }

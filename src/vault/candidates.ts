@@ -11,15 +11,23 @@ export function isTokenFault(error: unknown): error is FaultError {
   return error instanceof FaultError && tokenFaults.includes(error.fault)
 }
 
-/** The tokens that Kubernetes still vouches for, best first, without those in `refused`. */
+/**
+ * The tokens to log in with, best first, without those in `refused`: those that Kubernetes still vouches for; where all
+ * are over by our clock, all the same, for it may be wrong, and Vault decides.
+ * @param now milliseconds since the Unix epoch
+ */
 export function usable(
   tokens: readonly ServiceAccountToken[],
   refused: readonly SecretText[],
   now: number,
 ): ServiceAccountToken[] {
-  return tokens.filter(
-    ({ token, expiresAt }) => expiresAt > now && !refused.some((other) => other.equals(token)),
-  )
+  const tried = isAllOver(tokens, now) ? tokens : tokens.filter(({ expiresAt }) => expiresAt > now)
+  return tried.filter(({ token }) => !refused.some((other) => other.equals(token)))
+}
+
+/** Whether no token is good by our clock. @param now milliseconds since the Unix epoch */
+export function isAllOver(tokens: readonly ServiceAccountToken[], now: number): boolean {
+  return tokens.every(({ expiresAt }) => expiresAt <= now)
 }
 
 /**
@@ -59,5 +67,5 @@ function missingReason({ method }: Identity, candidates: readonly ServiceAccount
   if (method === 'approle') return 'no secret ID of the AppRole was read'
   if (candidates.length === 0) return 'kubelet passed no service-account token'
   const latest = Math.max(...candidates.map(({ expiresAt }) => expiresAt))
-  return `the service-account token from kubelet expired at ${new Date(latest).toISOString()} and no newer one came`
+  return `the service-account token from kubelet expired at ${new Date(latest).toISOString()}, Vault refused it, and no newer one came`
 }

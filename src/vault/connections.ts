@@ -2,10 +2,11 @@ import type { ParseAnswer } from '../core/answer.ts'
 import { type Facts, FaultError, toFault } from '../core/errors.ts'
 import type { Clock, Meter, VaultEndpoint } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
+import { createClients } from './clients.ts'
 import { connectionFault, retryAfterMs } from './faults.ts'
+import type { Caller } from './lane.ts'
 import type { Limiter } from './limiter.ts'
-import { createNodeVault, type NodeVault } from './node-vault.ts'
-import { type Answer, createTransport, type Transport } from './transport.ts'
+import type { Answer } from './transport.ts'
 
 /** The authority for endpoints whose import names none; read at each use, for the file may change. */
 export type DefaultCa = () => { pem: string | undefined; source: string }
@@ -14,6 +15,8 @@ export type Operation = 'login' | 'renew' | 'read' | 'issue' | 'revoke' | 'probe
 
 export type Call<T> = {
   operation: Operation
+  /** Kubernetes namespace of the pod for which it is made, which takes turns with others; '' for none. */
+  asker: string
   endpoint: VaultEndpoint
   method: 'GET' | 'POST' | 'PUT'
   /** API path without /v1/. */
@@ -31,7 +34,8 @@ export type Call<T> = {
 export type Connections = {
   /**
    * One call to Vault: limited, timed, counted.
-   * @throws FaultError tls, unreachable, rate_limited, vault_error, and what `judge` throws; else the signal's reason
+   * @throws FaultError tls, unreachable, rate_limited, vault_error, import_too_large for a path that is too long, and
+   * what `judge` throws; else the signal's reason
    */
   call<T>(call: Call<T>, signal: AbortSignal): Promise<T>
   /** PEM of the authorities that verify the endpoint; undefined: the system's, or none for http. */
@@ -44,7 +48,10 @@ const CALL_TIMEOUT_MS = 15_000
 /** Bytes. Vault's integrated storage holds entries of 1 MiB; others hold more. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024
 
-type Connection = { ca: string | undefined; transport: Transport; client: NodeVault }
+/** Characters. Vault's own paths are far shorter; a server takes some 16,000 with all headers. */
+const MAX_PATH = 4_096
+/** What pods have must go on, or must end: it goes before the same namespace's reads. */
+const urgent: readonly Operation[] = ['login', 'renew', 'revoke']
 
 /** Connections to Vault, one client per endpoint: address, authority, verification and server name. */
 export function createConnections(deps: {
@@ -57,60 +64,49 @@ export function createConnections(deps: {
   parseAnswer?: ParseAnswer
 }): Connections {
   const { clock, meter, limiter, defaultCa } = deps
-  const open = new Map<string, Connection>()
-
-  const connect = (endpoint: VaultEndpoint, ca: string | undefined): Connection => {
-    const { address, caCert, skipTLSVerify, tlsServerName } = endpoint
-    const key = JSON.stringify([address, caCert, skipTLSVerify, tlsServerName])
-    const existing = open.get(key)
-    if (existing && existing.ca === ca) return existing
-    // After a change of the authority the old connections go idle and close by themselves.
-    const transport = createTransport({
-      address,
-      ca,
-      skipVerify: skipTLSVerify,
-      serverName: tlsServerName,
-      timeoutMs: deps.callTimeoutMs ?? CALL_TIMEOUT_MS,
-      maxBodyBytes: deps.maxBodyBytes ?? MAX_BODY_BYTES,
-      ...(deps.parseAnswer ? { parseAnswer: deps.parseAnswer } : {}),
-      clock,
-    })
-    const connection = { ca, transport, client: createNodeVault(address, transport.send) }
-    open.set(key, connection)
-    return connection
-  }
+  const clients = createClients({
+    clock,
+    callTimeoutMs: deps.callTimeoutMs ?? CALL_TIMEOUT_MS,
+    maxBodyBytes: deps.maxBodyBytes ?? MAX_BODY_BYTES,
+    maxSockets: limiter.concurrency,
+    ...(deps.parseAnswer ? { parseAnswer: deps.parseAnswer } : {}),
+  })
 
   const exchange = async (call: Call<unknown>, signal: AbortSignal): Promise<Answer> => {
     const { endpoint, method, path, body, token } = call
     const { pem, source } = authorityFor(endpoint, defaultCa)
     try {
-      return await connect(endpoint, pem).client.request({
-        path: `/${path}`,
-        method,
-        headers: { ...call.headers, ...headersOf(endpoint, token) },
-        ...(body === undefined ? {} : { json: body }),
-        podNamespace: call.facts.podNamespace ?? '',
-        signal,
-      })
+      return await clients.use({ endpoint, ca: pem, opener: call.asker }, (client) =>
+        client.request({
+          path: `/${path}`,
+          method,
+          headers: { ...call.headers, ...headersOf(endpoint, token) },
+          ...(body === undefined ? {} : { json: body }),
+          podNamespace: call.asker,
+          signal,
+        }),
+      )
     } catch (error) {
       signal.throwIfAborted()
       throw connectionFault(error, { ...call.facts, address: endpoint.address, caSource: source })
     }
   }
 
-  const obey = (endpoint: VaultEndpoint, answer: Answer) => {
+  const obey = (caller: Caller, answer: Answer) => {
     if (answer.status !== 429 && answer.status !== 503) return
     const pauseMs = retryAfterMs(answer, clock.now())
-    if (pauseMs !== undefined) limiter.pause(endpoint.address, clock.now() + pauseMs)
+    if (pauseMs === undefined) return
+    if (answer.status === 429) limiter.limited(caller, pauseMs)
+    else limiter.pauseAll(caller.address, pauseMs)
   }
 
-  const metered = async <T>(call: Call<T>, signal: AbortSignal): Promise<T> => {
-    const startedAt = clock.now()
+  const metered = async <T>(call: Call<T>, caller: Caller, signal: AbortSignal): Promise<T> => {
+    const startedAt = clock.monotonic()
     const count = (result: string) =>
-      meter.vaultCall(call.operation, result, (clock.now() - startedAt) / 1000)
+      meter.vaultCall(call.operation, result, (clock.monotonic() - startedAt) / 1000)
     try {
       const answer = await exchange(call, signal)
-      obey(call.endpoint, answer)
+      obey(caller, answer)
       const result = call.judge(answer)
       count('ok')
       return result
@@ -122,18 +118,38 @@ export function createConnections(deps: {
 
   return {
     call: async (call, signal) => {
+      const caller = callerOf(call)
       try {
-        return await limiter.run(call.endpoint.address, () => metered(call, signal), signal)
+        checkPath(call.path)
+        return await limiter.run(caller, () => metered(call, caller, signal), signal)
       } catch (error) {
         throw error instanceof FaultError ? error.with(call.facts) : error
       }
     },
     authority: (endpoint) => authorityFor(endpoint, defaultCa).pem,
-    close: () => {
-      for (const { transport } of open.values()) transport.close()
-      open.clear()
-    },
+    close: clients.close,
   }
+}
+
+function callerOf({ operation, asker, endpoint, path }: Call<unknown>): Caller {
+  const { address, namespace } = endpoint
+  return { address, asker, mount: `${namespace}|${mountOf(path)}`, isUrgent: urgent.includes(operation) }
+}
+
+/** The first segment, or two for an auth mount: where it is mounted deeper, that is near enough. */
+function mountOf(path: string): string {
+  const [first = '', second = ''] = path.split(/[/?]/, 2)
+  return first === 'auth' ? `${first}/${second}` : first
+}
+
+/** @throws FaultError import_too_large */
+function checkPath(path: string): void {
+  if (path.length <= MAX_PATH) return
+  throw new FaultError('import_too_large', {
+    path: `${path.slice(0, 100)}…`,
+    reason: `a path of ${path.length} characters, where ${MAX_PATH} are sent at most`,
+    setting: 'shorten the path of the source in the import',
+  })
 }
 
 function authorityFor(endpoint: VaultEndpoint, defaultCa: DefaultCa): ReturnType<DefaultCa> {

@@ -1,4 +1,4 @@
-import { type Facts, FaultError, scrub } from '../core/errors.ts'
+import { type Facts, FaultError, joinWords, scrub } from '../core/errors.ts'
 import { isJsonObject } from '../core/json.ts'
 import { type Answer, TransportError, type TransportFailure } from './transport.ts'
 
@@ -9,10 +9,10 @@ const LONGEST_PAUSE_MS = 5 * 60_000
 
 /** Vault's own words for an error, safe to show; '' when it gave none. */
 export function wordsOf(answer: Answer): string {
-  if (!isJsonObject(answer.body) || !Array.isArray(answer.body.errors)) return ''
-  const words = answer.body.errors.filter((entry) => typeof entry === 'string')
-  // Go's error lists come as "1 error occurred:\n\t* permission denied\n\n".
-  return scrub(words.join('; ').replace(/\d+ errors? occurred:\s*\*/g, ''))
+  if (!isJsonObject(answer.body)) return ''
+  const words = scrub(joinWords(answer.body.errors, '; '))
+  // Go's error lists come as "1 error occurred:\n\t* permission denied\n\n", of which scrub has made one line.
+  return words.replace(/ ?\b\d{1,6} errors? occurred: ?\* ?/g, ' ').trim()
 }
 
 /** Facts of the answer itself. */
@@ -50,7 +50,7 @@ export function serverFault(answer: Answer, now: number, facts: Facts): FaultErr
 
 function redirectReason(answer: Answer): Facts {
   const target = answer.location === undefined ? undefined : URL.parse(answer.location)
-  return { reason: target ? `it redirects to ${target.origin}` : 'it redirects' }
+  return { reason: target ? `it redirects to ${target.origin.slice(0, 300)}` : 'it redirects' }
 }
 
 /** A failure below HTTP: TLS, the socket, or an answer that is none. */
@@ -58,10 +58,11 @@ export function connectionFault(error: unknown, facts: Facts): FaultError {
   if (error instanceof FaultError) return error
   if (error instanceof TransportError) return transportFault(error.failure, facts)
   const code = codeOf(error)
-  const tlsReason = tlsReasons[code] ?? (isOtherTls(code) ? code : undefined)
+  const tlsReason = tlsReasons.get(code) ?? (isOtherTls(code) ? code : undefined)
   if (tlsReason !== undefined)
     return new FaultError('tls', { ...facts, reason: tlsReason, ...tlsSetting(code) })
-  const reason = resetReason(code, facts) ?? socketReasons[code] ?? (code === '' ? 'connection failed' : code)
+  const reason =
+    resetReason(code, facts) ?? socketReasons.get(code) ?? (code === '' ? 'connection failed' : code)
   // Not the error itself as the cause: an HTTP parser's holds the bytes that came.
   return new FaultError('unreachable', { ...withoutCa(facts), reason })
 }
@@ -112,31 +113,31 @@ function tlsSetting(code: string): Facts {
 
 const unknownAuthority = 'x509: certificate signed by an unknown authority'
 
-const tlsReasons: Record<string, string> = {
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
-  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
-  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
-  DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
-  CERT_SIGNATURE_FAILURE: unknownAuthority,
-  CERT_UNTRUSTED: unknownAuthority,
-  ERR_TLS_CERT_ALTNAME_INVALID: 'x509: the certificate is for another name',
-  CERT_HAS_EXPIRED: 'x509: the certificate has expired',
-  CERT_NOT_YET_VALID: 'x509: the certificate is not valid yet',
-  ERR_SSL_WRONG_VERSION_NUMBER: 'the server does not speak TLS',
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: 'the server does not speak TLS',
-}
+const tlsReasons: ReadonlyMap<string, string> = new Map([
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', unknownAuthority],
+  ['UNABLE_TO_GET_ISSUER_CERT', unknownAuthority],
+  ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', unknownAuthority],
+  ['SELF_SIGNED_CERT_IN_CHAIN', unknownAuthority],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', unknownAuthority],
+  ['CERT_SIGNATURE_FAILURE', unknownAuthority],
+  ['CERT_UNTRUSTED', unknownAuthority],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'x509: the certificate is for another name'],
+  ['CERT_HAS_EXPIRED', 'x509: the certificate has expired'],
+  ['CERT_NOT_YET_VALID', 'x509: the certificate is not valid yet'],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', 'the server does not speak TLS'],
+  ['ERR_SSL_PACKET_LENGTH_TOO_LONG', 'the server does not speak TLS'],
+])
 
-const socketReasons: Record<string, string> = {
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'connection reset',
-  EPIPE: 'connection reset',
-  ENOTFOUND: 'DNS: no such host',
-  EAI_AGAIN: 'DNS: the name server does not answer',
-  ETIMEDOUT: 'connection timed out',
-  EHOSTUNREACH: 'no route to host',
-  ENETUNREACH: 'network unreachable',
-}
+const socketReasons: ReadonlyMap<string, string> = new Map([
+  ['ECONNREFUSED', 'connection refused'],
+  ['ECONNRESET', 'connection reset'],
+  ['EPIPE', 'connection reset'],
+  ['ENOTFOUND', 'DNS: no such host'],
+  ['EAI_AGAIN', 'DNS: the name server does not answer'],
+  ['ETIMEDOUT', 'connection timed out'],
+  ['EHOSTUNREACH', 'no route to host'],
+  ['ENETUNREACH', 'network unreachable'],
+])
 
 /** OpenSSL's and Node's names for what else can go wrong with certificates and handshakes. */
 function isOtherTls(code: string): boolean {
@@ -156,5 +157,5 @@ function codeOf(error: unknown): string {
 /** EPROTO is any failed handshake; OpenSSL's reason stands in the message, as in "SSL routines::wrong version number:". */
 function handshakeCode(message: string): string {
   const reason = /SSL routines:[^:]*:([^:]+)/.exec(message)?.[1] ?? 'handshake failed'
-  return `ERR_SSL_${reason.trim().toUpperCase().replace(/\W+/g, '_')}`
+  return `ERR_SSL_${reason.trim().slice(0, 64).toUpperCase().replace(/\W+/g, '_')}`
 }

@@ -6,6 +6,7 @@ import type { Clock, Identity, SecretData } from '../core/ports.ts'
 import { answerData, certificateEnd } from './answer-data.ts'
 import { createAsk } from './ask.ts'
 import type { Connections } from './connections.ts'
+import { refuseOwnToken } from './own-token-fault.ts'
 import { readPath } from './store.ts'
 import type { Answer } from './transport.ts'
 
@@ -39,10 +40,13 @@ function answerTo(
     const place = version === undefined ? path : `${path}?version=${version}`
     return readPath(deps.connections, deps.clock, identity, place, token, signal)
   }
-  const askedAt = deps.clock.now()
+  const askedAt = deps.clock.monotonic()
   const judge = (answer: Answer, facts: Facts) => {
     const held = answerData(answer, askedAt)
-    if (held !== undefined) return held
+    if (held !== undefined) {
+      refuseOwnToken(held, token.token, facts)
+      return held
+    }
     throw new FaultError('call_refused', { ...facts, reason: emptyReason(answer) })
   }
   const ask = createAsk(deps, identity, token.token)

@@ -1,18 +1,19 @@
 import { FaultError } from '../core/errors.ts'
-import type { Holding, Issued, Issuer, OwnToken } from '../core/issued.ts'
-import type { Clock, Identity, Log, Meter } from '../core/ports.ts'
+import type { Holding, Issued, Issuer, Lease, OwnToken } from '../core/issued.ts'
+import type { Clock, Identity, Log, Meter, ServiceAccountToken } from '../core/ports.ts'
 import { renewalAt } from '../core/schedule.ts'
 import type { SecretText } from '../core/secret.ts'
 import type { Value } from '../core/value.ts'
 import { type Ask, createAsk } from './ask.ts'
-import { logInWithAny, missingFault, usable } from './candidates.ts'
+import { isAllOver, isTokenFault, logInWithAny, missingFault, usable } from './candidates.ts'
 import type { Connections } from './connections.ts'
 import { factsOf } from './facts.ts'
 import { issueCall } from './issue-call.ts'
 import { renewLease, revokeLease } from './lease.ts'
-import { createLogin } from './login.ts'
+import { createLogin, type VaultToken } from './login.ts'
 import { renewOwnToken, revokeOwnToken, toOwnToken } from './own-token.ts'
-import { destroySecretId, issueSecretId } from './secret-ids.ts'
+import { destroySecretId, issueSecretId, type SecretIdOrder } from './secret-ids.ts'
+import { createUnrevocable } from './unrevocable.ts'
 
 /** Vault or OpenBao over HTTP, for what is issued to one volume alone. */
 export function createIssuer(deps: {
@@ -23,13 +24,40 @@ export function createIssuer(deps: {
 }): Issuer {
   const { clock, log } = deps
   const login = createLogin(deps)
+  const unrevocable = createUnrevocable(log)
   const askAs = (identity: Identity, token: SecretText): Ask => createAsk(deps, identity, token)
+
+  const logInOwn = async (
+    identity: Identity,
+    tokens: readonly ServiceAccountToken[],
+    signal: AbortSignal,
+  ): Promise<VaultToken> => {
+    const candidates = usable(tokens, [], clock.now())
+    if (candidates.length === 0) throw missingFault(identity, tokens)
+    try {
+      return await logInWithAny(login, identity, candidates, [], signal)
+    } catch (error) {
+      throw isTokenFault(error) && isAllOver(tokens, clock.now()) ? missingFault(identity, tokens) : error
+    }
+  }
+
+  const destroyed = async (
+    ask: Ask,
+    { identity, order, data }: Holding & { order: SecretIdOrder },
+    signal: AbortSignal,
+  ): Promise<void> => {
+    try {
+      await destroySecretId(ask, (wrapping) => askAs(identity, wrapping), order, data, signal)
+    } catch (error) {
+      if (!(error instanceof FaultError) || error.retry === 'soon') throw error
+      // No policy for it: it ends by its TTL, which must not keep the token from being revoked.
+      log.warn({ identity: identity.key, order: order.key, error }, 'secret ID not destroyed')
+    }
+  }
 
   return {
     logIn: async (identity, tokens, signal) => {
-      const candidates = usable(tokens, [], clock.now())
-      if (candidates.length === 0) throw missingFault(identity, tokens)
-      const token = await logInWithAny(login, identity, candidates, [], signal)
+      const token = await logInOwn(identity, tokens, signal)
       if (!token.isRoot) return toOwnToken(token)
       // Nobody else would: it has no end.
       await revokeOwnToken(askAs(identity, token.token), signal).catch(() => undefined)
@@ -45,8 +73,8 @@ export function createIssuer(deps: {
 
     renew: async (holding, signal) => {
       const { identity, token, lease } = holding
-      const now = clock.now()
-      const due = dueParts(holding, now)
+      const now = clock.monotonic()
+      const due = dueParts(holding, clock)
       if (due.end || token === undefined) return undefined
       const ask = askAs(identity, token.token)
       const longer = due.token ? await renewOwnToken(ask, identity, token, now, signal) : token
@@ -58,30 +86,34 @@ export function createIssuer(deps: {
       return undefined
     },
 
-    revoke: async ({ identity, order, token, lease, data }, signal) => {
-      if (token === undefined) return
+    revoke: async (holding, signal) => {
+      const { identity, order, token, lease } = holding
+      if (token === undefined) return 'unknown'
       const ask = askAs(identity, token.token)
-      if (order.kind === 'secret-id') {
-        const destroyed = destroySecretId(ask, (wrapping) => askAs(identity, wrapping), order, data, signal)
-        await destroyed.catch((error: unknown) => {
-          if (!(error instanceof FaultError) || error.fault !== 'read_denied') throw error
-          // No policy for it: it ends by its TTL, which must not keep the token from being revoked.
-          log.warn({ identity: identity.key, order: order.key, error }, 'secret ID not destroyed')
-        })
+      if (order.kind === 'secret-id') await destroyed(ask, { ...holding, order }, signal)
+      const endLease = async (ended: Lease) => {
+        const outcome = await revokeLease(ask, ended, signal)
+        if (outcome === 'not-permitted') unrevocable.tell(identity, token.accessor, 'sys/leases/revoke')
+        return outcome
       }
-      if (!token.isBatch) return revokeOwnToken(ask, signal)
+      if (token.isBatch) return lease === undefined ? 'unknown' : endLease(lease)
+      const outcome = await revokeOwnToken(ask, signal)
+      if (outcome !== 'not-permitted') return outcome
+      unrevocable.tell(identity, token.accessor, 'auth/token/revoke-self')
+      // What was made can end all the same where the policy is for that.
       if (lease !== undefined) await revokeLease(ask, lease, signal)
+      return outcome
     },
   }
 }
 
 /** What has used up its share of life. When nothing has, the caller knows better: all that can be renewed. */
-function dueParts({ order, token, lease, endsAt, issuedAt }: Holding, now: number) {
-  const isDue = (life: { from: number; to: number }) => renewalAt(life, order.renewAt) <= now
+function dueParts({ order, token, lease, endsAt, issuedAt }: Holding, clock: Clock) {
+  const isDue = (life: { from: number; to: number }, now: number) => renewalAt(life, order.renewAt) <= now
   const isLeaseDue = (one: { leasedAt: number; durationMs: number } | undefined) =>
-    one !== undefined && isDue({ from: one.leasedAt, to: one.leasedAt + one.durationMs })
+    one !== undefined && isDue({ from: one.leasedAt, to: one.leasedAt + one.durationMs }, clock.monotonic())
   const due = {
-    end: endsAt !== undefined && isDue({ from: issuedAt, to: endsAt }),
+    end: endsAt !== undefined && isDue({ from: issuedAt, to: endsAt }, clock.now()),
     token: isLeaseDue(token),
     lease: isLeaseDue(lease),
   }

@@ -1,7 +1,7 @@
-import type { Lease } from '../core/issued.ts'
+import type { Lease, Revoked } from '../core/issued.ts'
 import { leaseOf } from './answer-data.ts'
 import type { Ask } from './ask.ts'
-import { isRefusal, isWorthIt } from './own-token.ts'
+import { isFinal, isRefusal, isWorthIt } from './own-token.ts'
 
 /**
  * The lease with a new life; undefined when Vault gives none, or none that is worth it.
@@ -29,17 +29,22 @@ export async function renewLease(
 }
 
 /**
- * Ends the lease by itself, for one whose token cannot be revoked. One that is gone already is success.
- * @throws FaultError
+ * Ends the lease by itself, for one whose token cannot be revoked.
+ * @throws FaultError when Vault could not be asked, or cannot do it now
  */
-export async function revokeLease(ask: Ask, { id }: Lease, signal: AbortSignal): Promise<void> {
-  await ask(
+export function revokeLease(ask: Ask, { id }: Lease, signal: AbortSignal): Promise<Revoked> {
+  return ask<Revoked>(
     {
       operation: 'revoke',
       method: 'POST',
       path: 'sys/leases/revoke',
       body: { lease_id: id },
-      judge: () => undefined,
+      judge: () => 'revoked',
+      refused: (answer) => {
+        // A lease that is gone is a 400: "invalid lease".
+        if (answer.status === 400 || answer.status === 404) return { result: 'unknown' }
+        return isFinal(answer) ? { result: 'not-permitted' } : undefined
+      },
     },
     signal,
   )

@@ -1,7 +1,8 @@
 import { type Facts, FaultError } from '../core/errors.ts'
-import { isJsonObject, jsonToNumber } from '../core/json.ts'
+import { isJsonObject } from '../core/json.ts'
 import type { Clock, Identity, Json, Meter, ServiceAccountToken } from '../core/ports.ts'
 import { SecretText } from '../core/secret.ts'
+import { accessorOf, checkToken, lifeMs } from './bounds.ts'
 import type { Connections } from './connections.ts'
 import { factsOf } from './facts.ts'
 import { isBareDenial, loginFault } from './login-faults.ts'
@@ -11,7 +12,7 @@ import type { Answer } from './transport.ts'
 export type VaultToken = {
   token: SecretText
   accessor: string
-  /** When the login was made, which fixed what the token may do: milliseconds since the Unix epoch. */
+  /** When the login was made, which fixed what the token may do: monotonic, in milliseconds. */
   issuedAt: number
   /** When the lease was last given: later than issuedAt once it was renewed. */
   leasedAt: number
@@ -45,11 +46,11 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
    * token tells them apart: an auth method complains of what is missing, no method denies again.
    */
   const isMountMissing = async (identity: Identity, signal: AbortSignal): Promise<boolean> => {
-    const { endpoint, authMount } = identity
+    const { endpoint, authMount, podNamespace: asker } = identity
     const judge = (answer: Answer) => answer.status === 403 || answer.status === 404
     const path = `auth/${authMount}/login`
     return connections
-      .call({ operation: 'probe', endpoint, method: 'POST', path, body: {}, facts: {}, judge }, signal)
+      .call({ operation: 'probe', asker, endpoint, method: 'POST', path, body: {}, facts: {}, judge }, signal)
       .catch(() => false)
   }
 
@@ -66,16 +67,16 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
   ): Promise<VaultToken> => {
     const body = loginBody(identity, serviceAccountToken.token)
     const facts = { ...('jwt' in body ? audienceOf(body.jwt) : {}), ...factsOf(identity) }
-    const startedAt = clock.now()
+    const startedAt = clock.monotonic()
     const judge = (answer: Answer) => {
-      if (answer.status >= 300) throw loginFault(answer, startedAt, facts)
+      if (answer.status >= 300) throw loginFault(answer, clock.now(), facts)
       return parseToken(answer.body, startedAt, facts)
     }
-    const { endpoint, authMount } = identity
+    const { endpoint, authMount, podNamespace: asker } = identity
     const path = `auth/${authMount}/login`
     try {
       return await connections.call(
-        { operation: 'login', endpoint, method: 'POST', path, body, facts, judge },
+        { operation: 'login', asker, endpoint, method: 'POST', path, body, facts, judge },
         signal,
       )
     } catch (error) {
@@ -105,6 +106,7 @@ function loginBody({ method, role, roleId }: Identity, token: SecretText) {
 
 /**
  * The `auth` part of Vault's answer.
+ * @param leasedAt when Vault was asked: monotonic
  * @throws FaultError vault_error when it holds no token
  */
 export function parseToken(body: Json | undefined, leasedAt: number, facts: Facts): VaultToken {
@@ -112,11 +114,11 @@ export function parseToken(body: Json | undefined, leasedAt: number, facts: Fact
   if (!isJsonObject(auth) || typeof auth.client_token !== 'string' || auth.client_token === '') {
     throw new FaultError('vault_error', { ...facts, reason: 'an answer to a login without a token' })
   }
-  const seconds = jsonToNumber(auth.lease_duration) ?? 0
+  checkToken(auth.client_token, facts)
   return {
     token: new SecretText(auth.client_token),
-    accessor: typeof auth.accessor === 'string' ? auth.accessor : '',
-    leaseDurationMs: seconds > 0 ? seconds * 1000 : Number.POSITIVE_INFINITY,
+    accessor: accessorOf(auth.accessor),
+    leaseDurationMs: lifeMs(auth.lease_duration),
     renewable: auth.renewable === true,
     isRoot: [auth.policies, auth.token_policies].some(
       (policies) => Array.isArray(policies) && policies.includes('root'),

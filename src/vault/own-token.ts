@@ -1,4 +1,4 @@
-import type { OwnToken } from '../core/issued.ts'
+import type { OwnToken, Revoked } from '../core/issued.ts'
 import { isJsonObject } from '../core/json.ts'
 import type { Identity } from '../core/ports.ts'
 import type { Ask } from './ask.ts'
@@ -20,6 +20,7 @@ export function toOwnToken({
 
 /**
  * The token with a new life; undefined when Vault gives none, or none that is worth it.
+ * @param now by Clock.monotonic()
  * @throws FaultError when Vault could not be asked
  */
 export async function renewOwnToken(
@@ -45,21 +46,29 @@ export async function renewOwnToken(
 }
 
 /**
- * Ends the token and all that hangs on it. One that is gone already is success.
- * @throws FaultError
+ * Ends the token and all that hangs on it.
+ * @throws FaultError when Vault could not be asked, or cannot do it now
  */
-export async function revokeOwnToken(ask: Ask, signal: AbortSignal): Promise<void> {
-  await ask(
+export function revokeOwnToken(ask: Ask, signal: AbortSignal): Promise<Revoked> {
+  return ask<Revoked>(
     {
       operation: 'revoke',
       method: 'POST',
       path: 'auth/token/revoke-self',
       body: {},
-      judge: () => undefined,
-      refused: (answer) => (isUnknownToken(answer) ? { result: undefined } : undefined),
+      judge: () => 'revoked',
+      refused: (answer) => {
+        if (isUnknownToken(answer)) return { result: 'unknown' }
+        return isFinal(answer) ? { result: 'not-permitted' } : undefined
+      },
     },
     signal,
   )
+}
+
+/** Asked again, Vault would say the same: what is left of 4xx when limits and timeouts are not meant. */
+export function isFinal({ status }: Answer): boolean {
+  return status === 400 || status === 403 || status === 404 || status === 405
 }
 
 /**
@@ -72,9 +81,8 @@ export function isWorthIt(renewed: { durationMs: number }, before: { durationMs:
 
 /** Vault was asked and will not: asking again would change nothing. */
 export function isRefusal(answer: Answer): boolean {
-  const { status } = answer
   // OpenBao's words for a life that has used up its maximum come as a 500.
-  return status === 400 || status === 403 || status === 404 || /\bmax TTL\b/i.test(wordsOf(answer))
+  return isFinal(answer) || /\bmax TTL\b/i.test(wordsOf(answer))
 }
 
 /**

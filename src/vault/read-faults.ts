@@ -1,4 +1,4 @@
-import { type Facts, FaultError, scrub } from '../core/errors.ts'
+import { type Facts, FaultError, joinWords, scrub } from '../core/errors.ts'
 import { isJsonObject, jsonToNumber } from '../core/json.ts'
 import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'
@@ -40,9 +40,8 @@ const VERSIONED = /invalid path for a versioned k\/v secrets engine/i
 
 /** Vault's warnings, as the words of a fault. */
 export function warningFacts(answer: Answer): Facts {
-  const warnings =
-    isJsonObject(answer.body) && Array.isArray(answer.body.warnings) ? answer.body.warnings : []
-  const words = scrub(warnings.filter((text) => typeof text === 'string').join(' '))
+  const warnings = isJsonObject(answer.body) ? answer.body.warnings : undefined
+  const words = scrub(joinWords(warnings, ' '))
   return { httpStatus: answer.status, words }
 }
 
@@ -67,6 +66,8 @@ function deletedFault(answer: Answer, facts: Facts): FaultError | undefined {
     ...facts,
     ...(number === undefined ? {} : { version: number }),
     reason: destroyed === true ? 'destroyed' : 'deleted',
-    ...(typeof deletedAt === 'string' && deletedAt !== '' ? { deletedAt } : {}),
+    ...(typeof deletedAt === 'string' && deletedAt !== ''
+      ? { deletedAt: scrub(deletedAt).slice(0, 64) }
+      : {}),
   })
 }

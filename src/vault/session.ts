@@ -1,6 +1,8 @@
 import type { Identity } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
+import type { Denials } from './denials.ts'
 import type { VaultToken } from './login.ts'
+import type { TokenUses } from './token-uses.ts'
 
 /** What we hold for one identity. */
 export type Session = {
@@ -13,6 +15,10 @@ export type Session = {
   active: number
   current: VaultToken | undefined
   refresh: Refresh | undefined
+  readonly uses: TokenUses
+  readonly denials: Denials
+  /** Service-account tokens, over by our clock, that Vault refused too, and when: monotonic. */
+  refusedLate: { tokens: readonly SecretText[]; at: number } | undefined
 }
 
 /** A renewal or login under way that every caller of the session waits for. */
@@ -20,16 +26,30 @@ export type Refresh = {
   result: Promise<VaultToken>
   /** Service-account tokens that it has tried. */
   tried: SecretText[]
+  /** The Vault token in whose place another is wanted; undefined: any will do. */
+  refused: VaultToken | undefined
 }
 
 /** A token that ends within this time is renewed even when a third of its life is left, in milliseconds. */
 const NEAR_END_MS = 5_000
 
-export function openSession(identity: Identity): Session {
-  return { identity, users: new Set(), isReleased: false, active: 0, current: undefined, refresh: undefined }
+export function openSession(identity: Identity, parts: Pick<Session, 'uses' | 'denials'>): Session {
+  return {
+    identity,
+    ...parts,
+    users: new Set(),
+    isReleased: false,
+    active: 0,
+    current: undefined,
+    refresh: undefined,
+    refusedLate: undefined,
+  }
 }
 
-/** Milliseconds until Vault forgets the token; negative when it has. */
+/**
+ * Milliseconds until Vault forgets the token; negative when it has.
+ * @param now monotonic
+ */
 export function remainingMs(token: VaultToken, now: number): number {
   return token.leasedAt + token.leaseDurationMs - now
 }
@@ -37,6 +57,7 @@ export function remainingMs(token: VaultToken, now: number): number {
 /**
  * Whether the token has enough life left to be used as it is: a third, and some seconds, but never more than
  * half, for a token of two seconds must be usable too.
+ * @param now monotonic
  */
 export function isFresh(token: VaultToken, now: number): boolean {
   const life = token.leaseDurationMs

@@ -1,5 +1,6 @@
 import { createCollapse } from '../core/collapse.ts'
 import { FaultError } from '../core/errors.ts'
+import { trimSlashes } from '../core/identity.ts'
 import { isJsonObject } from '../core/json.ts'
 import type { Clock, Identity, Log, Meter, SecretData, SecretStore } from '../core/ports.ts'
 import { answerData } from './answer-data.ts'
@@ -7,6 +8,7 @@ import { type Connections, createConnections, type DefaultCa } from './connectio
 import { factsOf } from './facts.ts'
 import type { Limiter } from './limiter.ts'
 import { createLogin, type VaultToken } from './login.ts'
+import { refuseOwnToken } from './own-token-fault.ts'
 import { isKv2Path, kv2PathFault, readFault, warningFacts } from './read-faults.ts'
 import { createTokenLease } from './token-lease.ts'
 import { createTokens } from './tokens.ts'
@@ -45,20 +47,32 @@ export function createSecretStore(deps: {
     read: (identity, path, candidates, signal) =>
       tokens.use(identity, candidates, signal, async (access) => {
         try {
-          return await get(identity, path, access.token, signal)
+          const data = await get(identity, path, access.token, signal)
+          access.worked(path)
+          return data
         } catch (error) {
-          if (!(error instanceof FaultError) || error.fault !== 'read_denied') throw error
-          const other = await access.replace()
+          if (!isDenial(error)) throw error
+          const other = await access.replace(path)
           if (!other) throw error
-          return await get(identity, path, other, signal)
+          return await get(identity, path, other, signal).catch((again: unknown) => {
+            if (isDenial(again)) access.wasNoHelp(path)
+            throw again
+          })
         }
       }),
     retire: tokens.retire,
     authority: connections.authority,
     retain: tokens.retain,
     release: tokens.release,
-    close: async () => connections.close(),
+    close: async () => {
+      lease.stop()
+      connections.close()
+    },
   }
+}
+
+function isDenial(error: unknown): boolean {
+  return error instanceof FaultError && error.fault === 'read_denied'
 }
 
 /** One path, as whoever holds `token`. @throws FaultError read_denied, path_not_found, kv2_path, version_deleted, … */
@@ -74,17 +88,19 @@ export async function readPath(
   const facts = { ...factsOf(identity), path: place, ...version }
   const call = {
     operation: 'read',
+    asker: identity.podNamespace,
     endpoint: identity.endpoint,
     method: 'GET',
     token: token.token,
     facts,
   } as const
-  const askedAt = clock.now()
+  const askedAt = clock.monotonic()
   const judge = (answer: Answer): SecretData => {
     if (isKv2Path(answer)) throw kv2PathFault(place, undefined, { ...facts, ...warningFacts(answer) })
     if (answer.status >= 300) throw readFault(answer, place, clock.now(), facts)
     const data = answerData(answer, askedAt)
     if (data === undefined) throw new FaultError('path_not_found', { ...facts, httpStatus: answer.status })
+    refuseOwnToken(data, token.token, facts)
     // KV v1 and others pass over what they do not know, and the author would believe the version pinned.
     if (version.version !== undefined && data.version === undefined) {
       throw new FaultError('call_refused', {
@@ -117,5 +133,7 @@ function splitVersion(path: string): { place: string; version?: number } {
 function mountOf(answer: Answer): string | undefined {
   const data = isJsonObject(answer.body) ? answer.body.data : undefined
   const path = isJsonObject(data) ? data.path : undefined
-  return answer.status === 200 && typeof path === 'string' ? path.replace(/\/+$/, '') : undefined
+  return answer.status === 200 && typeof path === 'string' && path.length <= 1024
+    ? trimSlashes(path)
+    : undefined
 }

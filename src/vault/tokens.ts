@@ -1,10 +1,12 @@
 import { waitFor } from '../core/collapse.ts'
 import type { Clock, Identity, ServiceAccountToken } from '../core/ports.ts'
 import type { SecretText } from '../core/secret.ts'
-import { isTokenFault, logInWithAny, missingFault, usable } from './candidates.ts'
+import { isAllOver, isTokenFault, logInWithAny, missingFault, usable } from './candidates.ts'
+import { createDenials } from './denials.ts'
 import type { Login, VaultToken } from './login.ts'
-import { isFresh, isSameToken, openSession, remainingMs, type Session } from './session.ts'
+import { isFresh, isSameToken, openSession, type Refresh, remainingMs, type Session } from './session.ts'
 import type { TokenLease } from './token-lease.ts'
+import { createTokenUses } from './token-uses.ts'
 
 /** Vault tokens: one per identity, renewed and replaced on use, never by a timer. */
 export type Tokens = {
@@ -27,12 +29,20 @@ export type Tokens = {
 
 export type Access = {
   token: VaultToken
-  /** Vault refused this token: another one, by a fresh login unless that has happened meanwhile; undefined when it is too young for that to help. */
-  replace(): Promise<VaultToken | undefined>
+  /**
+   * Vault refused this token for the path: another one, by a fresh login unless that has happened meanwhile; undefined
+   * where none would help, for this one is too young, or a new one was refused for the path lately.
+   */
+  replace(path: string): Promise<VaultToken | undefined>
+  /** What came in its place was refused as well. */
+  wasNoHelp(path: string): void
+  worked(path: string): void
 }
 
 /** A token this young, in milliseconds, is refused for what it may do, not for what became of it. */
 const YOUNG_MS = 10_000
+/** How long a service-account token, over by our clock and refused by Vault, is not tried again, in milliseconds. */
+const REFUSED_LATE_MS = 10 * 60_000
 
 export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clock }): Tokens {
   const { login, lease, clock } = deps
@@ -43,7 +53,10 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
   const sessionOf = (identity: Identity): Session => {
     const existing = sessions.get(identity.key)
     if (existing) return existing
-    const session = openSession(identity)
+    const session = openSession(identity, {
+      uses: createTokenUses((token) => void lease.revoke(identity, token, unaborted)),
+      denials: createDenials(clock),
+    })
     sessions.set(identity.key, session)
     return session
   }
@@ -52,11 +65,10 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
   const refreshed = async (
     session: Session,
     candidates: readonly ServiceAccountToken[],
-    tried: SecretText[],
-    refused: VaultToken | undefined,
+    { tried, refused }: Pick<Refresh, 'tried' | 'refused'>,
   ): Promise<VaultToken> => {
     const current = isSameToken(session.current, refused) ? undefined : session.current
-    const isAlive = current !== undefined && remainingMs(current, clock.now()) > 0
+    const isAlive = current !== undefined && remainingMs(current, clock.monotonic()) > 0
     if (current && isAlive && current.renewable) {
       const renewed = await lease.renew(session.identity, current, unaborted)
       if (renewed) return renewed
@@ -64,58 +76,81 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     try {
       return await logInWithAny(login, session.identity, candidates, tried, unaborted)
     } catch (error) {
-      if (current && remainingMs(current, clock.now()) > 0) return current
+      if (current && remainingMs(current, clock.monotonic()) > 0) return current
       throw error
     }
+  }
+
+  const put = (session: Session, token: VaultToken): VaultToken => {
+    const before = session.current
+    // A cache before Vault may answer a login with the token that we have: its uses are counted by one object.
+    const next = before && isSameToken(before, token) ? { ...token, token: before.token } : token
+    session.current = next
+    if (before && !isSameToken(before, next)) session.uses.replaced(before)
+    return next
   }
 
   const startRefresh = (
     session: Session,
     candidates: readonly ServiceAccountToken[],
     refused: VaultToken | undefined,
-  ): NonNullable<Session['refresh']> => {
+  ): Refresh => {
     const tried: SecretText[] = []
     const run = async () => {
       try {
-        const token = await refreshed(session, candidates, tried, refused)
-        session.current = token
-        return token
+        return put(session, await refreshed(session, candidates, { tried, refused }))
       } finally {
         session.refresh = undefined
         await leave(session)
       }
     }
     session.active += 1
-    const refresh = { result: run(), tried }
+    const refresh = { result: run(), tried, refused }
     // With every caller gone nobody else would look at a failure.
     refresh.result.catch(() => {})
     session.refresh = refresh
     return refresh
   }
 
-  /** A refresh that fails for somebody else's service-account token is tried again with one's own. */
+  /** Refused by Vault too, a little while ago: our clock was right about them. */
+  const refusedLate = ({ refusedLate: late }: Session): readonly SecretText[] =>
+    late !== undefined && clock.monotonic() - late.at < REFUSED_LATE_MS ? late.tokens : []
+
+  /**
+   * A token that is held from now on. A refresh that fails for somebody else's service-account token is tried again
+   * with one's own.
+   * @param refused another one is wanted; it comes back where Vault has no other
+   */
   const acquire = async (
     session: Session,
     candidates: readonly ServiceAccountToken[],
     signal: AbortSignal,
     refused?: VaultToken,
   ): Promise<VaultToken> => {
-    const denied: SecretText[] = []
+    const denied: SecretText[] = [...refusedLate(session)]
+    const held = (token: VaultToken) => {
+      session.uses.hold(token)
+      return token
+    }
+    const left = () => usable(candidates, denied, clock.now())
     for (;;) {
       const { current } = session
-      if (current && !isSameToken(current, refused) && isFresh(current, clock.now())) return current
-      const refresh =
-        session.refresh ?? startRefresh(session, usable(candidates, denied, clock.now()), refused)
+      if (current && !isSameToken(current, refused) && isFresh(current, clock.monotonic()))
+        return held(current)
+      const refresh = session.refresh ?? startRefresh(session, left(), refused)
       try {
         const token = await waitFor(refresh.result, signal)
-        // The refresh that was joined may have renewed the very token that was refused.
-        if (!isSameToken(token, refused)) return token
+        // A refresh that was joined may have renewed the very token that was refused; a login made in its place that
+        // brings it back, from a cache before Vault, would bring it again.
+        if (!isSameToken(token, refused) || isSameToken(refresh.refused, refused)) return held(token)
       } catch (error) {
         if (signal.aborted || !isTokenFault(error)) throw error
         denied.push(...refresh.tried)
-        if (usable(candidates, denied, clock.now()).length === 0) {
-          throw error.fault === 'token_missing' ? missingFault(session.identity, candidates) : error
-        }
+        if (left().length > 0) continue
+        const isOursOver = candidates.length > 0 && isAllOver(candidates, clock.now())
+        if (error.fault !== 'token_missing' && !isOursOver) throw error
+        if (refresh.tried.length > 0) session.refusedLate = { tokens: denied, at: clock.monotonic() }
+        throw missingFault(session.identity, candidates)
       }
     }
   }
@@ -126,14 +161,22 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     signal: AbortSignal,
     startedAt: number,
     token: VaultToken,
+    used: VaultToken[],
   ): Access => ({
     token,
-    replace: async () => {
+    replace: async (path) => {
       const isOurs = isSameToken(session.current, token)
       const { issuedAt } = token
-      if (isOurs && (issuedAt >= startedAt || clock.now() - issuedAt < YOUNG_MS)) return undefined
-      return await acquire(session, candidates, signal, token)
+      if (isOurs && (issuedAt >= startedAt || clock.monotonic() - issuedAt < YOUNG_MS)) return undefined
+      if (isOurs && session.denials.isDecided(path, issuedAt)) return undefined
+      const other = await acquire(session, candidates, signal, token)
+      used.push(other)
+      if (!isSameToken(other, token)) return other
+      session.denials.note(path)
+      return undefined
     },
+    wasNoHelp: session.denials.note,
+    worked: session.denials.forget,
   })
 
   const leave = async (session: Session): Promise<void> => {
@@ -148,19 +191,22 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     const { identity, current } = session
     sessions.delete(identity.key)
     session.current = undefined
-    if (current && remainingMs(current, clock.now()) > 0) await lease.revoke(identity, current, signal)
+    if (current) await lease.revoke(identity, current, signal)
   }
 
   return {
     use: async (identity, candidates, signal, task) => {
       signal.throwIfAborted()
-      const startedAt = clock.now()
+      const startedAt = clock.monotonic()
       const session = sessionOf(identity)
+      const used: VaultToken[] = []
       session.active += 1
       try {
         const token = await acquire(session, candidates, signal)
-        return await task(access(session, candidates, signal, startedAt, token))
+        used.push(token)
+        return await task(access(session, candidates, signal, startedAt, token, used))
       } finally {
+        for (const token of used) session.uses.free(token)
         // Not awaited: the caller has what it asked for.
         leave(session)
       }
@@ -172,7 +218,7 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
       const current = session?.current
       if (!session || !current) return
       session.current = undefined
-      if (remainingMs(current, clock.now()) > 0) await lease.revoke(identity, current, signal)
+      await lease.revoke(identity, current, signal)
     },
     retain: (identity, volumeId) => {
       const session = sessionOf(identity)

@@ -3,6 +3,7 @@ import https from 'node:https'
 import { type Held, type ParseAnswer, type ParsedAnswer, parseAnswerText } from '../core/answer.ts'
 import { parseJson } from '../core/json.ts'
 import type { Clock, Json } from '../core/ports.ts'
+import { createSockets, type SocketSettings } from './sockets.ts'
 
 /** One answer of Vault, whatever its status. */
 export type Answer = {
@@ -30,19 +31,14 @@ export type TransportOptions = {
 }
 
 /** How the endpoint is reached. */
-export type TransportSettings = {
-  address: string
-  /** PEM; undefined: the system's authorities. */
-  ca: string | undefined
-  skipVerify: boolean
-  serverName: string | undefined
-  /** Milliseconds for the whole call: connecting, sending, receiving. */
+export type TransportSettings = SocketSettings & {
+  /** Milliseconds for the whole call: looking the name up, connecting, sending, receiving. */
   timeoutMs: number
   /** Bytes. */
   maxBodyBytes: number
   /** For large answers; default: on the spot. */
   parseAnswer?: ParseAnswer
-  clock: Pick<Clock, 'after'>
+  clock: Pick<Clock, 'after' | 'monotonic'>
 }
 
 export type Transport = {
@@ -65,8 +61,11 @@ export class TransportError extends Error {
   }
 }
 
-/** How long an idle connection is kept, in milliseconds: below the 90 s and more of common load balancers. */
-const IDLE_MS = 45_000
+/** Headers of an answer that are looked at; all together have 16 KiB at most. */
+const MOST_HEADERS = 100
+const MAX_HEADER_BYTES = 16 * 1024
+/** Answers before the answer (`103 Early Hints`); Vault sends none. */
+const MOST_HINTS = 10
 /** What Go's server says, in plain text, to http on its https port. */
 const HTTPS_EXPECTED = 'HTTP request to an HTTPS server'
 /** Bytes of an answer that are parsed on the spot: some milliseconds. */
@@ -79,11 +78,11 @@ type Received = { response: http.IncomingMessage; bytes: Buffer }
 /** HTTP to one endpoint over connections that are kept open. */
 export function createTransport(settings: TransportSettings): Transport {
   const secure = settings.address.startsWith('https:')
-  const agent = secure ? new https.Agent(tlsOptions(settings)) : new http.Agent(agentOptions)
+  const sockets = createSockets(settings)
   const request = secure ? https.request : http.request
   const server = hostOf(settings.address)
 
-  const attempt = (options: TransportOptions) =>
+  const attempt = (options: TransportOptions, timeoutMs: number) =>
     new Promise<Received>((resolve, reject) => {
       const { signal } = options
       if (signal?.aborted) return reject(signal.reason)
@@ -92,7 +91,8 @@ export function createTransport(settings: TransportSettings): Transport {
       const sent = request({
         ...server,
         path: pathOf(options.uri),
-        agent,
+        agent: sockets.agent(),
+        maxHeaderSize: MAX_HEADER_BYTES,
         method: options.method,
         headers: headersOf(options, body),
       })
@@ -102,13 +102,19 @@ export function createTransport(settings: TransportSettings): Transport {
         sent.destroy()
       }
       const onAbort = () => fail(signal?.reason)
-      const cancelTimer = settings.clock.after(settings.timeoutMs, () => fail(new TransportError('timeout')))
+      const cancelTimer = settings.clock.after(timeoutMs, () => fail(new TransportError('timeout')))
       const finish = () => {
         cancelTimer()
         signal?.removeEventListener('abort', onAbort)
       }
       signal?.addEventListener('abort', onAbort, { once: true })
+      let hints = 0
+      sent.maxHeadersCount = MOST_HEADERS
       sent.on('error', fail)
+      sent.on('information', () => {
+        hints += 1
+        if (hints > MOST_HINTS) fail(new TransportError('not-json'))
+      })
       sent.on('response', (response) => {
         isAnswered = true
         receive(response, settings.maxBodyBytes).then((answer) => {
@@ -119,16 +125,31 @@ export function createTransport(settings: TransportSettings): Transport {
       sent.end(body)
     })
 
+  /** Twice at most, within the time of one call. */
+  const receivedFrom = async (options: TransportOptions): Promise<Received> => {
+    const startedAt = settings.clock.monotonic()
+    try {
+      return await attempt(options, settings.timeoutMs)
+    } catch (error) {
+      if (!(error instanceof StaleConnection)) throw error
+      return await attempt(options, settings.timeoutMs - (settings.clock.monotonic() - startedAt))
+    }
+  }
+
   return {
     send: async (options) => {
-      const received = await attempt(options).catch((error: unknown) => {
-        if (!(error instanceof StaleConnection)) throw error
-        return attempt(options)
-      })
-      return toAnswer(received, options, settings.parseAnswer ?? parseOnTheSpot)
+      const received = await receivedFrom(options)
+      const answer = await toAnswer(received, options, settings.parseAnswer ?? parseOnTheSpot)
+      if (isElsewhere(answer)) sockets.renew()
+      return answer
     },
-    close: () => agent.destroy(),
+    close: sockets.close,
   }
+}
+
+/** Sealed, a standby, or moved: by the next call a name or a load balancer may lead to the server that serves. */
+function isElsewhere({ status }: Answer): boolean {
+  return status === 503 || status === 472 || status === 473 || (status >= 300 && status < 400)
 }
 
 /** The server had closed an idle connection just when we used it again: nothing was received, so try once more. */
@@ -137,17 +158,6 @@ class StaleConnection extends Error {}
 function isReset(error: unknown): boolean {
   const code = (error as { code?: unknown } | undefined)?.code
   return code === 'ECONNRESET' || code === 'EPIPE'
-}
-
-const agentOptions = { keepAlive: true, timeout: IDLE_MS, maxFreeSockets: 8 }
-
-function tlsOptions(settings: TransportSettings): https.AgentOptions {
-  return {
-    ...agentOptions,
-    rejectUnauthorized: !settings.skipVerify,
-    ...(settings.ca === undefined ? {} : { ca: settings.ca }),
-    ...(settings.serverName === undefined ? {} : { servername: settings.serverName }),
-  }
 }
 
 function hostOf(address: string): { host: string; port: string } {

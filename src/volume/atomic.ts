@@ -1,11 +1,21 @@
 import type { Clock } from '../core/ports.ts'
 import { checkCapacity } from './capacity.ts'
 import { openToAll, withDirectory } from './directory.ts'
-import type { Disk } from './disk.ts'
-import type { HeldFile } from './file.ts'
+import { type Disk, freshName } from './disk.ts'
+import type { NewFile, StampedFile } from './file.ts'
 import type { Layout } from './layout.ts'
 import { createPace, type Pace } from './pace.ts'
-import { compare, EMPTY_SLOT, isNothing, readSlot, type Slot, stamp, writeSlot } from './slot.ts'
+import {
+  compare,
+  deflate,
+  EMPTY_SLOT,
+  isNothing,
+  readSlot,
+  removeStrangers,
+  type Slot,
+  stamp,
+  writeSlot,
+} from './slot.ts'
 import { DATA, dataTarget, swap, tidyLinks, unlinkNames } from './top-level.ts'
 
 /**
@@ -15,71 +25,74 @@ import { DATA, dataTarget, swap, tidyLinks, unlinkNames } from './top-level.ts'
 export function createAtomic({ disk, clock }: { disk: Disk; clock: Clock }): Layout {
   return {
     async apply(root, sizeBytes, files) {
-      checkCapacity(files, {
-        sizeBytes,
-        pageBytes: disk.blockSize(root),
-        copies: 2,
-        reason: 'Atomic keeps two copies while it swaps',
-        linkPrefix: `${DATA}/`,
-      })
+      const { pageBytes, totalBytes } = disk.room(root)
+      const reason = 'Atomic keeps two copies while it swaps'
+      checkCapacity(files, { sizeBytes, pageBytes, copies: 2, reason, linkPrefix: `${DATA}/` })
       const pace = createPace()
-      const held = await readActive(disk, root, pace)
-      if (held) tidy(disk, root, held.directory, [...held.slot.files.keys()])
-      const old = held?.slot ?? EMPTY_SLOT
-      const wanted = stamp(old, files, clock.now())
-      const change = compare(old, wanted)
-      if (held && isNothing(change)) return change
+      const directory = dataTarget(disk, root)
+      const held = directory === undefined ? EMPTY_SLOT : await readShown(directory)
+      await tidy(disk, root, { directory, names: [...held.files.keys(), ...held.surplus.keys()], pace })
+      const wanted = stamp(held, files, clock.now())
+      const change = compare(held, wanted)
+      if (directory !== undefined && isNothing(change)) return change
 
-      const directory = await writeFresh(disk, root, wanted, clock, pace)
-      unlinkNames(disk, root, change.removed)
-      swap(disk, root, directory)
-      tidy(
-        disk,
-        root,
-        directory,
-        wanted.map(({ name }) => name),
-      )
+      const fresh = await writeFresh(disk, root, wanted, clock, pace)
+      unlinkNames(disk, root, held.surplus.keys())
+      await swap(disk, root, fresh, pace)
+      await tidy(disk, root, { directory: fresh, names: wanted.map(({ name }) => name), pace })
       return change
+
+      async function readShown(name: string): Promise<Slot> {
+        const open = () => openToAll(disk, root, name)
+        return withDirectory(disk, open, async (dir) => {
+          const found = await readSlot(disk, dir, files, pace)
+          const slot = await deflate(disk, dir, found, { wanted: files, limitBytes: totalBytes / 2, pace })
+          await removeStrangers(disk, dir, slot, files, pace)
+          return slot
+        })
+      }
     },
 
     async repair(root) {
-      const held = await readActive(disk, root, createPace())
-      if (!held) return false
-      tidy(disk, root, held.directory, [...held.slot.files.keys()])
+      const directory = dataTarget(disk, root)
+      if (directory === undefined) return false
+      const pace = createPace()
+      const open = () => openToAll(disk, root, directory)
+      const { surplus } = await withDirectory(disk, open, (dir) => readSlot(disk, dir, NONE, pace))
+      await tidy(disk, root, { directory, names: [...surplus.keys()], pace })
       return true
     },
   }
 }
 
-async function readActive(
-  disk: Disk,
-  root: string,
-  pace: Pace,
-): Promise<{ directory: string; slot: Slot } | undefined> {
-  const directory = dataTarget(disk, root)
-  if (directory === undefined) return undefined
-  const slot = await withDirectory(disk, `${root}/${directory}`, (path) => readSlot(disk, path, pace))
-  return { directory, slot }
-}
+/** Wanted of a set of which only the names are asked. */
+const NONE: readonly NewFile[] = []
 
 /** @returns the new directory's name */
 async function writeFresh(
   disk: Disk,
-  root: string,
-  wanted: readonly HeldFile[],
+  root: number,
+  wanted: readonly StampedFile[],
   clock: Clock,
   pace: Pace,
 ): Promise<string> {
-  const stamp = new Date(clock.now())
+  const time = new Date(clock.now())
     .toISOString()
     .slice(0, 19)
     .replace(/[^0-9]/g, '_')
-  const path = disk.mkdirFresh(`${root}/..${stamp}.`)
-  openToAll(disk, path)
-  await withDirectory(disk, path, (slot) => writeSlot(disk, slot, EMPTY_SLOT, wanted, pace))
-  return path.slice(root.length + 1)
+  const name = freshName(`..${time}.`)
+  disk.mkdir(root, name)
+  const open = () => openToAll(disk, root, name)
+  await withDirectory(disk, open, (dir) => writeSlot(disk, dir, EMPTY_SLOT, wanted, pace))
+  return name
 }
 
-function tidy(disk: Disk, root: string, directory: string, names: readonly string[]): void {
-  tidyLinks(disk, root, new Set(names), [DATA, directory])
+function tidy(
+  disk: Disk,
+  root: number,
+  set: { directory: string | undefined; names: readonly string[]; pace: Pace },
+): Promise<void> {
+  const { directory, names, pace } = set
+  const keep = directory === undefined ? [] : [DATA, directory]
+  return tidyLinks(disk, root, new Set(names), { keep, pace })
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import {
   closeSync,
   constants,
@@ -5,100 +6,116 @@ import {
   fchownSync,
   fstatSync,
   ftruncateSync,
-  mkdirSync,
-  mkdtempSync,
   openSync,
-  readdirSync,
-  readlinkSync,
   readSync,
-  renameSync,
-  rmdirSync,
   statfsSync,
-  symlinkSync,
-  unlinkSync,
   writeSync,
 } from 'node:fs'
+import { createAtCalls, type Name } from './at-calls.ts'
+import { readEntries } from './entries.ts'
 import { createSyscalls } from './syscalls.ts'
 
-export type Entry = { name: string; kind: 'file' | 'directory' | 'link' | 'other' }
+export type Entry = { name: Name; kind: 'file' | 'directory' | 'link' | 'other' }
 
-export type FileStat = { size: number; mode: number; uid: number; gid: number; mtimeNs: bigint }
+export type FileStat = {
+  isFile: boolean
+  /** Names that the file has. */
+  links: number
+  size: number
+  mode: number
+  uid: number
+  gid: number
+  mtimeNs: bigint
+}
 
 /**
- * The file operations that volumes are made of, each one system call (list and write may be several).
- * Synchronous: a tmpfs is memory, the thread pool would cost ten times the call. Errors are Node's own.
- * No operation follows a symlink in the last part of its path: a container may have write access to its volume.
+ * The file operations that volumes are made of, each one system call (list, matches and write may be several).
+ * Synchronous: a tmpfs is memory, the thread pool would cost ten times the call.
+ *
+ * A container may have write access to its volume, and change it while we work: so a place is an open directory and a
+ * name in it, never a path, no link is followed and no other mount entered, and no FIFO or lock waited for.
+ * Errors are Node's own or SyscallErrors.
  */
 export type Disk = {
-  list(path: string): Entry[]
-  readlink(path: string): string
-  /** Bytes that the file system sets aside at a time. */
-  blockSize(path: string): number
-  openDirectory(path: string): number
-  openToRead(path: string): number
-  openToWrite(path: string): number
+  /** The directory at `path`, with what is mounted there. Only what leads to it, kubelet's own directories, may be links. */
+  openVolume(path: string): number
+  openDirectory(dir: number, name: Name): number
+  openToRead(dir: number, name: Name): number
+  openToWrite(dir: number, name: Name): number
   /** A new empty file, 0600, open for writing. */
-  create(path: string): number
+  create(dir: number, name: Name): number
   close(fd: number): void
+  /** The first 40,000 entries: more than the volumes that we mount may hold. */
+  list(dir: number): Entry[]
+  readlink(dir: number, name: Name): string
+  /** Bytes that the file system sets aside at a time, and those that it has in all. */
+  room(fd: number): { pageBytes: number; totalBytes: number }
   stat(fd: number): FileStat
+  /** At most `size` bytes. */
   read(fd: number, size: number): Buffer
+  /** Whether the file begins with these bytes; never reads more than as many. */
+  matches(fd: number, bytes: Uint8Array): boolean
   write(fd: number, bytes: Uint8Array): void
   truncate(fd: number, size: number): void
   chown(fd: number, uid: number, gid: number): void
   chmod(fd: number, mode: number): void
   setMtime(fd: number, mtimeNs: bigint): void
-  mkdir(path: string): void
-  /** A new directory whose name begins with `prefix`; answers its path. */
-  mkdirFresh(prefix: string): string
-  symlink(to: string, path: string): void
-  rename(from: string, to: string): void
-  unlink(path: string): void
-  rmdir(path: string): void
+  mkdir(dir: number, name: Name): void
+  symlink(to: string, dir: number, name: Name): void
+  rename(fromDir: number, from: Name, toDir: number, to: Name): void
+  unlink(dir: number, name: Name): void
+  rmdir(dir: number, name: Name): void
 }
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants
-// O_NONBLOCK: a FIFO put in a file's place must not hold the plugin.
-const SAFE = O_NOFOLLOW | O_NONBLOCK
+/** Of compared files, so much is in memory at a time. */
+const COMPARED_BYTES = 64 << 10
 
-export function createDisk(): Disk {
+/** @param isOldKernel for tests */
+export function createDisk({ isOldKernel = false }: { isOldKernel?: boolean } = {}): Disk {
   const { setMtime } = createSyscalls()
+  const at = createAtCalls({ isOldKernel })
+
   return {
-    list: listDirectory,
-    readlink: (path) => readlinkSync(path),
-    blockSize: (path) => statfsSync(path).bsize,
-    openDirectory: (path) => openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
-    openToRead: (path) => openSync(path, O_RDONLY | SAFE),
-    openToWrite: (path) => openSync(path, O_WRONLY | SAFE),
-    create: (path) => openSync(path, O_WRONLY | O_CREAT | O_EXCL | SAFE, 0o600),
+    openVolume: (path) => openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
+    openDirectory: (dir, name) => at.open(dir, name, O_RDONLY | O_DIRECTORY),
+    // O_NONBLOCK: neither a FIFO put in a file's place nor a lease taken on it (fcntl(2)) may hold the plugin.
+    openToRead: (dir, name) => at.open(dir, name, O_RDONLY | O_NONBLOCK),
+    openToWrite: (dir, name) => at.open(dir, name, O_WRONLY | O_NONBLOCK),
+    create: (dir, name) => at.open(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NONBLOCK, 0o600),
     close: closeSync,
+    list: (dir) => readEntries(at, dir),
+    readlink: at.readlink,
+    room(fd) {
+      const { bsize, blocks } = statfsSync(`/proc/self/fd/${fd}`)
+      return { pageBytes: bsize, totalBytes: blocks * bsize }
+    },
     stat: statFile,
-    read: readWhole,
+    read: readUpTo,
+    matches: matchesFile,
     write: writeWhole,
     truncate: ftruncateSync,
     chown: fchownSync,
     chmod: fchmodSync,
     setMtime,
-    mkdir: (path) => mkdirSync(path, 0o755),
-    mkdirFresh: (prefix) => mkdtempSync(prefix),
-    symlink: symlinkSync,
-    rename: renameSync,
-    unlink: unlinkSync,
-    rmdir: (path) => rmdirSync(path),
+    mkdir: (dir, name) => at.mkdir(dir, name, 0o755),
+    symlink: at.symlink,
+    rename: at.rename,
+    unlink: at.unlink,
+    rmdir: at.rmdir,
   }
 }
 
-function listDirectory(path: string): Entry[] {
-  return readdirSync(path, { withFileTypes: true }).map((entry) => {
-    if (entry.isFile()) return { name: entry.name, kind: 'file' }
-    if (entry.isDirectory()) return { name: entry.name, kind: 'directory' }
-    if (entry.isSymbolicLink()) return { name: entry.name, kind: 'link' }
-    return { name: entry.name, kind: 'other' }
-  })
+/** A name that nobody can have taken before. */
+export function freshName(prefix: string): string {
+  return `${prefix}${randomBytes(8).toString('hex')}`
 }
 
 function statFile(fd: number): FileStat {
   const stat = fstatSync(fd, { bigint: true })
   return {
+    isFile: stat.isFile(),
+    links: Number(stat.nlink),
     size: Number(stat.size),
     mode: Number(stat.mode) & 0o7777,
     uid: Number(stat.uid),
@@ -107,7 +124,7 @@ function statFile(fd: number): FileStat {
   }
 }
 
-function readWhole(fd: number, size: number): Buffer {
+function readUpTo(fd: number, size: number): Buffer {
   const bytes = Buffer.allocUnsafeSlow(size)
   let at = 0
   while (at < size) {
@@ -116,6 +133,17 @@ function readWhole(fd: number, size: number): Buffer {
     at += count
   }
   return bytes.subarray(0, at)
+}
+
+function matchesFile(fd: number, bytes: Uint8Array): boolean {
+  const part = Buffer.allocUnsafeSlow(Math.min(COMPARED_BYTES, bytes.byteLength))
+  let at = 0
+  while (at < bytes.byteLength) {
+    const count = readSync(fd, part, 0, Math.min(part.byteLength, bytes.byteLength - at), at)
+    if (count === 0 || !part.subarray(0, count).equals(bytes.subarray(at, at + count))) return false
+    at += count
+  }
+  return true
 }
 
 /** One pwrite; the loop is for the kernel's right to write less. */

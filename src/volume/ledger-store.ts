@@ -1,5 +1,19 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  opendirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { FaultError } from '../core/errors.ts'
@@ -8,10 +22,21 @@ import type { LedgerEntry, LedgerStore, Log } from '../core/ports.ts'
 /** Raised when an older plugin could misread what a newer one wrote. */
 const VERSION = 1
 
+/** An entry is a kilobyte; the longest path and names of a pod make it ten. */
+const MOST_BYTES = 64 << 10
+/** Many times the pods that a node may run. */
+const MOST_FILES = 10_000
+const PATH_MAX = 4_096
+
+/** As a request may name it (core/attributes.ts): what stands there will be unmounted and removed. */
+const targetPath = z.string().max(PATH_MAX).refine(isTargetPath, {
+  error: 'must be an absolute path without . and ..',
+})
+
 const entrySchema = z.object({
   version: z.literal(VERSION),
   volumeId: z.string().min(1),
-  targetPath: z.string().startsWith('/'),
+  targetPath,
   readOnly: z.boolean(),
   // JSON has no undefined.
   fsGroup: z
@@ -36,7 +61,7 @@ const entrySchema = z.object({
 /**
  * One JSON file per mounted volume under `<stateDir>/volumes`, replaced whole. No secret, no token: `safeKey` opens nothing but what
  * the volume's own mount holds.
- * @throws FaultError internal when the directory cannot be written
+ * @throws FaultError internal when the directory cannot be used, saying which and why
  */
 export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Log }): LedgerStore {
   const directory = join(stateDir, 'volumes')
@@ -44,7 +69,7 @@ export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Lo
   const pathOf = (targetPath: string) => join(directory, fileName(targetPath))
   return {
     load() {
-      const names = readNames(directory)
+      const names = readNames(directory, log)
       for (const name of names.filter(isHalfWritten)) rmSync(join(directory, name), { force: true })
       return names.filter((name) => name.endsWith('.json')).flatMap((name) => loadEntry(directory, name, log))
     },
@@ -66,13 +91,22 @@ export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Lo
     },
 
     remove(targetPath) {
-      guarded(directory, () => rmSync(pathOf(targetPath), { force: true }))
+      guarded(directory, () => {
+        try {
+          // Without a descriptor: an unpublish goes through when there are none.
+          unlinkSync(pathOf(targetPath))
+        } catch (error) {
+          if (!isMissing(error)) throw error
+        }
+      })
     },
   }
 }
 
 function makeDirectory(directory: string): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
+  // chmod(2) would follow a link.
+  if (!lstatSync(directory).isDirectory()) throw Object.assign(new Error('no directory'), { code: 'ENOTDIR' })
   chmodSync(directory, 0o700)
 }
 
@@ -97,9 +131,7 @@ function serialize(entry: LedgerEntry): string {
 
 function loadEntry(directory: string, name: string, log: Log): LedgerEntry[] {
   try {
-    const { version: _, ...entry } = entrySchema.parse(
-      JSON.parse(readFileSync(join(directory, name), 'utf8')),
-    )
+    const { version: _, ...entry } = entrySchema.parse(JSON.parse(readBounded(join(directory, name))))
     if (fileName(entry.targetPath) !== name)
       throw new Error('the file stands under the name of another target')
     return [entry]
@@ -120,12 +152,54 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-function readNames(directory: string): string[] {
+function isTargetPath(path: string): boolean {
+  const segments = path.split('/').slice(1)
+  const isPlain = segments.every((segment) => segment !== '.' && segment !== '..')
+  return path.startsWith('/') && isPlain && !path.includes('\0') && segments.some((segment) => segment !== '')
+}
+
+/** @throws Error for what is no plain file of a size that an entry may have */
+function readBounded(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {
-    return readdirSync(directory)
+    if (!fstatSync(fd).isFile()) throw new Error('it is no file')
+    const bytes = Buffer.alloc(MOST_BYTES + 1)
+    const size = readSync(fd, bytes, 0, bytes.byteLength, 0)
+    if (size > MOST_BYTES) throw new Error(`it is larger than ${MOST_BYTES} bytes`)
+    return bytes.toString('utf8', 0, size)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function readNames(directory: string, log: Log): string[] {
+  try {
+    if (!lstatSync(directory).isDirectory())
+      throw Object.assign(new Error('no directory'), { code: 'ENOTDIR' })
+    return listBounded(directory, log)
   } catch (error) {
     if (isMissing(error)) return []
     throw unusable(directory, error)
+  }
+}
+
+function listBounded(directory: string, log: Log): string[] {
+  const names: string[] = []
+  const open = opendirSync(directory)
+  try {
+    for (let entry = open.readSync(); entry !== null; entry = open.readSync()) {
+      if (names.length === MOST_FILES) {
+        log.error(
+          { directory, limit: MOST_FILES },
+          'more files in the ledger than are read, leaving out the rest',
+        )
+        break
+      }
+      names.push(entry.name)
+    }
+    return names
+  } finally {
+    open.closeSync()
   }
 }
 

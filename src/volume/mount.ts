@@ -1,7 +1,9 @@
-import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync, statfsSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
 import { FaultError } from '../core/errors.ts'
 import type { Mounter } from '../core/mounted.ts'
+import { type AtCalls, createAtCalls } from './at-calls.ts'
+import { MOST_FILES } from './capacity.ts'
 import { parseMountinfo } from './mountinfo.ts'
 import {
   createSyscalls,
@@ -9,6 +11,7 @@ import {
   MS_NODEV,
   MS_NOEXEC,
   MS_NOSUID,
+  MS_REMOUNT,
   SyscallError,
   type Syscalls,
   UMOUNT_NOFOLLOW,
@@ -17,41 +20,81 @@ import {
 /** How our mounts show themselves in /proc/mounts. */
 const SOURCE = 'vault-files-csi'
 const FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC
-/** Thrice the files that etcd's size limit lets an import list, and far from what would trouble a node. */
-const INODES = 32768
+/**
+ * Live takes three for a file; the fourth is room for what containers with write access put beside. So many kibibytes
+ * may all names, and attributes that containers set (`user.` ones, from Linux 6.6), take of the kernel's memory too.
+ */
+const INODES = 4 * MOST_FILES + 192
+/** What Node has no name for; open(2) and statfs(2). */
+const O_PATH = 0o10000000
+const TMPFS_MAGIC = 0x01021994
+const { O_DIRECTORY, O_NOFOLLOW } = constants
 
-export type MountCalls = Pick<Syscalls, 'mount' | 'unmount'>
+export type MountCalls = Pick<Syscalls, 'mount' | 'unmount'> & Pick<AtCalls, 'mountOf'>
 
 /** @param syscalls for tests */
-export function createMounter({ syscalls = createSyscalls() }: { syscalls?: MountCalls } = {}): Mounter {
+export function createMounter({ syscalls = realCalls() }: { syscalls?: MountCalls } = {}): Mounter {
   // Kernels before 6.4, and user namespaces, refuse noswap. Learnt at the first mount.
   let noswap: 'unknown' | 'accepted' | 'refused' = 'unknown'
 
-  function mountTmpfs(targetPath: string, options: string): void {
+  function mountTmpfs(place: string, flags: number, options: string): void {
     if (noswap === 'refused') {
-      syscalls.mount(SOURCE, targetPath, 'tmpfs', FLAGS, options)
+      syscalls.mount(SOURCE, place, 'tmpfs', flags, options)
       return
     }
     try {
-      syscalls.mount(SOURCE, targetPath, 'tmpfs', FLAGS, `${options},noswap`)
+      syscalls.mount(SOURCE, place, 'tmpfs', flags, `${options},noswap`)
       noswap = 'accepted'
     } catch (error) {
       if (noswap === 'accepted' || !isCode(error, 'EINVAL')) throw error
-      syscalls.mount(SOURCE, targetPath, 'tmpfs', FLAGS, options)
+      syscalls.mount(SOURCE, place, 'tmpfs', flags, options)
       noswap = 'refused'
     }
+  }
+
+  /** Which mount a directory is on is told in microseconds and without a descriptor: cleanup goes through without any. */
+  function isMounted(targetPath: string): boolean {
+    const found = syscalls.mountOf(targetPath)
+    return found !== undefined && (found.isMountRoot ?? differsFromParent(targetPath))
   }
 
   return {
     mount(targetPath, { sizeBytes, gid }) {
       const group = gid === undefined ? '' : `,gid=${gid}`
       try {
-        makeDirectory(targetPath)
-        mountTmpfs(targetPath, `size=${sizeBytes},nr_inodes=${INODES},mode=0755${group}`)
+        withOpen(dirname(targetPath), O_DIRECTORY, (parent) => {
+          // From here on the parent stays this one, and nothing that stands in the target's place is followed.
+          const place = `/proc/self/fd/${parent}/${basename(targetPath)}`
+          makeDirectory(place)
+          withOpen(place, O_DIRECTORY | O_NOFOLLOW, (target) =>
+            mountTmpfs(
+              `/proc/self/fd/${target}`,
+              FLAGS,
+              `size=${sizeBytes},nr_inodes=${INODES},mode=0755${group}`,
+            ),
+          )
+          if (!isMounted(place)) throw new Error('the directory was replaced while it was mounted on')
+        })
       } catch (error) {
         throw failed(`tmpfs (size=${sizeBytes}${group}) on ${targetPath}`, error)
       }
     },
+
+    resize(targetPath, sizeBytes) {
+      try {
+        withOpen(targetPath, O_DIRECTORY | O_NOFOLLOW, (root) => {
+          const place = `/proc/self/fd/${root}`
+          if (statfsSync(place).type !== TMPFS_MAGIC) throw new Error('no tmpfs is mounted there')
+          // Options that are not named stay; flags do not. The kernel wants noswap said again.
+          mountTmpfs(place, FLAGS | MS_REMOUNT, `size=${sizeBytes}`)
+        })
+      } catch (error) {
+        throw failed(`new size=${sizeBytes} of ${targetPath}`, error)
+      }
+    },
+
+    // procfs, which is there wherever we run, tells the machine's page, as tmpfs does.
+    pageBytes: statfsSync('/proc').bsize,
 
     unmount(targetPath) {
       while (unmountTop(syscalls, targetPath)) {}
@@ -101,31 +144,32 @@ function listMounts(): Map<string, string> {
   return parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'))
 }
 
-/** A thousand mounts make mountinfo a millisecond long; which mount a directory is on is told in 30 µs. */
-function isMounted(targetPath: string): boolean {
-  const id = mountIdOf(targetPath)
-  return id !== undefined && id !== mountIdOf(dirname(targetPath))
+/** Before Linux 5.8. A thousand mounts make mountinfo a millisecond long; this takes 30 µs. */
+function differsFromParent(targetPath: string): boolean {
+  return mountIdOf(targetPath) !== mountIdOf(dirname(targetPath))
 }
 
-/** Of the mount that a directory is on (proc_pid_fdinfo(5)); undefined when there is no such directory. */
+/** Of the mount that a directory is on (proc_pid_fdinfo(5)). */
 function mountIdOf(path: string): string | undefined {
-  const fd = openDirectory(path)
-  if (fd === undefined) return undefined
+  return withOpen(
+    path,
+    O_DIRECTORY,
+    (fd) => /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1],
+  )
+}
+
+/** Open to point at and not to read. */
+function withOpen<Answer>(path: string, flags: number, use: (fd: number) => Answer): Answer {
+  const fd = openSync(path, O_PATH | flags)
   try {
-    return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
+    return use(fd)
   } finally {
     closeSync(fd)
   }
 }
 
-function openDirectory(path: string): number | undefined {
-  try {
-    return openSync(path, constants.O_DIRECTORY | constants.O_NOFOLLOW)
-  } catch (error) {
-    const code = errorCode(error)
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined
-    throw error
-  }
+function realCalls(): MountCalls {
+  return { ...createSyscalls(), mountOf: createAtCalls().mountOf }
 }
 
 function isCode(error: unknown, ...codes: string[]): boolean {

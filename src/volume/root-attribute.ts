@@ -24,9 +24,9 @@ export function createRootAttribute(): RootAttribute {
   const disk = createDisk()
   const { setAttribute, getAttribute, removeAttribute } = createSyscalls()
 
-  /** By descriptor: whatever is renamed meanwhile, and never through a link. */
+  /** By descriptor, and never through a link. */
   function withRoot<Answer>(targetPath: string, use: (fd: number) => Answer): Answer {
-    const fd = disk.openDirectory(targetPath)
+    const fd = disk.openVolume(targetPath)
     try {
       return use(fd)
     } finally {

@@ -1,10 +1,11 @@
-import { statfsSync } from 'node:fs'
+import { closeSync, constants, openSync, statfsSync } from 'node:fs'
 import { FaultError } from '../core/errors.ts'
 import type { VolumeStats } from '../core/ports.ts'
+import { hasCode } from './directory.ts'
 
 /**
  * What the file system at `targetPath` holds, in bytes and inodes.
- * @throws FaultError volume_not_found when the path is gone
+ * @throws FaultError volume_not_found when the path is gone, volume_io when it cannot be looked at
  */
 export function volumeStats(targetPath: string): VolumeStats {
   const { bsize, blocks, bfree, bavail, files, ffree } = statfs(targetPath)
@@ -15,9 +16,17 @@ export function volumeStats(targetPath: string): VolumeStats {
 }
 
 function statfs(targetPath: string) {
+  let dir: number | undefined
   try {
-    return statfsSync(targetPath)
+    dir = openSync(targetPath, constants.O_DIRECTORY | constants.O_NOFOLLOW)
+    return statfsSync(`/proc/self/fd/${dir}`)
   } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) {
+      const code = error instanceof Error && 'code' in error ? String(error.code) : 'error'
+      throw new FaultError('volume_io', { reason: `${code} at the volume at ${targetPath}` }, error)
+    }
     throw new FaultError('volume_not_found', { reason: `no volume at ${targetPath}` }, error)
+  } finally {
+    if (dir !== undefined) closeSync(dir)
   }
 }

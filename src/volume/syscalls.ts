@@ -4,6 +4,8 @@ import koffi from 'koffi'
 export type Syscalls = {
   /** mount(2): `data` is the file system's own option string. */
   mount(source: string, target: string, fileSystem: string, flags: number, data: string): void
+  /** flock(2) LOCK_EX | LOCK_NB on an open file. False: another process holds it. The kernel lets go of it with its holder. */
+  tryLock(fd: number): boolean
   /** umount2(2) */
   unmount(target: string, flags: number): void
   /** futimens(2) that sets the modification time alone, in nanoseconds since the Unix epoch. */
@@ -25,12 +27,14 @@ export type Syscalls = {
 export const MS_NOSUID = 2
 export const MS_NODEV = 4
 export const MS_NOEXEC = 8
+export const MS_REMOUNT = 32
 export const MNT_DETACH = 2
 export const UMOUNT_NOFOLLOW = 8
 /** The kernel's limit for the value of one extended attribute, in bytes (XATTR_SIZE_MAX). */
 export const ATTRIBUTE_MAX = 65_536
 
 const PR_SET_DUMPABLE = 4
+const LOCK_EX_NB = 2 | 4
 const RLIMIT_CORE = 4
 const UTIME_OMIT = 0x3ffffffen
 const NS_PER_SECOND = 1_000_000_000n
@@ -41,11 +45,15 @@ export class SyscallError extends Error {
   readonly syscall: string
   readonly code: string
 
-  constructor(syscall: string, errno: number) {
+  /** The name that it was called with, where it was called with one. */
+  readonly path: string | undefined
+
+  constructor(syscall: string, errno: number, path?: string) {
     const code = errnoName(errno)
     super(`${code} at ${syscall}(2)`)
     this.syscall = syscall
     this.code = code
+    this.path = path
   }
 }
 
@@ -55,6 +63,7 @@ export function createSyscalls(): Syscalls {
   const mount = libc.func('int mount(const char *, const char *, const char *, unsigned long, const char *)')
   const umount2 = libc.func('int umount2(const char *, int)')
   const futimens = libc.func('int futimens(int, const void *)')
+  const flock = libc.func('int flock(int, int)')
   const setrlimit = libc.func('int setrlimit(int, const void *)')
   const prctl = libc.func('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)')
   const fsetxattr = libc.func('int fsetxattr(int, const char *, const void *, size_t, int)')
@@ -63,6 +72,11 @@ export function createSyscalls(): Syscalls {
   return {
     mount: (source, target, fileSystem, flags, data) =>
       check('mount', mount(source, target, fileSystem, flags, data)),
+    tryLock(fd) {
+      if (flock(fd, LOCK_EX_NB) === 0) return true
+      if (koffi.errno() === koffi.os.errno.EAGAIN) return false
+      throw new SyscallError('flock', koffi.errno())
+    },
     unmount: (target, flags) => check('umount2', umount2(target, flags)),
     setMtime(fd, mtimeNs) {
       // struct timespec[2]: access time left as it is, then the modification time.

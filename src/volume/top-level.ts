@@ -1,57 +1,75 @@
-import { hasCode, removeTree } from './directory.ts'
+import { hasCode, removeTree, unlinkPresent } from './directory.ts'
 import type { Disk } from './disk.ts'
+import type { Pace } from './pace.ts'
 
 /** The link through which every path of the volume goes; swapping it changes all files at once. */
 export const DATA = '..data'
 const DATA_TMP = '..data_tmp'
 
 /** Where `..data` points, when that is a name in the volume itself and a directory; undefined otherwise. */
-export function dataTarget(disk: Disk, root: string): string | undefined {
+export function dataTarget(disk: Disk, root: number): string | undefined {
   const entries = new Map(disk.list(root).map(({ name, kind }) => [name, kind]))
   if (entries.get(DATA) !== 'link') return undefined
-  const to = disk.readlink(`${root}/${DATA}`)
+  const to = disk.readlink(root, DATA)
   return to !== DATA && to.startsWith('..') && entries.get(to) === 'directory' ? to : undefined
 }
 
-export function hasDirectory(disk: Disk, root: string, name: string): boolean {
-  return disk.list(root).some((entry) => entry.name === name && entry.kind === 'directory')
-}
-
 /** Points `..data` at `directory` in one step: nobody ever finds it missing. */
-export function swap(disk: Disk, root: string, directory: string): void {
-  const next = `${root}/${DATA_TMP}`
+export async function swap(disk: Disk, root: number, directory: string, pace: Pace): Promise<void> {
   try {
-    disk.symlink(directory, next)
+    disk.symlink(directory, root, DATA_TMP)
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error
-    disk.unlink(next)
-    disk.symlink(directory, next)
+    await removeAny(disk, root, DATA_TMP, pace)
+    disk.symlink(directory, root, DATA_TMP)
   }
-  disk.rename(next, `${root}/${DATA}`)
+  try {
+    disk.rename(root, DATA_TMP, root, DATA)
+  } catch (error) {
+    // A container made a directory of it.
+    if (!hasCode(error, 'EISDIR')) throw error
+    await removeTree(disk, root, { name: DATA, kind: 'directory' }, pace)
+    disk.rename(root, DATA_TMP, root, DATA)
+  }
+}
+
+async function removeAny(disk: Disk, root: number, name: string, pace: Pace): Promise<void> {
+  const found = disk.list(root).find((entry) => entry.name === name)
+  if (found) await removeTree(disk, root, found, pace)
 }
 
 /**
  * Makes the top level hold a link for each of `names`, the volume's own entries in `keep`, and nothing else:
- * what a killed process left, or another update mode, goes.
+ * what a killed process left, another update mode, or a container, goes.
  */
-export function tidyLinks(
+export async function tidyLinks(
   disk: Disk,
-  root: string,
+  root: number,
   names: ReadonlySet<string>,
-  keep: readonly string[],
-): void {
+  { keep, pace }: { keep: readonly string[]; pace: Pace },
+): Promise<void> {
   const linked = new Set<string>()
-  for (const { name, kind } of disk.list(root)) {
-    if (keep.includes(name)) continue
-    if (names.has(name) && kind === 'link') linked.add(name)
-    else removeTree(disk, `${root}/${name}`, kind)
+  for (const entry of disk.list(root)) {
+    const { name, kind } = entry
+    if (typeof name === 'string') {
+      if (keep.includes(name)) continue
+      if (names.has(name) && kind === 'link' && disk.readlink(root, name) === linkTo(name)) {
+        linked.add(name)
+        continue
+      }
+    }
+    await removeTree(disk, root, entry, pace)
   }
   for (const name of names) {
-    if (!linked.has(name)) disk.symlink(`${DATA}/${name}`, `${root}/${name}`)
+    if (!linked.has(name)) disk.symlink(linkTo(name), root, name)
   }
 }
 
+function linkTo(name: string): string {
+  return `${DATA}/${name}`
+}
+
 /** Takes the links of removed files away, right before the swap after which they would point nowhere. */
-export function unlinkNames(disk: Disk, root: string, names: readonly string[]): void {
-  for (const name of names) disk.unlink(`${root}/${name}`)
+export function unlinkNames(disk: Disk, root: number, names: Iterable<string>): void {
+  for (const name of names) unlinkPresent(disk, root, name)
 }

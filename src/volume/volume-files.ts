@@ -3,16 +3,18 @@ import type { UpdateMode } from '../core/import.ts'
 import type { RenderedFile, VolumeFiles, VolumeShape } from '../core/mounted.ts'
 import type { Clock } from '../core/ports.ts'
 import { createAtomic } from './atomic.ts'
-import { removeTree, withDirectory } from './directory.ts'
-import { createDisk, type Disk } from './disk.ts'
+import { removing, withDirectory } from './directory.ts'
+import { createDisk, type Disk, type Entry } from './disk.ts'
 import type { NewFile } from './file.ts'
-import { createInPlace } from './in-place.ts'
+import { createInPlace, isIncomplete } from './in-place.ts'
 import type { Layout } from './layout.ts'
 import { createLive, SLOTS } from './live.ts'
 import { DATA } from './top-level.ts'
 
 /** Files belong to root, and to the pod's fsGroup where there is one. */
 const ROOT = { uid: 0, gid: 0 }
+/** What a container has put into its volume in such numbers that this is not enough goes with the mount. */
+const WIPE_MS = 20
 
 /**
  * The files of mounted volumes, by update mode. One call at a time for a volume: the caller queues.
@@ -35,28 +37,50 @@ export function createVolumeFiles(deps: {
     apply: (targetPath, shape, files) =>
       asFault(async () => {
         const owned = files.map((file) => own(file, shape, owner))
-        return withDirectory(disk, targetPath, (root) =>
-          layouts[shape.updateMode].apply(root, shape.sizeBytes, owned),
-        )
+        const { updateMode, sizeBytes } = shape
+        return withVolume(targetPath, (root) => layouts[updateMode].apply(root, sizeBytes, owned))
       }),
 
-    repair: (targetPath, shape) =>
-      asFault(() => withDirectory(disk, targetPath, (root) => layouts[shape.updateMode].repair(root))),
+    repair: (targetPath, { updateMode, sizeBytes }) =>
+      asFault(() => withVolume(targetPath, (root) => layouts[updateMode].repair(root, sizeBytes))),
 
-    found(targetPath) {
-      const entries = quietly(() => disk.list(targetPath)) ?? []
-      const has = (wanted: string) => entries.some(({ name }) => name === wanted)
-      if (has(DATA)) return SLOTS.every(has) ? 'Live' : 'Atomic'
-      return entries.some(({ name, kind }) => kind === 'file' && !name.startsWith('..'))
-        ? 'InPlace'
-        : undefined
-    },
+    found: (targetPath) => quietly(() => withOpen(targetPath, modeOf)),
 
     wipe(targetPath) {
-      for (const { name, kind } of quietly(() => disk.list(targetPath)) ?? []) {
-        quietly(() => removeTree(disk, `${targetPath}/${name}`, kind))
-      }
+      const until = performance.now() + WIPE_MS
+      quietly(() =>
+        withOpen(targetPath, (root) => {
+          for (const entry of disk.list(root)) {
+            quietly(() => {
+              for (const _ of removing(disk, root, entry)) {
+                if (performance.now() > until) return
+              }
+            })
+          }
+        }),
+      )
     },
+  }
+
+  function withVolume<Answer>(targetPath: string, use: (root: number) => Promise<Answer>): Promise<Answer> {
+    return withDirectory(disk, () => disk.openVolume(targetPath), use)
+  }
+
+  function withOpen<Answer>(targetPath: string, use: (root: number) => Answer): Answer {
+    const root = disk.openVolume(targetPath)
+    try {
+      return use(root)
+    } finally {
+      disk.close(root)
+    }
+  }
+
+  function modeOf(root: number): UpdateMode | undefined {
+    const entries = disk.list(root)
+    const has = (wanted: string) => entries.some(({ name }) => name === wanted)
+    if (has(DATA)) return SLOTS.every(has) ? 'Live' : 'Atomic'
+    const isFile = ({ name, kind }: Entry) => kind === 'file' && !String(name).startsWith('..')
+    return entries.some(isFile) && !isIncomplete(disk, root) ? 'InPlace' : undefined
   }
 }
 
@@ -78,15 +102,18 @@ async function asFault<Answer>(work: () => Promise<Answer>): Promise<Answer> {
   }
 }
 
-type SystemError = Error & { code: string; syscall: string; path?: string }
+type SystemError = Error & { code: string; syscall: string; path?: string | undefined }
 
 function isSystemError(error: unknown): error is SystemError {
   return error instanceof Error && 'code' in error && 'syscall' in error
 }
 
-/** Code, call and the file's own name: the path before it is a file descriptor's and tells nothing. */
+/** Code, call and the file's own name, of which a container may have made anything. */
 function describe({ code, syscall, path }: SystemError): string {
-  const name = path?.split('/').at(-1)
+  const name = path
+    ?.split('/')
+    .at(-1)
+    ?.replace(/[^ -~]/g, '?')
   return `${code} at ${syscall}${name ? ` of ${name}` : ''}`
 }
 

@@ -55,6 +55,8 @@ t.test('without any setting the defaults hold', async (t) => {
     allowTokenExport: false,
     allowSecretSync: false,
     maxVolumeBytes: 4 * 1024 * 1024,
+    maxNodeBytes: 256 * 1024 * 1024,
+    maxNamespaceBytes: 128 * 1024 * 1024,
     logLevel: 'info',
     logFormat: 'json',
   })
@@ -99,6 +101,8 @@ t.test('every setting can be given as flag, as variable and in the file', async 
     allowTokenExport: ['true', true],
     allowSecretSync: ['true', true],
     maxVolumeBytes: ['512Ki', 524_288],
+    maxNodeBytes: ['1Gi', 1 << 30],
+    maxNamespaceBytes: ['600Mi', 600 << 20],
     logLevel: ['debug', 'debug'],
     logFormat: ['pretty', 'pretty'],
   }
@@ -150,12 +154,13 @@ t.test('an empty variable is a variable not set', async (t) => {
 })
 
 t.test(
-  "the log is pretty on a terminal; kubelet's endpoint follows the endpoint; http can be off",
+  "the log is pretty on a terminal; kubelet's endpoint follows the endpoint; a namespace has half of the node",
   async (t) => {
     t.equal(configOf({ isTTY: true }).logFormat, 'pretty')
     t.equal(configOf({ isTTY: true, argv: ['--log-format=json'] }).logFormat, 'json')
     t.equal(configOf({ argv: ['--endpoint=unix:///a/b.sock'] }).kubeletEndpoint, '/a/b.sock')
     t.equal(configOf({ argv: ['--http-addr=off'] }).httpAddr, undefined)
+    t.equal(configOf({ argv: ['--max-node-bytes=100Mi'] }).maxNamespaceBytes, 50 << 20)
     t.same(configOf({ argv: ['--http-addr=:80'] }).httpAddr, { host: '0.0.0.0', port: 80 })
   },
 )
@@ -191,6 +196,14 @@ const bad: [string[], string][] = [
   [
     ['--max-volume-bytes=4MB'],
     '--max-volume-bytes: must be a size above 0 such as 4Mi, 512Ki or plain bytes, is "4MB"',
+  ],
+  [
+    ['--max-namespace-bytes=1Gi'],
+    '--max-namespace-bytes: must not be more than --max-node-bytes, which is 268435456',
+  ],
+  [
+    ['--max-volume-bytes=200Mi'],
+    '--max-volume-bytes: must not be more than --max-namespace-bytes, which is 134217728',
   ],
   [['--log-level=loud'], '--log-level: must be trace or debug or info or warn or error, is "loud"'],
   [['--http-tls-cert=a'], '--http-tls-key: required with --http-tls-cert'],

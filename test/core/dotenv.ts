@@ -97,3 +97,36 @@ t.test('JSON can always be written, and is the same JSON', async (t) => {
       t.strictSame(JSON.parse(read(line?.slice(4) ?? '') ?? ''), value)
   }
 })
+
+/** As it was written at first: short, and by the square of the value's length. */
+function quotedByPatterns(text: string): string | undefined {
+  if (/\r|\$\{[^}]*\}/.test(text)) return undefined
+  if (!/'|\\\\|\\$/.test(text)) return `'${text}'`
+  if (!/["\\$]/.test(text)) return `"${text}"`
+  return /^[^\s'"`#$\\][^\n#$\\]*$/.test(text) && !/\s$/.test(text) ? text : undefined
+}
+
+t.test('a value is quoted as the patterns would that say it in short', async (t) => {
+  const random = seeded(11)
+  for (let round = 0; round < 20_000; round++) {
+    const text = trickyText(random)
+    const line = text.includes('\0') ? undefined : lineOf('KEY', text)
+    const wanted = text.includes('\0') ? undefined : quotedByPatterns(text)
+    if (line !== (wanted === undefined ? undefined : `KEY=${wanted}`)) t.fail(JSON.stringify(text))
+  }
+})
+
+for (const unit of ['${', '${a', '}', "'", '"', '\\', ' ', '\n', `'"`, 'a ', '$', '#']) {
+  t.test(`a megabyte of ${JSON.stringify(unit)} is judged in one pass`, async (t) => {
+    for (const value of [
+      unit.repeat(1_000_000 / unit.length),
+      `a'"${unit.repeat(1_000_000 / unit.length)}b`,
+    ]) {
+      const before = process.threadCpuUsage()
+      dotenvLine('KEY', value)
+      dotenvLine(value, 'value')
+      const { user, system } = process.threadCpuUsage(before)
+      t.ok((user + system) / 1000 < 100, `${(user + system) / 1000} ms of CPU`)
+    }
+  })
+}

@@ -22,7 +22,13 @@ t.test('alerts and dashboard name metrics and labels that exist', async (t) => {
   meter.rotated('failed', 'sealed')
   meter.vaultCall('read', 'ok', 1)
   meter.login('jwt', 'ok')
-  metrics.setVolumes(() => ({ byState: { fresh: 1 }, oldestInStepSeconds: 1, issued: { held: 1 } }))
+  const bytes = { reservedBytes: 1, limitBytes: 2 }
+  metrics.setVolumes(() => ({
+    byState: { fresh: 1 },
+    oldestInStepSeconds: 1,
+    issued: { held: 1 },
+    ...bytes,
+  }))
   const { body } = await metrics.render()
   const own = [...body.matchAll(/^(\w+)(?:\{([^}]*)\})? /gm)]
   const names = new Set(own.map(([, name]) => name))

@@ -32,6 +32,7 @@ t.test('the API side on a real cluster', { skip: noCluster }, async (t) => {
     client.close()
   })
 
+  const get = (name: string) => imports.get(namespace, name, never)
   const apply = (role: string, name = 'python-backend') => {
     const manifest = importManifest((spec) => Object.assign(spec, { role }))
     Object.assign(manifest.metadata, { namespace, name })
@@ -40,17 +41,17 @@ t.test('the API side on a real cluster', { skip: noCluster }, async (t) => {
   /** Milliseconds until the import has the role. */
   const arrivalOf = async (role: string) => {
     const appliedAt = performance.now()
-    await until(`role ${role}`, () => imports.get(namespace, 'python-backend').role === role, {
+    await until(`role ${role}`, async () => (await get('python-backend')).role === role, {
       timeoutMs: 30_000,
     })
     return performance.now() - appliedAt
   }
 
-  await t.test('start resolves with the listing', async (t) => {
+  await t.test('an import is read when it is asked for', async (t) => {
     apply('first')
     await imports.start(never)
-    t.equal(imports.get(namespace, 'python-backend').role, 'first')
-    t.throws(() => imports.get(namespace, 'other'), faulty('import_not_found', /"python-backend"/))
+    t.equal((await get('python-backend')).role, 'first')
+    await t.rejects(get('other'), faulty('import_not_found', /there exist "python-backend";/))
   })
 
   await t.test('an edit and a deletion arrive within 2 s', async (t) => {
@@ -58,17 +59,19 @@ t.test('the API side on a real cluster', { skip: noCluster }, async (t) => {
     const edit = await arrivalOf('second')
     t.ok(edit < 2000, `${Math.round(edit)} ms`)
     apply('x', 'goes')
-    await until('the new one', () => changes.includes('goes'))
+    t.equal((await get('goes')).role, 'x')
     changes.length = 0
     mustKubectl(['delete', 'ssi', 'goes', '-n', namespace])
     await until('the deletion', () => changes.includes('goes'), { timeoutMs: 2000 })
-    t.throws(() => imports.get(namespace, 'goes'), faulty('import_not_found'))
+    await t.rejects(get('goes'), faulty('import_not_found'))
   })
 
   await t.test('a label that changes is no change of the import', async (t) => {
     changes.length = 0
     mustKubectl(['label', 'ssi', 'python-backend', '-n', namespace, 'a=b'])
     apply('x', 'last')
+    await get('last')
+    apply('y', 'last')
     await until('the one after it', () => changes.length > 0)
     t.same(changes, ['last'])
   })
@@ -79,24 +82,21 @@ t.test('the API side on a real cluster', { skip: noCluster }, async (t) => {
     'while the API server is down imports are served, and when it is back the watch goes on',
     { skip },
     async (t) => {
-      const listings = () => log.messages().filter((message) => message === 'imports listed').length
-      const before = listings()
       await apiServer?.stop()
       await until('the loss', () => log.messages('warn').length > 0)
-      t.equal(imports.get(namespace, 'python-backend').role, 'second')
-      t.throws(() => imports.get(namespace, 'unheard-of'), faulty('imports_unavailable'))
+      t.equal((await get('python-backend')).role, 'second')
+      await t.rejects(get('unheard-of'), faulty('imports_unavailable'))
       await apiServer?.start()
       apply('third')
       const first = await arrivalOf('third')
-      t.comment(
-        `the first edit after the restart arrived in ${Math.round(first)} ms, ${listings() - before} new listings`,
-      )
-      t.ok(first < 12_000)
+      t.comment(`the first edit after the restart arrived in ${Math.round(first)} ms`)
+      t.ok(first < 20_000)
       apply('fourth')
       const edit = await arrivalOf('fourth')
       t.ok(edit < 2000, `${Math.round(edit)} ms`)
       mustKubectl(['delete', 'ssi', 'last', '-n', namespace])
-      await until('the deletion', () => !known(() => imports.get(namespace, 'last')), { timeoutMs: 2000 })
+      const isGone = async () => (await told(() => get('last'))) !== ''
+      await until('the deletion', isGone, { timeoutMs: 20_000 })
     },
   )
 
@@ -144,8 +144,8 @@ t.test('the API side on a real cluster', { skip: noCluster }, async (t) => {
     const refused = createKubeImports({ client: asPod, log: new FakeLog(), clock })
     const stop = new AbortController()
     const starting = refused.start(stop.signal).catch(() => {})
-    await until('the refusal', () =>
-      told(() => refused.get(namespace, 'x')).includes('ClusterRole needs list and watch'),
+    await until('the refusal', async () =>
+      (await told(() => refused.get(namespace, 'x', never))).includes('ClusterRole needs list and watch'),
     )
     stop.abort()
     await starting
@@ -197,7 +197,7 @@ t.test('the API side on a real cluster', { skip: noCluster }, async (t) => {
   await t.test('a repetition is a series that the API server takes', async (t) => {
     const eventLog = new FakeLog()
     let skippedMs = 0
-    const later = { ...clock, now: () => clock.now() + skippedMs }
+    const later = { ...clock, monotonic: () => clock.monotonic() + skippedMs }
     const notifier = createKubeNotifier({
       client,
       log: eventLog,
@@ -241,13 +241,9 @@ async function createPod(): Promise<Pod> {
   return { name: 'app', namespace, uid: JSON.parse(created).metadata.uid, serviceAccount: 'default' }
 }
 
-function known(get: () => unknown): boolean {
-  return told(get) === ''
-}
-
-function told(get: () => unknown): string {
+async function told(get: () => Promise<unknown>): Promise<string> {
   try {
-    get()
+    await get()
     return ''
   } catch (error) {
     return String(error)

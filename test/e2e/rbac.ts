@@ -18,7 +18,7 @@ const never = new AbortController().signal
 
 /** All that the plugin may do, each with its caller. */
 const rules = [
-  // kube/imports.ts
+  // kube/import-calls.ts, kube/watch.ts
   { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports'], verbs: ['list', 'watch'] },
   // kube/import-status.ts
   { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports/status'], verbs: ['patch'] },
@@ -56,13 +56,20 @@ t.test('six verbs on four resources are all that the plugin needs', { skip: noCl
 
   const status = createImportStatus({ client, log, clock: realClock, random: () => 0 })
   t.teardown(() => status.close())
-  const imports = createKubeImports({ client, log, clock: realClock, onJudged: status.judged })
+  const imports = createKubeImports({
+    client,
+    log,
+    clock: realClock,
+    onJudged: status.judged,
+    onForgotten: status.forget,
+  })
   t.teardown(() => imports.close())
   await imports.start(never)
   const manifest = importManifest()
   Object.assign(manifest.metadata, { namespace })
   mustKubectl(['apply', '-f', '-'], manifest)
-  await until('the import', () => imports.get(namespace, 'python-backend'))
+  t.equal((await imports.get(namespace, 'python-backend', never)).name, 'python-backend')
+  await t.rejects(imports.get(namespace, 'other', never), /there exist "python-backend"/)
   // By looking again and again: whoever waits in kubectl holds up the plugin, which is this process.
   const told = (accepted: string) =>
     until(`Accepted ${accepted}`, () => {
@@ -94,7 +101,7 @@ t.test('six verbs on four resources are all that the plugin needs', { skip: noCl
   await createTokenRequests({ client, clock: realClock }).request(pod, 'vault', never)
 
   let skippedMs = 0
-  const clock = { ...realClock, now: () => realClock.now() + skippedMs }
+  const clock = { ...realClock, monotonic: () => realClock.monotonic() + skippedMs }
   const notifier = createKubeNotifier({ client, log, clock, driverName: 'd.example.org', nodeId: 'node1' })
   const events = () =>
     mustKubectl(['get', 'events', '-n', namespace, '-o', 'jsonpath={.items[*].series.count}'])

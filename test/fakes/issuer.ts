@@ -1,6 +1,6 @@
 import type { Order } from '../../src/core/call.ts'
 import type { FaultError } from '../../src/core/errors.ts'
-import type { Holding, Issued, Issuer, Lease, OwnToken } from '../../src/core/issued.ts'
+import type { Holding, Issued, Issuer, Lease, OwnToken, Revoked } from '../../src/core/issued.ts'
 import { parseJson } from '../../src/core/json.ts'
 import type { Clock, Identity, Json, ServiceAccountToken } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
@@ -14,7 +14,7 @@ type Step = 'logIn' | 'issue' | 'renew' | 'revoke'
  * `secret-id-N` for credentials). Lives are as set when it is asked.
  */
 export class FakeIssuer implements Issuer {
-  readonly #clock: Pick<Clock, 'now'>
+  readonly #clock: Pick<Clock, 'now' | 'monotonic'>
   #logins = 0
   #issues = 0
   /** What logins give. */
@@ -41,7 +41,7 @@ export class FakeIssuer implements Issuer {
   /** Tokens in the order in which they were revoked. */
   readonly revoked: string[] = []
 
-  constructor(clock: Pick<Clock, 'now'>) {
+  constructor(clock: Pick<Clock, 'now' | 'monotonic'>) {
     this.#clock = clock
   }
 
@@ -59,7 +59,7 @@ export class FakeIssuer implements Issuer {
     this.#logins += 1
     const text = `own-${this.#logins}`
     this.tokensAlive.add(text)
-    const leasedAt = this.#clock.now()
+    const leasedAt = this.#clock.monotonic()
     return { token: new SecretText(text), accessor: `accessor-${this.#logins}`, leasedAt, ...this.token }
   }
 
@@ -88,16 +88,17 @@ export class FakeIssuer implements Issuer {
       return undefined
     }
     this.renewalsLeft -= 1
-    const leasedAt = this.#clock.now()
+    const leasedAt = this.#clock.monotonic()
     return { token: token && { ...token, leasedAt }, lease: lease && { ...lease, leasedAt } }
   }
 
-  async revoke(holding: Holding, signal: AbortSignal): Promise<void> {
+  async revoke(holding: Holding, signal: AbortSignal): Promise<Revoked> {
     await this.#step('revoke', pathOf(holding.order), signal)
     const text = holding.token?.token.reveal()
-    if (text === undefined || !this.tokensAlive.delete(text)) return
+    if (text === undefined || !this.tokensAlive.delete(text)) return 'unknown'
     this.revoked.push(text)
     for (const [id, owner] of this.leasesAlive) if (owner === text) this.leasesAlive.delete(id)
+    return 'revoked'
   }
 
   async #step(step: Step, what: string, signal: AbortSignal): Promise<void> {
@@ -112,7 +113,7 @@ export class FakeIssuer implements Issuer {
     if (this.lease === undefined) return undefined
     const id = `${path}/lease-${this.#issues}`
     this.leasesAlive.set(id, token.token.reveal())
-    return { id, leasedAt: this.#clock.now(), ...this.lease }
+    return { id, leasedAt: this.#clock.monotonic(), ...this.lease }
   }
 
   #values(order: Order, token: OwnToken): [string, Json][] {

@@ -9,16 +9,27 @@ export class FakeNode {
   /** By target path; a mount without files is an empty map. */
   readonly mounts = new Map<string, Map<string, string>>()
   readonly writes: string[] = []
+  /** Of each mounted tmpfs, in bytes, by target path. */
+  readonly sizes = new Map<string, number>()
+  failResizeWith: FaultError | undefined
   failWriteWith: FaultError | undefined
   readonly safe = new FakeSafe(this.mounts)
 
   readonly mounter: Mounter = {
-    mount: (targetPath) => {
+    mount: (targetPath, { sizeBytes }) => {
       if (this.mounts.has(targetPath)) throw new FaultError('mount_failed', { reason: 'mounted twice' })
       this.mounts.set(targetPath, new Map())
+      this.sizes.set(targetPath, sizeBytes)
     },
+    resize: (targetPath, sizeBytes) => {
+      if (!this.mounts.has(targetPath)) throw new FaultError('mount_failed', { reason: 'not mounted' })
+      if (this.failResizeWith) throw this.failResizeWith
+      this.sizes.set(targetPath, sizeBytes)
+    },
+    pageBytes: 4096,
     unmount: (targetPath) => {
       this.mounts.delete(targetPath)
+      this.sizes.delete(targetPath)
       this.safe.sealed.delete(targetPath)
     },
     list: () => new Map([...this.mounts.keys()].map((targetPath) => [targetPath, 'tmpfs'])),

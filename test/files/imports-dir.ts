@@ -8,6 +8,8 @@ import { createDirImports } from '../../src/files/imports-dir.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { FakeLog } from '../fakes/log.ts'
 
+const never = new AbortController().signal
+
 function manifest(name: string, { role = 'web', namespace = 'shop', extra = '' } = {}): string {
   return `apiVersion: deckhouse.io/v1alpha1
 kind: SecretsStoreImport
@@ -33,9 +35,9 @@ async function follow(t: Test, files: Record<string, string>) {
     await imports.close()
     rmSync(path, { recursive: true, force: true })
   })
-  const faultOf = (namespace: string, name: string): FaultError | undefined => {
+  const faultOf = async (namespace: string, name: string): Promise<FaultError | undefined> => {
     try {
-      imports.get(namespace, name)
+      await imports.get(namespace, name, never)
       return undefined
     } catch (error) {
       if (error instanceof FaultError) return error
@@ -46,8 +48,8 @@ async function follow(t: Test, files: Record<string, string>) {
 }
 
 /** Waits for what the file system tells in its own time. */
-async function until(isSo: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5_000; !isSo(); ) {
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  for (const end = Date.now() + 5_000; !(await isSo()); ) {
     if (Date.now() > end) throw new Error('it never came to be')
     await sleep(5)
   }
@@ -69,10 +71,14 @@ t.test('imports of all files and documents are there after start', async (t) => 
     'ignored.txt': 'nothing',
     '.hidden.yaml': manifest('five'),
   })
-  t.equal(imports.get('shop', 'one').role, 'web')
-  t.equal(imports.get('shop', 'two').role, 'other')
-  t.equal(imports.get('bank', 'three').files[0]?.mode, 0o400, '0400 in YAML is octal, as for kubectl users')
-  t.equal(imports.get('shop', 'four').files[0]?.call.path, 'kv/a')
+  t.equal((await imports.get('shop', 'one', never)).role, 'web')
+  t.equal((await imports.get('shop', 'two', never)).role, 'other')
+  t.equal(
+    (await imports.get('bank', 'three', never)).files[0]?.mode,
+    0o400,
+    '0400 in YAML is octal, as for kubectl users',
+  )
+  t.equal((await imports.get('shop', 'four', never)).files[0]?.call.path, 'kv/a')
   t.same(changes.sort(), ['bank/three', 'shop/four', 'shop/one', 'shop/two'])
 })
 
@@ -90,15 +96,15 @@ t.test('the List that kubectl get writes is read', async (t) => {
     metadata: { resourceVersion: '' },
   }
   const { imports } = await follow(t, { 'list.json': JSON.stringify(list) })
-  t.equal(imports.get('shop', 'two').name, 'two')
+  t.equal((await imports.get('shop', 'two', never)).name, 'two')
 })
 
 t.test('an unknown import is answered with those that exist in its namespace', async (t) => {
   const { faultOf } = await follow(t, {
     'a.yaml': `${manifest('two')}---\n${manifest('one')}---\n${manifest('far', { namespace: 'bank' })}`,
   })
-  t.match(faultOf('shop', 'none'), { fault: 'import_not_found', facts: { known: ['one', 'two'] } })
-  t.match(faultOf('void', 'none'), { fault: 'import_not_found', facts: { known: [] } })
+  t.match(await faultOf('shop', 'none'), { fault: 'import_not_found', facts: { known: ['one', 'two'] } })
+  t.match(await faultOf('void', 'none'), { fault: 'import_not_found', facts: { known: [] } })
 })
 
 t.test(
@@ -107,10 +113,10 @@ t.test(
     const { faultOf, log } = await follow(t, {
       'a.yaml': `${manifest('one')}---\n${manifest('bad', { role: 'a/b' })}`,
     })
-    const error = faultOf('shop', 'bad')
+    const error = await faultOf('shop', 'bad')
     t.equal(error?.fault, 'import_invalid')
     t.match(error?.message, 'spec.role: must match')
-    t.match(faultOf('shop', 'none'), { facts: { known: ['bad', 'one'] } })
+    t.match(await faultOf('shop', 'none'), { facts: { known: ['bad', 'one'] } })
     t.match(log.lines, [
       {
         level: 'error',
@@ -137,7 +143,7 @@ t.test('an edited import changes; a rewritten one that says the same does not', 
     `# a comment\n${manifest('one', { role: 'new' })}---\n${manifest('two')}`,
   )
   await until(() => changes.length > 0)
-  t.equal(imports.get('shop', 'one').role, 'new')
+  t.equal((await imports.get('shop', 'one', never)).role, 'new')
   await settled()
   t.same(changes, ['shop/one'])
 })
@@ -146,11 +152,11 @@ t.test('a new file adds, a deleted one takes away', async (t) => {
   const { path, imports, changes, faultOf } = await follow(t, {})
   writeFileSync(join(path, 'a.yaml'), manifest('one'))
   await until(() => changes.length === 1)
-  t.equal(imports.get('shop', 'one').role, 'web')
+  t.equal((await imports.get('shop', 'one', never)).role, 'web')
   rmSync(join(path, 'a.yaml'))
   await until(() => changes.length === 2)
   t.same(changes, ['shop/one', 'shop/one'])
-  t.equal(faultOf('shop', 'one')?.fault, 'import_not_found')
+  t.equal((await faultOf('shop', 'one'))?.fault, 'import_not_found')
 })
 
 t.test(
@@ -169,8 +175,8 @@ t.test(
       const lines = log.lines.length
       writeFileSync(join(path, 'a.yaml'), text)
       await until(() => log.lines.length > lines)
-      t.equal(imports.get('shop', 'one').role, 'web')
-      t.equal(imports.get('shop', 'two').role, 'web')
+      t.equal((await imports.get('shop', 'one', never)).role, 'web')
+      t.equal((await imports.get('shop', 'two', never)).role, 'web')
     }
     t.same(changes, [])
     writeFileSync(join(path, 'a.yaml'), manifest('two', { role: 'new' }))
@@ -184,7 +190,7 @@ t.test('of two files that name one import the first by name wins, and it is told
     'b.yaml': manifest('one', { role: 'second' }),
     'a.yaml': manifest('one', { role: 'first' }),
   })
-  t.equal(imports.get('shop', 'one').role, 'first')
+  t.equal((await imports.get('shop', 'one', never)).role, 'first')
   t.match(
     log.lines.filter((line) => line.level === 'error'),
     [
@@ -200,7 +206,7 @@ t.test('of two files that name one import the first by name wins, and it is told
   t.equal(log.messages('error').length, 1)
   rmSync(join(path, 'a.yaml'))
   await until(() => changes.length > 1)
-  t.equal(imports.get('shop', 'one').role, 'second')
+  t.equal((await imports.get('shop', 'one', never)).role, 'second')
 })
 
 t.test("an editor's save by rename is followed, again and again", async (t) => {
@@ -208,7 +214,7 @@ t.test("an editor's save by rename is followed, again and again", async (t) => {
   for (const role of ['r1', 'r2', 'r3']) {
     writeFileSync(join(path, '.a.yaml.swp'), manifest('one', { role }))
     renameSync(join(path, '.a.yaml.swp'), join(path, 'a.yaml'))
-    await until(() => imports.get('shop', 'one').role === role)
+    await until(async () => (await imports.get('shop', 'one', never)).role === role)
   }
   t.same(changes, Array(4).fill('shop/one'))
 })
@@ -225,7 +231,7 @@ t.test('a file written in two steps is read when it is whole', async (t) => {
   await until(() => changes.length > 0)
   await settled()
   t.same(changes, ['shop/one'])
-  t.equal(imports.get('shop', 'one').role, 'new')
+  t.equal((await imports.get('shop', 'one', never)).role, 'new')
   t.same(log.messages('error'), [])
 })
 
@@ -246,18 +252,18 @@ t.test("a ConfigMap's directory is followed through the swap of its ..data link"
     rmSync(path, { recursive: true })
   })
   await imports.start(new AbortController().signal)
-  t.equal(imports.get('shop', 'one').role, 'r0')
+  t.equal((await imports.get('shop', 'one', never)).role, 'r0')
   for (const [old, now] of [
     ['g0', 'g1'],
     ['g1', 'g2'],
     ['g2', 'g3'],
   ] as const) {
     swapIn(now, `r-${now}`)
-    await until(() => imports.get('shop', 'one').role === `r-${now}`)
+    await until(async () => (await imports.get('shop', 'one', never)).role === `r-${now}`)
     rmSync(join(path, `..${old}`), { recursive: true })
   }
   await settled()
-  t.equal(imports.get('shop', 'one').role, 'r-g3')
+  t.equal((await imports.get('shop', 'one', never)).role, 'r-g3')
   t.same(log.messages('error'), [])
 })
 
@@ -280,19 +286,19 @@ for (const [what, below] of [
     const imports = createDirImports({ path: join(link, below), log: new FakeLog(), clock: createClock() })
     await imports.start(new AbortController().signal)
     t.teardown(() => imports.close())
-    const role = () => imports.get('shop', 'backend').role
-    t.equal(role(), 'one')
+    const role = async () => (await imports.get('shop', 'backend', never)).role
+    t.equal(await role(), 'one')
     for (const revision of ['two', 'three']) {
       pointTo(revision)
-      await until(() => role() === revision)
+      await until(async () => (await role()) === revision)
     }
     writeFileSync(join(path, 'three', below, 'a.yaml'), manifest('backend', { role: 'edited' }))
-    await until(() => role() === 'edited')
+    await until(async () => (await role()) === 'edited')
     rmSync(link)
     await settled()
-    t.equal(role(), 'edited', 'a link that leads nowhere for a while takes no import away')
+    t.equal(await role(), 'edited', 'a link that leads nowhere for a while takes no import away')
     pointTo('one')
-    await until(() => role() === 'one')
+    await until(async () => (await role()) === 'one')
     t.pass('followed')
   })
 }
@@ -314,14 +320,14 @@ t.test(
     renameSync(path, `${path}-away`)
     t.teardown(() => rmSync(`${path}-away`, { recursive: true, force: true }))
     await until(() => log.messages('error').length > 0)
-    t.equal(imports.get('shop', 'one').role, 'web')
+    t.equal((await imports.get('shop', 'one', never)).role, 'web')
     mkdirSync(path)
     writeFileSync(join(path, 'a.yaml'), manifest('one', { role: 'back' }))
-    await until(() => imports.get('shop', 'one').role === 'back')
+    await until(async () => (await imports.get('shop', 'one', never)).role === 'back')
     await settled()
     for (const role of ['edited', 'again']) {
       writeFileSync(join(path, 'a.yaml'), manifest('one', { role }))
-      await until(() => imports.get('shop', 'one').role === role)
+      await until(async () => (await imports.get('shop', 'one', never)).role === role)
     }
   },
 )

@@ -63,7 +63,7 @@ t.test('when it can be renewed no more the new pair is in the files before the o
   const revoke = bench.issuer.revoke.bind(bench.issuer)
   bench.issuer.revoke = async (holding, signal) => {
     seenAtRevocation.push(pair(bench))
-    await revoke(holding, signal)
+    return await revoke(holding, signal)
   }
   await bench.clock.advance(20 * MINUTE)
   t.equal(pair(bench), `${CREDS}-2,${CREDS}-2`)

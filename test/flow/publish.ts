@@ -99,7 +99,7 @@ t.test('after stop nothing new begins', async (t) => {
 t.test('stats know only the volume that is mounted there', async (t) => {
   const bench = new FlowBench()
   await bench.publish()
-  t.equal(bench.flow.stats({ volumeId: 'volume-1', volumePath: '/pods/volume-1/mount' }).bytes.total, 4)
+  t.equal(bench.flow.stats({ volumeId: 'volume-1', volumePath: '/pods/volume-1/mount' }).bytes.total, 1 << 20)
   t.throws(
     () => bench.flow.stats({ volumeId: 'volume-2', volumePath: '/pods/volume-1/mount' }),
     faulty('volume_not_found'),

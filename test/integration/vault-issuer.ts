@@ -175,19 +175,18 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
     await until('the user to be gone', async () => !(await isUser(held)))
   })
 
-  t.test('which takes a policy, and the refusal says so', async (t) => {
+  t.test('which takes a policy, and the log says so', async (t) => {
     const held = await hold(order('database/creds/app'), as('batch'))
-    const error = await faultOf(t, issuer.revoke(held, patient))
-    t.equal(error.fault, 'read_denied')
-    t.match(error.message, 'path "sys/leases/revoke" { capabilities = ["update"] }')
+    t.equal(await issuer.revoke(held, patient), 'not-permitted')
+    t.match(bench.log.text, 'path \\"sys/leases/revoke\\" { capabilities = [\\"update\\"] }')
     t.ok(await canLogIn(held))
   })
 
-  t.test('a token that may not revoke itself says what its policy lacks', async (t) => {
+  t.test('of a token that may not revoke itself the log says what its policy lacks', async (t) => {
     const held = await hold(order('database/creds/app', { renewAt: 0 }), as('bare'))
     t.equal(await issuer.renew(held, patient), undefined, 'nor can it be renewed')
-    const error = await faultOf(t, issuer.revoke(held, patient))
-    t.match(error.message, 'path "auth/token/revoke-self" { capabilities = ["update"] }')
+    t.equal(await issuer.revoke(held, patient), 'not-permitted')
+    t.match(bench.log.text, 'path \\"auth/token/revoke-self\\" { capabilities = [\\"update\\"] }')
   })
 
   t.test('an unknown role of the engine is told in its words', async (t) => {

@@ -1,9 +1,10 @@
 import t from 'tap'
 import { stringifyJson } from '../../src/core/json.ts'
-import { setUpKv, startOpenBaoBench } from '../support/openbao-bench.ts'
+import { readable, setUpKv, startOpenBaoBench } from '../support/openbao-bench.ts'
+import { testIdentity } from '../support/vault-bench.ts'
 
 const bench = await startOpenBaoBench(t)
-const { admin, bao, read, faultOf, meter } = bench
+const { admin, bao, read, faultOf, identity, meter } = bench
 await setUpKv(admin)
 
 /** As text, for JSON.stringify would round the numbers. */
@@ -33,8 +34,26 @@ t.test('large and precise numbers come as they were stored in KV v1', async (t) 
 })
 
 t.test('any other path that answers GET with data can be read', async (t) => {
-  const { values } = await read('auth/token/lookup-self')
-  t.ok(values.has('policies'))
+  await admin.writeReadPolicy('app', [...readable, 'sys/internal/ui/mounts/kv1'])
+  const { values } = await read('sys/internal/ui/mounts/kv1')
+  t.equal(values.get('type'), 'kv')
+})
+
+t.test('the token that reads comes out by no path, not even by one that names a namespace', async (t) => {
+  await admin.write('sys/namespaces/office', {})
+  const lookups = ['auth/token/lookup-self', 'office/auth/token/lookup-self']
+  await admin.writeReadPolicy('app', [...readable, ...lookups])
+  for (const path of lookups) {
+    const error = await faultOf(t, path)
+    t.equal(error.fault, 'policy_refused', path)
+    t.match(error.message, /holds the Vault token that asked/)
+  }
+  for (const namespace of ['auth', 'auth/token']) {
+    const endpoint = { ...identity.endpoint, namespace }
+    const path = 'auth/token/lookup-self'.slice(namespace.length + 1)
+    const error = await faultOf(t, path, { identity: testIdentity(bao.address, { endpoint }) })
+    t.match(error.fault, /login_mount|policy_refused/, `namespace ${namespace}`)
+  }
 })
 
 t.test('a denied path names the policy line that grants it', async (t) => {

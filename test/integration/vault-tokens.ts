@@ -68,7 +68,7 @@ t.test('at its maximum life a token is replaced, without a read that fails', asy
   }
   const made = meter.count('vault login ok') - logins
   t.ok(made >= 2 && made <= 3, `${made} logins`)
-  t.equal(meter.count('vault revoke ok'), 0, 'nothing is revoked at replacement')
+  t.ok(meter.count('vault revoke ok') <= made, 'what was replaced is revoked, unless it has ended')
 })
 
 t.test('a token that ended while nobody read is replaced by a login', async (t) => {

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { type InotifyEvent, watchInotify } from '../../src/demo/inotify.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
+import { measureHolds } from '../support/loop-holds.ts'
 import { bindFile, mayMount, mountedVolume } from '../support/tmpfs.ts'
 import { describeDirectory, groupExists, mtimeNs, readByPath, rendered } from '../support/volume.ts'
 
@@ -188,21 +189,4 @@ function latin1(set: Record<string, string | Buffer>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(set).map(([name, content]) => [name, Buffer.from(content).toString('latin1')]),
   )
-}
-
-/** The longest time between two turns of the event loop, in milliseconds, until asked. */
-function measureHolds(): () => number {
-  let last = performance.now()
-  let longest = 0
-  const timer = setInterval(look, 1)
-  function look(): void {
-    const now = performance.now()
-    longest = Math.max(longest, now - last)
-    last = now
-  }
-  return () => {
-    clearInterval(timer)
-    look()
-    return longest
-  }
 }

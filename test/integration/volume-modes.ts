@@ -1,4 +1,18 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, realpathSync, statSync, symlinkSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -117,8 +131,63 @@ t.test('mounts', { skip }, async (t) => {
     t.equal(statSync(root).mode & 0o7777, 0o755)
     const { bytes, inodes } = volumeStats(root)
     t.match(bytes, { total: 64 * KIB, used: 0, available: 64 * KIB })
-    t.equal(inodes.total, 32768)
+    t.equal(inodes.total, 8192)
     t.equal(createMounter().list().get(root), 'tmpfs')
+  })
+
+  t.test('a volume takes another size, and keeps all else', async (t) => {
+    const mounter = createMounter()
+    const root = mountedVolume(t, { sizeBytes: 64 * KIB, ...(groupExists(2000) && { gid: 2000 }) })
+    writeFileSync(join(root, 'password'), 'x'.repeat(32 * KIB))
+    const optionsOf = () =>
+      readFileSync('/proc/self/mountinfo', 'utf8')
+        .split('\n')
+        .find((text) => text.includes(` ${root} `))
+    const before = optionsOf()
+    mounter.resize(root, 1 << 20)
+    t.equal(volumeStats(root).bytes.total, 1 << 20)
+    t.equal(optionsOf(), before?.replace('size=64k', 'size=1024k'))
+    // Another process, which has learnt nothing of the kernel yet.
+    createMounter().resize(root, 40 * KIB)
+    t.equal(optionsOf(), before?.replace('size=64k', 'size=40k'))
+    t.equal(readFileSync(join(root, 'password'), 'utf8').length, 32 * KIB)
+    t.throws(() => mounter.resize(root, 16 * KIB), faulty('mount_failed', /size=16384.*EINVAL/))
+    t.equal(volumeStats(root).bytes.total, 40 * KIB, 'less than what is in it is refused')
+  })
+
+  t.test('a link in the place of the target leads nothing out, one on the way to it does', async (t) => {
+    const mounter = createMounter()
+    const folder = mkdtempSync(join(tmpdir(), 'vault-files-link-'))
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+    mkdirSync(join(folder, 'kubelet'))
+    mkdirSync(join(folder, 'outside'))
+    symlinkSync('kubelet', join(folder, 'linked'))
+    symlinkSync('../outside', join(folder, 'kubelet/volume'))
+    const target = join(folder, 'linked/volume')
+    t.throws(() => mounter.mount(target, { sizeBytes: 4096, gid: undefined }), faulty('mount_failed'))
+    t.notOk(mounter.isMounted(join(folder, 'outside')))
+    t.notOk(mounter.isMounted(target))
+    unlinkSync(join(folder, 'kubelet/volume'))
+    mounter.mount(target, { sizeBytes: 4096, gid: undefined })
+    t.ok(mounter.isMounted(join(folder, 'kubelet/volume')))
+    t.ok(mounter.isMounted(target))
+    mounter.unmount(target)
+    t.strictSame(readdirSync(join(folder, 'kubelet')), [])
+  })
+
+  t.test('cleanup goes through when there are no descriptors left', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'vault-files-descriptors-'))
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+    const script = join(import.meta.dirname, '../support/no-descriptors.ts')
+    const said = execFileSync(process.execPath, [script, folder], { encoding: 'utf8' })
+    t.strictSame(JSON.parse(said), {
+      descriptors: 'EMFILE',
+      apply: 'volume_io',
+      isMountedBefore: true,
+      isMountedAfter: false,
+      left: ['state'],
+      ledger: [],
+    })
   })
 
   t.test('the group of the pod owns the root of the volume', { skip: !groupExists(2000) }, async (t) => {

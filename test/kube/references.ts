@@ -103,6 +103,21 @@ t.test('a secret ID is read anew whenever it is asked for, once for all who ask 
   t.equal(api.seen.length, 2)
 })
 
+t.test('a secret ID of a megabyte of line ends costs no time, nor does a name of every object', async (t) => {
+  const { api, references } = await bench(t)
+  const text = `${'\n'.repeat(700_000)}x`
+  api.instead = () => holding(text)
+  const before = process.threadCpuUsage()
+  t.equal((await references.secretId('shop', secretIdRef, never)).reveal(), text)
+  const { user, system } = process.threadCpuUsage(before)
+  t.ok((user + system) / 1000 < 200, `${(user + system) / 1000} ms of CPU`)
+  const ref = { ...secretIdRef, key: 'constructor' }
+  await t.rejects(
+    references.secretId('shop', ref, never),
+    faulty('reference_missing', /no key "constructor"/),
+  )
+})
+
 t.test('a secret ID that is not there is never replaced by the one that was', async (t) => {
   const { api, references } = await bench(t)
   api.instead = () => holding('canary')

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { contentOf } from '../../src/kube/secret-content.ts'
 import { faulty } from '../support/faulty.ts'
 import { DRIVER, ID, never, podNamed, secretSyncBench, wantedSecret } from '../support/secret-sync-bench.ts'
 
@@ -136,4 +137,25 @@ t.test('one Secret that fails keeps no other from being brought in step', async 
     level: 'warn',
     fields: { error: { message: /"shop\/foreign-too"/ } },
   })
+})
+
+t.test('keys that are names of every object come and go as others do', async (t) => {
+  const { store, syncs, clock } = await secretSyncBench(t, 'one')
+  const data = { PASSWORD: 'p', constructor: 'c', toString: 't', hasOwnProperty: 'h' }
+  await syncs.one.sync([wantedSecret({ data })], never)
+  t.strictSame(store.values(ID), data)
+  await clock.advance(60_000)
+  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'p' }, seenAt: clock.now() })], never)
+  t.strictSame(store.values(ID), { PASSWORD: 'p' }, 'what is wanted no more goes')
+  await syncs.one.sync([wantedSecret({ type: 'constructor', name: 'other' })], never)
+  t.equal(store.get(ID.replace('app-secret', 'other')).type, 'constructor')
+})
+
+t.test("a value is found in the API server's words soon, however many lines it has", async (t) => {
+  const content = contentOf(wantedSecret({ data: { KEY: 'canary\n'.repeat(140_000) } }))
+  const before = process.threadCpuUsage()
+  t.notMatch(content.hide(`denied: canary ${'x'.repeat(10_000)}`), /canary/)
+  t.notMatch(content.hide(`denied: canary ${'x'.repeat(1_000_000)}`), /canary/)
+  const { user, system } = process.threadCpuUsage(before)
+  t.ok((user + system) / 1000 < 500, `${(user + system) / 1000} ms of CPU`)
 })

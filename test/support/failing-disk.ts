@@ -10,7 +10,6 @@ const STEPS = [
   'chmod',
   'setMtime',
   'mkdir',
-  'mkdirFresh',
   'symlink',
   'rename',
   'unlink',
@@ -60,7 +59,7 @@ function tearWrite(real: Disk, [fd, bytes]: unknown[]): void {
 }
 
 function record(deeds: Deed[], step: Step, args: unknown[]): void {
-  if (step === 'rename' && String(args[1]).endsWith('/..data')) deeds.push({ kind: 'swap' })
+  if (step === 'rename' && args[3] === '..data') deeds.push({ kind: 'swap' })
   if (step === 'write' || step === 'truncate' || step === 'setMtime') {
     deeds.push({ kind: 'modify', inode: fstatSync(args[0] as number).ino })
   }

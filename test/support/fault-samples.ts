@@ -111,6 +111,13 @@ export const faultSamples = {
     setting: 'secretSync.enabled=true in the Helm values (get, create and patch on secrets, get on pods)',
   },
   volume_full: { sizeBytes: 5_242_880, limitBytes: 4_194_304, reason: 'Live keeps two copies' },
+  budget_exceeded: {
+    sizeBytes: 138_412_032,
+    limitBytes: 134_217_728,
+    reason: 'namespace "shop"',
+    setting: '--max-namespace-bytes',
+  },
+  import_too_large: { reason: '400 paths, the limit is 128' },
   volume_io: { reason: 'ENOSPC at write of db-password' },
   mount_failed: { reason: 'tmpfs (size=4194304) on /var/lib/kubelet/pods/1f2e/mount: EPERM at mount(2)' },
   internal: {},

@@ -147,7 +147,7 @@ export class FlowBench {
       files: node.files,
       ledger,
       statsOf: () => ({
-        bytes: { total: 4, used: 1, available: 3 },
+        bytes: { total: 1 << 20, used: 1, available: 3 },
         inodes: { total: 4, used: 1, available: 3 },
       }),
       sandbox: this.sandbox,
@@ -184,6 +184,8 @@ export function settings(over: Partial<Config> = {}): Config {
     allowTokenExport: false,
     allowSecretSync: false,
     maxVolumeBytes: 4 << 20,
+    maxNodeBytes: 256 << 20,
+    maxNamespaceBytes: 128 << 20,
     logLevel: 'info',
     logFormat: 'json',
     ...over,

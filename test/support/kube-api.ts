@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../../src/core/ports.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts'
@@ -13,11 +14,15 @@ export type Seen = {
   query: URLSearchParams
   token: string
   contentType: string
+  accept: string
   body: unknown
 }
+const NAMESPACE = 'my-namespace1'
+
+type ImportEvent = { type: string; object: ImportManifest }
 type Answer = { status: number; body?: unknown; headers?: Record<string, string> }
 
-/** An API server for tests: lists and watches imports, and does to its clients what a real one may do. */
+/** An API server for tests: lists and watches imports, all or by name, and does to its clients what a real one may do. */
 export class FakeKubeApi {
   readonly seen: Seen[] = []
   /** Answers in place of the usual ones while it returns something. */
@@ -28,9 +33,10 @@ export class FakeKubeApi {
   compactedAt = 0
   /** Secrets and pods. */
   readonly store = new FakeSecrets()
+  /** By namespace and name. */
   readonly #objects = new Map<string, ImportManifest>()
-  readonly #events: { version: number; line: object }[] = []
-  readonly #watches = new Set<ServerResponse>()
+  readonly #events: { version: number; line: ImportEvent }[] = []
+  readonly #watches = new Map<ServerResponse, URL>()
   #version = 100
   #port = 0
   readonly #server = createServer((request, response) => this.#serve(request, response))
@@ -66,18 +72,24 @@ export class FakeKubeApi {
     return createKubeClient({ connection, clock })
   }
 
-  put(name: string, change?: (spec: ImportManifest['spec']) => void): void {
+  put(name: string, change?: (spec: ImportManifest['spec']) => void, namespace = NAMESPACE): void {
     const manifest = importManifest(change)
-    manifest.metadata.name = name
-    manifest.metadata.resourceVersion = String(++this.#version)
-    const type = this.#objects.has(name) ? 'MODIFIED' : 'ADDED'
-    this.#objects.set(name, manifest)
-    this.#emit({ type, object: manifest })
+    const key = `${namespace}/${name}`
+    const before = this.#objects.get(key)
+    // As the API server counts them.
+    const isSame = before !== undefined && isDeepStrictEqual(before.spec, manifest.spec)
+    const generation = (before?.metadata.generation ?? 0) + (isSame ? 0 : 1)
+    const uid = before?.metadata.uid ?? `uid-${this.#version}`
+    const resourceVersion = String(++this.#version)
+    manifest.metadata = { name, namespace, uid, generation, resourceVersion }
+    this.#objects.set(key, manifest)
+    this.#emit({ type: before === undefined ? 'ADDED' : 'MODIFIED', object: manifest })
   }
 
-  delete(name: string): void {
-    const object = this.#objects.get(name)
-    this.#objects.delete(name)
+  delete(name: string, namespace = NAMESPACE): void {
+    const key = `${namespace}/${name}`
+    const object = this.#objects.get(key)
+    this.#objects.delete(key)
     if (object === undefined) return
     const metadata = { ...object.metadata, resourceVersion: String(++this.#version) }
     this.#emit({ type: 'DELETED', object: { ...object, metadata } })
@@ -96,7 +108,7 @@ export class FakeKubeApi {
   }
 
   endWatches(): void {
-    for (const response of this.#watches) response.end()
+    for (const response of this.#watches.keys()) response.end()
     this.#watches.clear()
   }
 
@@ -108,13 +120,14 @@ export class FakeKubeApi {
     })
   }
 
-  #emit(line: object): void {
+  #emit(line: ImportEvent): void {
     this.#events.push({ version: this.#version, line })
-    this.#send(line)
+    for (const [response, url] of this.#watches)
+      if (isAskedFor(line.object, url)) response.write(`${JSON.stringify(line)}\n`)
   }
 
   #send(line: object): void {
-    for (const response of this.#watches) response.write(`${JSON.stringify(line)}\n`)
+    for (const response of this.#watches.keys()) response.write(`${JSON.stringify(line)}\n`)
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -128,12 +141,13 @@ export class FakeKubeApi {
       query: url.searchParams,
       token: request.headers.authorization?.replace('Bearer ', '') ?? '',
       contentType: request.headers['content-type'] ?? '',
+      accept: request.headers.accept ?? '',
       body: text ? JSON.parse(text) : undefined,
     }
     this.seen.push(seen)
-    const answer = this.#refuse(seen) ?? this.instead?.(seen) ?? this.#usual(seen)
+    const answer = this.#refuse(seen) ?? this.instead?.(seen) ?? this.#usual(seen, url)
     if (answer === 'hang') return
-    if (answer === 'watch') return this.#watch(Number(url.searchParams.get('resourceVersion')), response)
+    if (answer === 'watch') return this.#watch(url, response)
     response.writeHead(answer.status, { 'content-type': 'application/json', ...answer.headers })
     response.end(answer.body === undefined ? '' : JSON.stringify(answer.body))
   }
@@ -144,24 +158,32 @@ export class FakeKubeApi {
       : status(401, 'Unauthorized')
   }
 
-  #usual(seen: Seen): Answer | 'watch' {
+  #usual(seen: Seen, url: URL): Answer | 'watch' {
     const { path, query } = seen
     if (!path.endsWith('/secretsstoreimports')) return this.store.answer(seen) ?? status(404, 'NotFound')
-    return query.has('watch') ? 'watch' : this.#list(query)
+    return query.has('watch') ? 'watch' : this.#list(seen, url)
   }
 
-  #list(query: URLSearchParams): Answer {
+  #list({ query, accept }: Seen, url: URL): Answer {
+    // Its memory has not come so far.
+    if (Number(query.get('resourceVersion') ?? 0) > this.#version)
+      return status(504, 'Timeout', 'Too large resource version')
     const from = Number(query.get('continue') ?? 0)
     const until = from + Number(query.get('limit') ?? 500)
-    const all = [...this.#objects.values()]
+    const all = [...this.#objects.values()].filter((manifest) => isAskedFor(manifest, url))
     const metadata = {
       resourceVersion: String(this.#version),
       ...(until < all.length ? { continue: String(until) } : {}),
     }
+    if (accept.includes('as=Table')) {
+      const rows = all.slice(from, until).map((manifest) => ({ cells: [manifest.metadata.name, 'role'] }))
+      return { status: 200, body: { kind: 'Table', metadata, rows } }
+    }
     return { status: 200, body: { kind: 'SecretsStoreImportList', metadata, items: all.slice(from, until) } }
   }
 
-  #watch(from: number, response: ServerResponse): void {
+  #watch(url: URL, response: ServerResponse): void {
+    const from = Number(url.searchParams.get('resourceVersion'))
     response.writeHead(200, { 'content-type': 'application/json' })
     response.flushHeaders()
     if (from < this.compactedAt) {
@@ -171,10 +193,16 @@ export class FakeKubeApi {
       return
     }
     for (const { version, line } of this.#events)
-      if (version > from) response.write(`${JSON.stringify(line)}\n`)
-    this.#watches.add(response)
+      if (version > from && isAskedFor(line.object, url)) response.write(`${JSON.stringify(line)}\n`)
+    this.#watches.set(response, url)
     response.on('close', () => this.#watches.delete(response))
   }
+}
+
+function isAskedFor({ metadata }: ImportManifest, { pathname, searchParams }: URL): boolean {
+  const namespace = /\/namespaces\/([^/]+)\//.exec(pathname)?.[1]
+  const name = /^metadata\.name=(.+)$/.exec(searchParams.get('fieldSelector') ?? '')?.[1]
+  return (namespace ?? metadata.namespace) === metadata.namespace && (name ?? metadata.name) === metadata.name
 }
 
 /** An API server's own refusal. */

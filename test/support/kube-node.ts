@@ -1,13 +1,8 @@
 import { type HostPlugin, startHostPlugin } from './host-plugin.ts'
 import { startTeam, type Team } from './team.ts'
-import { until } from './until.ts'
 
 /** A real node with the plugin on it as a process of the host, and a team with its Vault. */
-export type KubeNode = Team & {
-  plugin: HostPlugin
-  /** As Team has it, and the plugin has taken it. */
-  applyImport: Team['applyImport']
-}
+export type KubeNode = Team & { plugin: HostPlugin }
 
 /** At the end pods are deleted first, so that the plugin can unpublish them. */
 export async function startKubeNode(
@@ -30,15 +25,5 @@ export async function startKubeNode(
     if (!plugin.isRunning()) await plugin.start()
     await team.removePods()
   })
-  return {
-    ...team,
-    plugin,
-    async applyImport(name, spec) {
-      const taken = () =>
-        plugin.log().filter(({ msg, importName }) => msg === 'import changed' && importName === name).length
-      const before = taken()
-      await team.applyImport(name, spec)
-      await until(`import ${name} to be taken`, () => taken() > before)
-    },
-  }
+  return { ...team, plugin }
 }

@@ -19,6 +19,12 @@ export function importManifest(change: (spec: ImportManifest['spec']) => void = 
 export type ImportManifest = {
   apiVersion: string
   kind: string
-  metadata: { name: string; namespace: string; resourceVersion?: string }
+  metadata: {
+    name: string
+    namespace: string
+    resourceVersion?: string
+    uid?: string
+    generation?: number
+  }
   spec: Record<string, unknown> & { files: Record<string, unknown>[] }
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../../src/core/ports.ts'
 /** Real time, for tests over real sockets whose other end keeps real time too. */
 export const realClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   after: (delayMs, task) => {
     const timer = setTimeout(task, delayMs).unref()
     return () => clearTimeout(timer)

@@ -25,7 +25,7 @@ export async function secretSyncBench<Node extends string>(t: Test, ...nodes: re
   })
   // Without a spread the waits between tries are 0: the fake clock need not be moved for them.
   const random = () => 0
-  const sleeping = { now: () => clock.now(), sleep: async () => {} }
+  const sleeping = { now: () => clock.now(), monotonic: () => clock.monotonic(), sleep: async () => {} }
   const create = (nodeId: string) =>
     createKubeSecretSync({ client, clock: sleeping, log, driverName: DRIVER, nodeId, random })
   const syncs = Object.fromEntries(nodes.map((node) => [node, create(node)])) as Record<Node, SecretSync>

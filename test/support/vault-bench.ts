@@ -15,12 +15,17 @@ export type VaultBench = { store: SecretStore; issuer: Issuer; log: FakeLog; met
 /** The real store and issuer with a fake log and meter. */
 export function createVaultBench(
   clock: Clock,
-  options: { defaultCa?: DefaultCa; callTimeoutMs?: number; callsPerSecond?: number } = {},
+  options: {
+    defaultCa?: DefaultCa
+    callTimeoutMs?: number
+    callsPerSecond?: number
+    concurrency?: number
+  } = {},
 ): VaultBench {
-  const { defaultCa, callTimeoutMs, callsPerSecond = 1000 } = options
+  const { defaultCa, callTimeoutMs, callsPerSecond = 1000, concurrency = 16 } = options
   const log = new FakeLog()
   const meter = new FakeMeter()
-  const limiter = createLimiter({ clock, callsPerSecond, concurrency: 16 })
+  const limiter = createLimiter({ clock, callsPerSecond, concurrency })
   const { store, issuer } = createVault({
     clock,
     log,

@@ -22,6 +22,8 @@ export type VaultFront = {
   answer: (path: string) => FrontAnswer | undefined
   /** Milliseconds that every answer is held back. */
   holdMs: number
+  /** Paths that hang, as those of an engine whose database is dead: Vault is not asked, and nothing answered. */
+  hangs: (path: string) => boolean
   close(): Promise<void>
 }
 
@@ -36,6 +38,7 @@ export async function startVaultFront(target: string): Promise<VaultFront> {
     tokens,
     answer: () => undefined,
     holdMs: 0,
+    hangs: () => false,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
@@ -49,6 +52,7 @@ export async function startVaultFront(target: string): Promise<VaultFront> {
     const token = incoming.headers['x-vault-token']?.toString()
     if (token !== undefined) tokens.add(token)
     const body = await readAll(incoming)
+    if (front.hangs(path)) return
     const { status, headers = {}, body: text = '' } = front.answer(path) ?? (await ask(incoming, body))
     for (const [, found = ''] of text.matchAll(/"client_token":"([^"]+)"/g)) tokens.add(found)
     if (front.holdMs > 0) await sleep(front.holdMs)
@@ -62,9 +66,10 @@ export async function startVaultFront(target: string): Promise<VaultFront> {
     const sent = request(`${target}${url}`, { method, headers: { ...headers, host: new URL(target).host } })
     sent.on('error', () => resolve({ status: 502 }))
     sent.on('response', async (response) => {
-      const { 'content-type': contentType = 'application/json' } = response.headers
+      const { 'content-type': contentType = 'application/json', 'retry-after': retryAfter } = response.headers
       const text = (await readAll(response)).toString('utf8')
-      resolve({ status: response.statusCode ?? 502, headers: { 'content-type': contentType }, body: text })
+      const passed = { 'content-type': contentType, ...(retryAfter && { 'retry-after': retryAfter }) }
+      resolve({ status: response.statusCode ?? 502, headers: passed, body: text })
     })
     sent.end(body)
     return promise

@@ -43,7 +43,7 @@ async function bench(t: Test, rules: Record<string, (request: SeenRequest) => Fa
   const token: OwnToken = {
     token: new SecretText('own-token'),
     accessor: 'own-accessor',
-    leasedAt: clock.now(),
+    leasedAt: clock.monotonic(),
     durationMs: 60 * MINUTE,
     renewable: true,
     isBatch: false,
@@ -55,7 +55,7 @@ async function bench(t: Test, rules: Record<string, (request: SeenRequest) => Fa
     token,
     lease: {
       id: 'database/creds/app/1',
-      leasedAt: clock.now(),
+      leasedAt: clock.monotonic(),
       durationMs: 10 * MINUTE,
       renewable: true,
     },
@@ -98,7 +98,7 @@ t.test('logging in', async (t) => {
     t.equal(one.token.reveal(), 't1')
     t.equal(other.token.reveal(), 't2')
     t.match(one, { accessor: 'accessor-of-t1', durationMs: MINUTE, renewable: true, isBatch: false })
-    t.equal(one.leasedAt, clock.now())
+    t.equal(one.leasedAt, clock.monotonic())
   })
 
   t.test('tries the next service-account token where the first may be at fault', async (t) => {
@@ -113,13 +113,22 @@ t.test('logging in', async (t) => {
     t.equal(vault.count(LOGIN), 2)
   })
 
-  t.test('without a good token asks nobody', async (t) => {
-    const { issuer, identity, vault, clock } = await bench(t)
-    const expired = await faultOf(t, issuer.logIn(identity, [testToken('sa', clock.now())], patient))
-    t.equal(expired.fault, 'token_missing')
-    t.match(expired.message, 'expired at 2030-')
+  t.test('without a token asks nobody', async (t) => {
+    const { issuer, identity, vault } = await bench(t)
     t.equal((await faultOf(t, issuer.logIn(identity, [], patient))).fault, 'token_missing')
     t.equal(vault.requests.length, 0)
+  })
+
+  t.test('a token that is over by our clock is tried for want of a better one', async (t) => {
+    const { issuer, identity, vault, clock, rules } = await bench(t, { [LOGIN]: () => authAnswer('t1') })
+    const over = testToken('over', clock.now() - 3 * 60 * MINUTE)
+    t.equal((await issuer.logIn(identity, [over], patient)).token.reveal(), 't1', 'our clock was wrong')
+    await issuer.logIn(identity, [over, testToken('good')], patient)
+    t.match(vault.requests.at(-1)?.body, { jwt: 'good' })
+    rules[LOGIN] = () => ({ status: 400, body: { errors: ['token is expired (exp)'] } })
+    const error = await faultOf(t, issuer.logIn(identity, [over], patient))
+    t.equal(error.fault, 'token_missing', 'our clock was right')
+    t.match(error.message, 'expired at 2029-12-31T21:00')
   })
 
   t.test('keeps a token without an end, and a batch token, for what they are', async (t) => {
@@ -265,7 +274,7 @@ t.test('renewing', async (t) => {
     const held = holding()
     await clock.advance(7 * MINUTE)
     const renewed = await issuer.renew(held, patient)
-    t.match(renewed?.lease, { leasedAt: clock.now(), durationMs: 10 * MINUTE })
+    t.match(renewed?.lease, { leasedAt: clock.monotonic(), durationMs: 10 * MINUTE })
     t.same(
       vault.requests.map(({ path }) => path),
       [LEASE_RENEW],
@@ -273,7 +282,7 @@ t.test('renewing', async (t) => {
     t.same(vault.requests[0]?.body, { lease_id: 'database/creds/app/1' })
     await clock.advance(33 * MINUTE)
     const both = await issuer.renew({ ...held, ...renewed }, patient)
-    t.equal(both?.token?.leasedAt, clock.now())
+    t.equal(both?.token?.leasedAt, clock.monotonic())
     t.same(
       vault.requests.slice(1).map(({ path }) => path),
       [RENEW, LEASE_RENEW],
@@ -363,11 +372,37 @@ t.test('revoking', async (t) => {
     ]
     for (const errors of unknown) {
       rules[REVOKE] = () => ({ status: 403, body: { errors } })
-      await issuer.revoke(holding(), patient)
+      t.equal(await issuer.revoke(holding(), patient), 'unknown')
     }
-    rules[REVOKE] = () => denied
-    const error = await faultOf(t, issuer.revoke(holding(), patient))
-    t.match(error.message, 'path "auth/token/revoke-self" { capabilities = ["update"] }')
+  })
+
+  t.test(
+    'a token that may not revoke itself is done with: it is told once, and its lease revoked',
+    async (t) => {
+      const { issuer, holding, rules, log, vault } = await bench(t, {
+        [LEASE_REVOKE]: () => ({ status: 204 }),
+      })
+      rules[REVOKE] = () => denied
+      for (let i = 0; i < 3; i++) t.equal(await issuer.revoke(holding(), patient), 'not-permitted')
+      t.equal(vault.count(LEASE_REVOKE), 3)
+      t.equal(log.lines.length, 1)
+      t.match(log.lines[0], {
+        level: 'warn',
+        message: /by TTL only/,
+        fields: { accessor: 'own-accessor' },
+      })
+      t.match(log.text, 'path \\"auth/token/revoke-self\\" { capabilities = [\\"update\\"] }')
+      t.notMatch(log.text, 'own-token')
+    },
+  )
+
+  t.test('only what passes by itself is worth another try', async (t) => {
+    const { issuer, holding, rules } = await bench(t)
+    for (const status of [500, 502, 503, 429]) {
+      rules[REVOKE] = () => ({ status, body: {} })
+      t.equal((await faultOf(t, issuer.revoke(holding(), patient))).retry, 'soon', `${status}`)
+      // A 429 pauses what it concerns.
+    }
   })
 
   t.test('where there is no token there is nothing to revoke', async (t) => {

@@ -121,6 +121,22 @@ t.test('a 429 holds further calls back for as long as Vault asks', async (t) => 
   t.equal(meter.count('vault read rate_limited'), 2)
 })
 
+t.test('a path of any length is not sent, nor told in full', async (t) => {
+  const { vault, read } = await bench(t, () => ({ status: 204 }))
+  const error = await read(`kv1/${'x'.repeat(100_000)}`).catch((error) => error)
+  t.equal(error.fault, 'import_too_large')
+  t.match(error.message, /a path of 100004 characters/)
+  t.ok(error.message.length < 1_000)
+  t.equal(vault.count('kv1/'), 0)
+})
+
+t.test('a lease ID of any length is not kept', async (t) => {
+  const { read } = await bench(t, () => ({
+    body: { lease_id: 'l'.repeat(5_000), lease_duration: 60, data: { key: 'value' } },
+  }))
+  await t.rejects(read('kv1/a'), faulty('vault_error', /a lease ID of 5000 characters/))
+})
+
 t.test('a KV v2 path without data/ is corrected by what Vault says of the mount', async (t) => {
   const warning = {
     status: 404,

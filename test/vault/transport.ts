@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { stringifyJson } from '../../src/core/json.ts'
 import { createTransport, type TransportSettings } from '../../src/vault/transport.ts'
@@ -12,6 +13,7 @@ async function bench(t: Test, more: Partial<TransportSettings> = {}) {
     ca: undefined,
     skipVerify: false,
     serverName: undefined,
+    maxSockets: 16,
     timeoutMs: 15_000,
     maxBodyBytes: 1_000,
     clock,
@@ -133,4 +135,97 @@ t.test('requests carry the header that Vault agents ask for', async (t) => {
   const { vault, get } = await bench(t)
   await get('a')
   t.match(vault.requests[0]!.headers, { 'x-vault-request': 'true' })
+})
+
+for (const [name, status, headers] of [
+  ['sealed', 503, {}],
+  ['a standby', 473, {}],
+  ['moved', 307, { Location: 'https://other.test/v1/x' }],
+] as const) {
+  t.test(`after an answer that says ${name} the next call connects anew`, async (t) => {
+    const { vault, get } = await bench(t)
+    await get('a')
+    vault.answer(() => ({ status, headers }))
+    await get('b')
+    vault.answer(() => ({ status: 204 }))
+    await get('c')
+    await get('d')
+    const [a, b, c, d] = vault.requests.map(({ port }) => port)
+    t.equal(a, b)
+    t.not(b, c)
+    t.equal(c, d)
+  })
+}
+
+t.test('no connection is used for longer than five minutes', async (t) => {
+  const { vault, get, clock } = await bench(t)
+  for (let minute = 0; minute <= 9; minute++) {
+    await get(`${minute}`)
+    await clock.advance(60_000)
+  }
+  const ports = vault.requests.map(({ port }) => port)
+  t.equal(new Set(ports).size, 2)
+  t.not(ports[4], ports[5])
+})
+
+t.test('calls under way go on over a connection that is given up', async (t) => {
+  const { vault, get } = await bench(t)
+  let finish = () => {}
+  vault.answer(({ path }) =>
+    path === 'slow'
+      ? new Promise((resolve) => {
+          finish = () => resolve({ status: 204 })
+        })
+      : { status: 503 },
+  )
+  const slow = get('slow')
+  while (vault.count('slow') === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  await get('sealed')
+  finish()
+  t.match(await slow, { status: 204 })
+})
+
+/** A server that writes what it likes, and goes on until the connection is closed. */
+async function startRawServer(t: Test, serve: (socket: Socket) => void) {
+  const server = createServer((socket) => {
+    socket.on('error', () => socket.destroy())
+    socket.once('data', () => serve(socket))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+t.test('a server that sends a byte now and then is given up when the time of the call is over', async (t) => {
+  const clock = new FakeClock()
+  const address = await startRawServer(t, (socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n')
+    const drip = setInterval(() => {
+      socket.write(' ')
+      clock.advance(1_000)
+    }, 2)
+    socket.on('close', () => clearInterval(drip))
+  })
+  const { transport } = await bench(t, { address, clock })
+  await t.rejects(transport.send({ uri: `${address}/v1/x`, method: 'GET' }), { message: 'timeout' })
+  t.ok(clock.monotonic() >= 16_000 && clock.monotonic() <= 18_000)
+})
+
+t.test('a server that gives hints without end is given up', async (t) => {
+  const address = await startRawServer(t, (socket) => {
+    const hints = setInterval(() => socket.write('HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n'), 1)
+    socket.on('close', () => clearInterval(hints))
+  })
+  const { transport } = await bench(t, { address })
+  await t.rejects(transport.send({ uri: `${address}/v1/x`, method: 'GET' }), { message: 'not-json' })
+})
+
+t.test('headers without end are not taken in', async (t) => {
+  const address = await startRawServer(t, (socket) => {
+    socket.write('HTTP/1.1 200 OK\r\n')
+    const more = setInterval(() => socket.write(`x-more: ${'x'.repeat(1_000)}\r\n`), 1)
+    socket.on('close', () => clearInterval(more))
+  })
+  const { transport } = await bench(t, { address })
+  await t.rejects(transport.send({ uri: `${address}/v1/x`, method: 'GET' }), { code: 'HPE_HEADER_OVERFLOW' })
 })

@@ -1,4 +1,13 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
@@ -107,4 +116,67 @@ t.test('a volume that was Live becomes real files, and back', async (t) => {
   await clockless.apply(root, live, rendered({ password: 'three' }))
   t.ok(lstatSync(join(root, 'password')).isSymbolicLink())
   t.equal(readFileSync(join(root, 'password'), 'utf8'), 'three')
+})
+
+t.test('a first set that never became whole is none, and the next apply makes it whole', async (t) => {
+  const root = join(temporaryDirectory(t), 'target')
+  const volumeOn = (disk: ReturnType<typeof createFailingDisk>) =>
+    createVolumeFiles({ clock: new FakeClock(), graceMs: 50, disk, owner })
+  const set = { password: 'one', user: 'app', empty: '' }
+  let partial = 0
+  for (let dieAt = 0; ; dieAt++) {
+    rmSync(root, { recursive: true, force: true })
+    mkdirSync(root)
+    const died = await volumeOn(createFailingDisk({ dieAt, tear: true }))
+      .apply(root, shape, rendered(set))
+      .then(
+        () => false,
+        () => true,
+      )
+    const seen = readByPath(root)
+    const next = volumeOn(createFailingDisk({}))
+    if (!died) {
+      t.equal(next.found(root), 'InPlace')
+      t.equal(await next.repair(root, shape), true)
+      break
+    }
+    if (Object.keys(seen).length > 0) partial++
+    t.equal(next.found(root), undefined, `step ${dieAt}: ${Object.keys(seen)} is no set of files`)
+    if (Object.keys(seen).length > 0) t.equal(await next.repair(root, shape), false, `step ${dieAt}`)
+    await next.apply(root, shape, rendered(set))
+    t.strictSame(readByPath(root), set)
+    t.strictSame(readdirSync(root).sort(), Object.keys(set).sort(), 'the mark is gone')
+  }
+  t.ok(partial > 5)
+})
+
+t.test('a whole set to which a killed process was adding a file stays one', async (t) => {
+  const { root, volume, apply } = setUp(t)
+  await apply({ password: 'one' })
+  const disk = createFailingDisk({ dieAt: 3 })
+  const dying = createVolumeFiles({ clock: new FakeClock(0), graceMs: 50, disk, owner })
+  await t.rejects(dying.apply(root, shape, rendered({ password: 'one', more: 'two' })))
+  t.equal(volume.found(root), 'InPlace')
+  t.equal(await volume.repair(root, shape), true)
+  t.strictSame(readByPath(root), { password: 'one' })
+})
+
+t.test('files of an earlier version, which set no mark, are a whole set', async (t) => {
+  const { root, volume } = setUp(t)
+  writeFileSync(join(root, 'password'), 'one')
+  t.equal(volume.found(root), 'InPlace')
+  t.equal(await volume.repair(root, shape), true)
+})
+
+t.test('mtime never goes back when the clock does', async (t) => {
+  const root = temporaryDirectory(t)
+  const clock = new FakeClock()
+  const volume = createVolumeFiles({ clock, graceMs: 50, owner })
+  await volume.apply(root, shape, rendered({ password: 'one' }))
+  const future = new Date(Date.now() + 3 * 3_600_000)
+  utimesSync(join(root, 'password'), future, future)
+  const before = mtimeNs(join(root, 'password'))
+  clock.step(-3 * 3_600_000)
+  await volume.apply(root, shape, rendered({ password: 'two' }))
+  t.ok(mtimeNs(join(root, 'password')) > before)
 })

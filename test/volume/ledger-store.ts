@@ -1,4 +1,15 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { LedgerEntry } from '../../src/core/ports.ts'
@@ -122,7 +133,42 @@ t.test('a put killed half way leaves the entry before it', async (t) => {
 t.test('a state directory that cannot be is a fault', async (t) => {
   const { stateDir, store } = setUp(t)
   writeFileSync(stateDir, 'a file')
-  t.throws(() => store.put(entry), faulty('internal'))
+  const words = /the ledger in .*\/volumes cannot be used \(ENOTDIR\)/
+  t.throws(() => store.put(entry), faulty('internal', words))
+  t.throws(() => store.load(), faulty('internal', words))
   renameSync(stateDir, `${stateDir}-away`)
   t.doesNotThrow(() => store.put(entry))
+})
+
+t.test('nothing of an entry that is no entry is read, followed or acted upon', async (t) => {
+  const { directory, log, open, store } = setUp(t)
+  store.put(other)
+  const [name = ''] = readdirSync(directory)
+  const good = readFileSync(join(directory, name), 'utf8')
+  const hashed = (targetPath: string) => `${createHash('sha256').update(targetPath).digest('hex')}.json`
+  for (const targetPath of ['/var/../etc', '/./x', '/', 'relative', `/${'x'.repeat(5_000)}`, '/a\\u0000b']) {
+    writeFileSync(join(directory, hashed(targetPath)), good.replace('"/other"', `"${targetPath}"`))
+  }
+  writeFileSync(join(directory, 'huge.json'), '')
+  truncateSync(join(directory, 'huge.json'), 1_900_000_000)
+  symlinkSync('/etc/hostname', join(directory, 'link.json'))
+  mkdirSync(join(directory, 'folder.json'))
+  const before = process.memoryUsage.rss()
+  t.strictSame(open().load(), [other])
+  t.ok(process.memoryUsage.rss() - before < 64 << 20)
+  t.equal(log.lines.length, 9)
+  t.match(log.text, /must be an absolute path without/)
+  t.match(log.text, /larger than 65536 bytes/)
+})
+
+t.test('a link in the place of its directory is not followed', async (t) => {
+  const { stateDir, directory, store } = setUp(t)
+  mkdirSync(stateDir)
+  const elsewhere = temporaryDirectory(t)
+  chmodSync(elsewhere, 0o755)
+  symlinkSync(elsewhere, directory)
+  t.throws(() => store.load(), faulty('internal', /ENOTDIR/))
+  t.throws(() => store.put(entry), faulty('internal', /cannot be used/))
+  t.equal(statSync(elsewhere).mode & 0o777, 0o755)
+  t.strictSame(readdirSync(elsewhere), [])
 })

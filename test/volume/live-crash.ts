@@ -30,7 +30,12 @@ const oldFiles = rendered(OLD)
 const newFiles = rendered(NEW).map((file) => (file.name === 'mode' ? { ...file, mode: 0o600 } : file))
 const CHANGED = ['grows', 'shrinks', 'same']
 
-const clock: Clock = { now: () => Date.now(), after: () => () => {}, sleep: async () => {} }
+const clock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after: () => () => {},
+  sleep: async () => {},
+}
 
 function volumeOn(disk: ReturnType<typeof createFailingDisk>) {
   return createVolumeFiles({ clock, graceMs: 50, disk, owner })

@@ -36,6 +36,7 @@ function setUp(t: Test) {
   const grace = { during: () => {}, waitedMs: [] as number[] }
   const quick: Clock = {
     now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
     after: (delayMs, task) => clock.after(delayMs, task),
     sleep: async (delayMs) => {
       grace.waitedMs.push(delayMs)

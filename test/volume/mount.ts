@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -26,6 +26,7 @@ function fakeKernel(refuse: { options?: RegExp; busyTimes?: number } = {}) {
       if (busyTimes-- > 0 && !(flags & MNT_DETACH)) throw new SyscallError('umount2', EBUSY)
       kernel.mounted--
     },
+    mountOf: () => ({ isMountRoot: kernel.mounted > 0 }),
   }
   return { kernel, mounter: createMounter({ syscalls }) }
 }
@@ -40,8 +41,8 @@ t.test('a kernel that takes noswap is asked for it each time', async (t) => {
   mounter.mount(target, { sizeBytes: 4096, gid: undefined })
   mounter.mount(target, { sizeBytes: 8192, gid: 2000 })
   t.strictSame(kernel.options, [
-    'size=4096,nr_inodes=32768,mode=0755,noswap',
-    'size=8192,nr_inodes=32768,mode=0755,gid=2000,noswap',
+    'size=4096,nr_inodes=8192,mode=0755,noswap',
+    'size=8192,nr_inodes=8192,mode=0755,gid=2000,noswap',
   ])
 })
 
@@ -63,7 +64,7 @@ t.test('a group that is refused is named and says nothing about noswap', async (
   )
   kernel.options.length = 0
   mounter.mount(target, { sizeBytes: 4096, gid: undefined })
-  t.strictSame(kernel.options, ['size=4096,nr_inodes=32768,mode=0755,noswap'])
+  t.strictSame(kernel.options, ['size=4096,nr_inodes=8192,mode=0755,noswap'])
 })
 
 t.test('unmount takes off all that is stacked, and nothing is success', async (t) => {
@@ -99,6 +100,7 @@ t.test('what cannot be unmounted is told', async (t) => {
     unmount() {
       throw new SyscallError('umount2', EPERM)
     },
+    mountOf: () => ({ isMountRoot: true }),
   }
   t.throws(
     () => createMounter({ syscalls: refused }).unmount(target),
@@ -136,4 +138,44 @@ t.test('a directory that holds something is not removed', async (t) => {
   writeFileSync(join(target, 'foreign'), '')
   t.throws(() => mounter.unmount(target), faulty('mount_failed', /ENOTEMPTY/))
   t.ok(existsSync(join(target, 'foreign')))
+})
+
+t.test('a link in the place of the target is not mounted on', async (t) => {
+  const { kernel, mounter } = fakeKernel()
+  const outside = join(parent, 'outside')
+  const link = join(parent, 'link')
+  mkdirSync(outside)
+  symlinkSync(outside, link)
+  t.throws(
+    () => mounter.mount(link, { sizeBytes: 4096, gid: undefined }),
+    faulty('mount_failed', /link: (ELOOP|ENOTDIR)/),
+  )
+  t.strictSame(kernel.options, [])
+})
+
+t.test('a mount that does not show at the target is told', async (t) => {
+  const calls: MountCalls = { mount() {}, unmount() {}, mountOf: () => ({ isMountRoot: false }) }
+  t.throws(
+    () =>
+      createMounter({ syscalls: calls }).mount(join(parent, 'moved'), { sizeBytes: 4096, gid: undefined }),
+    faulty('mount_failed', /was replaced while it was mounted on/),
+  )
+})
+
+t.test('mounts are known on kernels that do not tell roots of mounts', async (t) => {
+  const calls: MountCalls = {
+    mount() {},
+    unmount() {},
+    mountOf: (path) => (existsSync(path) ? { isMountRoot: undefined } : undefined),
+  }
+  const mounter = createMounter({ syscalls: calls })
+  t.ok(mounter.isMounted('/proc'))
+  t.notOk(mounter.isMounted('/proc/sys'))
+  t.notOk(mounter.isMounted('/nowhere'))
+})
+
+t.test('what is no tmpfs is not resized', async (t) => {
+  const { mounter } = fakeKernel()
+  t.throws(() => mounter.resize('/proc', 4096), faulty('mount_failed', /size=4096 of \/proc: no tmpfs/))
+  t.throws(() => mounter.resize('/nowhere', 4096), faulty('mount_failed', /ENOENT/))
 })

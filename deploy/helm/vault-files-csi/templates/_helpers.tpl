@@ -64,6 +64,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - --rotation-interval={{ .Values.rotationInterval }}
 - --min-refresh-interval={{ .Values.minRefreshInterval }}
 - --max-volume-bytes={{ .Values.maxVolumeSize }}
+- --max-node-bytes={{ .Values.maxNodeSize }}
+{{- with .Values.maxNamespaceSize }}
+- --max-namespace-bytes={{ . }}
+{{- end }}
 {{- range .Values.allow.addresses }}
 - {{ printf "--allow-address=%s" . | quote }}
 {{- end }}

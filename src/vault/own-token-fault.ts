@@ -1,0 +1,35 @@
+import { type Facts, FaultError } from '../core/errors.ts'
+import { isJsonNumber } from '../core/json.ts'
+import { OWN_TOKEN_SETTING } from '../core/policy.ts'
+import type { Json, SecretData } from '../core/ports.ts'
+import type { SecretText } from '../core/secret.ts'
+
+/** Characters from which a token is looked for within a text too; those that Vault makes have 26 and more. */
+const SHORTEST_PART = 20
+
+/**
+ * The last line of defence behind policy.ts, by whatever path it came: the token that asks is no file's content. Several
+ * pods may share it.
+ * @throws FaultError policy_refused
+ */
+export function refuseOwnToken({ values }: SecretData, token: SecretText, facts: Facts): void {
+  if (!holdsText(values.values(), token.reveal())) return
+  throw new FaultError('policy_refused', {
+    ...facts,
+    reason: `the answer of ${facts.path} holds the Vault token that asked, which never goes into a file`,
+    setting: OWN_TOKEN_SETTING,
+  })
+}
+
+/** By a list of what is still to do: an answer may be as deep as a stack. */
+function holdsText(values: Iterable<Json>, wanted: string): boolean {
+  const open: Json[] = [...values]
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (typeof value === 'string') {
+      if (value === wanted || (wanted.length >= SHORTEST_PART && value.includes(wanted))) return true
+    } else if (typeof value === 'object' && value !== null && !isJsonNumber(value)) {
+      for (const member of Object.values(value)) if (typeof member !== 'boolean') open.push(member)
+    }
+  }
+  return false
+}

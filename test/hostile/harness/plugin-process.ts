@@ -1,0 +1,44 @@
+import { join, resolve } from 'node:path'
+import { type Plugin, startPlugin } from '../../../src/demo/plugin.ts'
+
+/** The checkout whose plugin is attacked: this one, unless HOSTILE_PLUGIN_ROOT names another. */
+export const PLUGIN_ROOT = process.env.HOSTILE_PLUGIN_ROOT ?? resolve(import.meta.dirname, '../../..')
+
+export type AttackedPlugin = Plugin & { pid: number; hasEnded(): boolean }
+
+export async function startAttacked(options: {
+  folder: string
+  endpoint: string
+  httpPort: number
+  vaultAddr: string
+  args?: readonly string[]
+  env?: Readonly<Record<string, string>>
+}): Promise<AttackedPlugin> {
+  const { folder, endpoint, httpPort, vaultAddr, args = [], env = {} } = options
+  const plugin = await startPlugin({
+    program: join(PLUGIN_ROOT, 'src/main.ts'),
+    endpoint,
+    args: [
+      '--node-id=node-1',
+      `--state-dir=${join(folder, 'state')}`,
+      `--vault-addr=${vaultAddr}`,
+      `--http-addr=127.0.0.1:${httpPort}`,
+      '--rotation-interval=1s',
+      '--min-refresh-interval=1s',
+      '--log-format=json',
+      ...args,
+    ],
+    env: {
+      NODE_COMPILE_CACHE: join(folder, 'compiled'),
+      NODE_OPTIONS: '',
+      NODE_V8_COVERAGE: '',
+      ...env,
+    },
+  })
+  const child = plugin.process
+  return {
+    ...plugin,
+    pid: child.pid ?? 0,
+    hasEnded: () => child.exitCode !== null || child.signalCode !== null,
+  }
+}
