@@ -70,6 +70,7 @@ function untilAborted<T>(running: Promise<T>, signal: AbortSignal | undefined): 
   if (signal === undefined) return running
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
     signal.addEventListener('abort', onAbort, { once: true })
     running.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject)
   })
