@@ -109,6 +109,27 @@ t.test('a key that goes missing leaves the old file and is not asked for again i
   t.equal(bench.content(), 'two')
 })
 
+t.test('work that was ended for its time is tried again where a fault of the values is not', async (t) => {
+  /** How often files are made for twenty volumes in an hour of the fault, after the first hour. */
+  const rendersWith = async (fault: FaultError) => {
+    const bench = new FlowBench()
+    for (let at = 0; at < 20; at += 1) await bench.publish({ volumeId: `volume-${at}` })
+    bench.setPassword('two')
+    bench.sandbox.failWith = fault
+    await bench.clock.advance(60 * MINUTE)
+    const before = bench.sandbox.renders
+    await bench.clock.advance(60 * MINUTE)
+    const renders = bench.sandbox.renders - before
+    bench.sandbox.failWith = undefined
+    await bench.clock.advance(60 * MINUTE)
+    return { renders, content: bench.content() }
+  }
+  const ended = await rendersWith(new FaultError('import_too_large', { endedBy: 'time' }))
+  const failed = await rendersWith(new FaultError('template_failed', { file: 'db-password' }))
+  t.ok(ended.renders > 3 * failed.renders, `${ended.renders} and ${failed.renders} renders`)
+  t.equal(ended.content, 'two')
+})
+
 t.test('a write that failed is made again although Vault says the same', async (t) => {
   const bench = new FlowBench()
   await bench.publish()

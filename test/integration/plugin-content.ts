@@ -168,16 +168,17 @@ t.test('a refused read is never taken for a missing one', async (t) => {
 
 t.test('files that grow beyond the volume are refused and the old ones stay', async (t) => {
   await vault.admin.write('kv1/grows', { password: 'small' })
-  await writeImport('grows', each('kv1/grows', ['password']), { refreshInterval: '200ms' })
+  const files = ['password', 'again'].map((name) => ({ name, path: 'kv1/grows', key: 'password' }))
+  await writeImport('grows', files, { refreshInterval: '200ms' })
   const volume = await node.publish({ importName: 'grows' })
-  await vault.admin.write('kv1/grows', { password: 'x'.repeat(5 * MIB) })
+  await vault.admin.write('kv1/grows', { password: 'x'.repeat(3 * MIB) })
   await until('the refusal', () =>
     node.log().find(({ msg, error }) => msg.startsWith('look failed') && isFault(error, 'volume_full')),
   )
   t.equal(volume.read('password'), 'small')
   const error = await node.refusal({ importName: 'grows' })
   t.equal(error.code, 'FAILED_PRECONDITION')
-  t.match(error.details, /the files need 10485760 bytes, the volume holds 8388608 .*--max-volume-bytes/)
+  t.match(error.details, /the files need 12582912 bytes, the volume holds 8388608 .*--max-volume-bytes/)
   await vault.admin.write('kv1/grows', { password: 'small again' })
   await until('the new file', () => volume.read('password') === 'small again')
   await node.unpublish(volume)

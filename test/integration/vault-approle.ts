@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import type { Order } from '../../src/core/call.ts'
 import { FaultError } from '../../src/core/errors.ts'
 import type { Holding } from '../../src/core/issued.ts'
-import { jsonToNumber } from '../../src/core/json.ts'
+import { valueToNumber } from '../../src/core/value.ts'
 import { createVaultAdmin } from '../../src/demo/vault-admin.ts'
 import { loginTokens } from '../support/login-tokens.ts'
 import { setUpKv, startOpenBaoBench } from '../support/openbao-bench.ts'
@@ -175,7 +175,7 @@ t.test('a secret ID with a life of its own is to be replaced before it ends', as
 
 t.test('a wrapped secret ID can be unwrapped once', async (t) => {
   const held = await hold(orderOf(true))
-  t.equal(jsonToNumber(held.data.values.get('ttl')), 60)
+  t.equal(valueToNumber(held.data.values.get('ttl')), 60)
   t.ok(Math.abs((held.endsAt ?? 0) - held.issuedAt - 60_000) < 1_000)
   const unwrapped = await unwrap(text(held, 'wrappedSecretId'))
   t.ok(await canLogIn(unwrapped.secret_id))

@@ -3,9 +3,8 @@ import t, { type Test } from 'tap'
 import { callOrder, type Order, sourceCall } from '../../src/core/call.ts'
 import { FaultError } from '../../src/core/errors.ts'
 import type { Holding } from '../../src/core/issued.ts'
-import { jsonToNumber } from '../../src/core/json.ts'
 import type { Identity } from '../../src/core/ports.ts'
-import type { JsonText } from '../../src/core/value.ts'
+import { type JsonText, textOf, valueToNumber } from '../../src/core/value.ts'
 import { loginTokens } from '../support/login-tokens.ts'
 import { startOpenBaoBench } from '../support/openbao-bench.ts'
 import { type Postgres, postgresMissing, startPostgres } from '../support/postgres.ts'
@@ -286,8 +285,8 @@ t.test("the pod's own token", async (t) => {
     const held = await hold({ ...tokenOrder, renewAt: 10 }, as('short'))
     t.equal(text(held, 'clientToken'), held.token?.token.reveal())
     t.equal(text(held, 'accessor'), held.token?.accessor)
-    t.equal(jsonToNumber(held.data.values.get('leaseDuration')), 2)
-    t.equal(held.data.values.get('renewable'), true)
+    t.equal(valueToNumber(held.data.values.get('leaseDuration')), 2)
+    t.equal(textOf(held.data.values.get('renewable') ?? ''), 'true')
     await sleep(600)
     const renewed = await issuer.renew(held, patient)
     t.ok(renewed?.token?.token.equals(held.token?.token as never), 'the same token lives on')

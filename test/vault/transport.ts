@@ -102,6 +102,47 @@ t.test('an answer that is not JSON is told without a word of it', async (t) => {
   t.notMatch(`${error.message} ${error.stack} ${JSON.stringify(error)} ${error.cause}`, /canary/)
 })
 
+t.test('a large answer is parsed elsewhere, in the turn of the namespace that asked', async (t) => {
+  const asked: [number, string][] = []
+  const parseAnswer: TransportSettings['parseAnswer'] = async (bytes, namespace) => {
+    asked.push([bytes.byteLength, namespace])
+    return {
+      held: { values: new Map([['x', 'parsed']]), version: 7 },
+      rest: '{"data":{},"lease_duration":1.10}',
+    }
+  }
+  const { vault, transport } = await bench(t, { maxBodyBytes: 1 << 20, parseAnswer })
+  const get = () =>
+    transport.send({ uri: `${vault.address}/v1/kv1/app`, method: 'GET', podNamespace: 'shop' })
+  vault.answer(() => ({ body: `{"data":{"x":"${'x'.repeat(200_000)}"}}` }))
+  const { body, held } = await get()
+  t.same(asked, [[200_017, 'shop']])
+  t.same(held, { values: new Map([['x', 'parsed']]), version: 7 })
+  t.equal(stringifyJson(body ?? null), '{"data":{},"lease_duration":1.10}')
+  vault.answer(() => ({ body: `{"data":{"x":"${'x'.repeat(100_000)}"}}` }))
+  t.equal((await get()).held, undefined)
+  t.equal(asked.length, 1, 'a small one is not')
+})
+
+t.test('without anybody else a large answer is parsed on the spot', async (t) => {
+  const { vault, get } = await bench(t, { maxBodyBytes: 1 << 20 })
+  const value = 'x'.repeat(200_000)
+  vault.answer(() => ({ body: { data: { data: { x: value }, metadata: { version: 3 } } } }))
+  t.same((await get('kv1/app')).held, { values: new Map([['x', value]]), version: 3 })
+  vault.answer(() => ({ body: `{"data":{"x":"${value}"}` }))
+  await t.rejects(get('kv1/app'), { message: 'not-json' })
+  vault.answer(() => ({ body: { data: {}, warnings: [value] } }))
+  await t.rejects(get('kv1/app'), { message: 'too-large' }, 'nothing but data is that large')
+})
+
+t.test("the body of an error is looked at only where it can be Vault's", async (t) => {
+  const { vault, get } = await bench(t, { maxBodyBytes: 1 << 20 })
+  vault.answer(() => ({ status: 400, body: { errors: ['x'.repeat(60_000)] } }))
+  t.match(await get('kv1/app'), { status: 400, body: { errors: [/^x/] } })
+  vault.answer(() => ({ status: 400, body: { errors: ['x'.repeat(70_000)] } }))
+  t.match(await get('kv1/app'), { status: 400, body: undefined })
+})
+
 t.test('an error page of a proxy is an answer with a status and no body', async (t) => {
   const { vault, get } = await bench(t)
   vault.answer(() => ({ status: 502, body: '<html>bad gateway</html>' }))
