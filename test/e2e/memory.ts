@@ -1,15 +1,15 @@
-// What the plugin's process holds resident in the DaemonSet's own container, read from outside of it.
+// What the plugin holds resident in the DaemonSet's own container, all of its processes together, read from outside.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { notOurs } from '../support/component.ts'
 import { installPlugin, noInstall } from '../support/install.ts'
 import { ROLE, SERVICE_ACCOUNT } from '../support/kube-vault.ts'
-import { findProcess, forgetPeak, type ProcessMemory, readMemory } from '../support/process-memory.ts'
+import { findProcess, type ProcessMemory, readMemory, watchPeak } from '../support/process-memory.ts'
 import { NAMESPACE, passwordFile, startTeam, type Team } from '../support/team.ts'
 import { until } from '../support/until.ts'
 
 const PODS = 50
-/** Resident MiB that the process may hold at rest with all pods. */
+/** Resident MiB that the plugin may hold at rest with all pods, its sandbox included should that still be there. */
 const GOAL_MIB = 85
 /** At rest: what the last pod's start has set off is long over, and each secret was refreshed at least once. */
 const REST_MS = 60_000
@@ -17,6 +17,8 @@ const REFRESH_INTERVAL = '30s'
 /** Of identities: each logs in for itself. */
 const SERVICE_ACCOUNTS = [SERVICE_ACCOUNT, 'frontend-sa', 'worker-sa', 'cron-sa', 'reports-sa']
 const IMPORTS = ['python-backend', 'templated', 'two-files', 'whole-secret', 'dotenv']
+
+type Row = ProcessMemory & { what: string; peak: number }
 
 const name = `vfci-memory-${process.pid}`
 
@@ -30,15 +32,16 @@ t.test(`at most ${GOAL_MIB} MiB with ${PODS} pods`, { skip: noInstall || notOurs
   t.teardown(() => team.removePods())
   await setUp(team)
   const pid = findProcess(`--driver-name=${plugin.driverName}`)
-  const rows: [string, ProcessMemory][] = []
-  const measure = async (what: string) => {
+  const rows: Row[] = []
+  const measure = async (what: string, act: () => Promise<void>) => {
+    const watch = watchPeak(pid)
+    await act()
     await sleep(REST_MS)
     const memory = readMemory(pid)
-    rows.push([what, memory])
+    rows.push({ what, ...memory, peak: watch.stop() })
     return memory
   }
   const start = async (from: number, to: number) => {
-    forgetPeak(pid)
     const pods = Array.from({ length: to - from }, (_, index) => createPod(from + index))
     await Promise.all(pods)
     await until('all pods to run', async () => (await running()) === to, {
@@ -62,11 +65,9 @@ t.test(`at most ${GOAL_MIB} MiB with ${PODS} pods`, { skip: noInstall || notOurs
     ).length
   }
 
-  await measure('no pod')
-  await start(0, 1)
-  await measure('1 pod')
-  await start(1, PODS)
-  const { rss } = await measure(`${PODS} pods`)
+  await measure('no pod', async () => undefined)
+  await measure('1 pod', () => start(0, 1))
+  const { rss } = await measure(`${PODS} pods`, () => start(1, PODS))
   console.error(render(rows))
   t.ok(rss <= GOAL_MIB, `${rss.toFixed(1)} MiB`)
   t.equal(findProcess(`--driver-name=${plugin.driverName}`), pid, 'it is the same process all along')
@@ -92,12 +93,14 @@ async function setUp(team: Team): Promise<void> {
   }
 }
 
-function render(rows: readonly [string, ProcessMemory][]): string {
-  const lines = rows.map(([what, { rss, anon, file, shmem, peak }]) => {
-    const figures = [rss, anon, file, shmem, peak].map((mib) => mib.toFixed(1))
-    return `| ${[what, ...figures].join(' | ')} |`
+function render(rows: readonly Row[]): string {
+  const lines = rows.map(({ what, rss, anon, file, peak, processes }) => {
+    const figures = [rss, anon, file, peak].map((mib) => mib.toFixed(1))
+    return `| ${[what, ...figures, processes].join(' | ')} |`
   })
-  return ['| MiB | RSS | anonymous | files | shmem | peak RSS |', '|---|---|---|---|---|---|', ...lines].join(
-    '\n',
-  )
+  return [
+    '| MiB | RSS | anonymous | files | highest RSS | processes |',
+    '|---|---|---|---|---|---|',
+    ...lines,
+  ].join('\n')
 }

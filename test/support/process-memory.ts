@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
-/** Resident memory of a process as the kernel counts it, in MiB: `rss` is the sum of `anon`, `file` and `shmem`. */
+/** Resident memory as the kernel counts it, in MiB: `rss` is the sum of `anon`, `file` and `shmem`. */
 export type ProcessMemory = {
   rss: number
   /** Its own: heap, stacks, what was written to. */
@@ -8,43 +8,100 @@ export type ProcessMemory = {
   /** Pages of files, Node's executable above all, that other processes of the node may share. */
   file: number
   shmem: number
-  /** The most that `rss` ever was, or was since `forgetPeak`. */
-  peak: number
+  /** How many processes this is the sum of. */
+  processes: number
 }
 
+/**
+ * Of a process and of all that it has started, as `ps` would add them up: pages that they share count for each.
+ * @throws Error when the process is gone
+ */
 export function readMemory(pid: number): ProcessMemory {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  const mib = (field: string) => {
-    const [, kib] = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status) ?? []
-    if (kib === undefined) throw new Error(`process ${pid} has no ${field}`)
-    return Number(kib) / 1024
+  const own = readOne(pid)
+  if (own === undefined) throw new Error(`process ${pid} is gone`)
+  const all = [own, ...descendants(pid).map(readOne)].filter((one) => one !== undefined)
+  const sum = (part: (one: ProcessMemory) => number) => all.reduce((total, one) => total + part(one), 0)
+  return {
+    rss: sum((one) => one.rss),
+    anon: sum((one) => one.anon),
+    file: sum((one) => one.file),
+    shmem: sum((one) => one.shmem),
+    processes: sum((one) => one.processes),
   }
+}
+
+/** Looks again and again until `stop`, which tells the most that was seen, in MiB. */
+export function watchPeak(pid: number, everyMs = 500): { stop(): number } {
+  let peak = 0
+  const look = () => {
+    peak = Math.max(peak, readMemory(pid).rss)
+  }
+  const timer = setInterval(look, everyMs).unref()
+  look()
+  return {
+    stop() {
+      clearInterval(timer)
+      return peak
+    },
+  }
+}
+
+/**
+ * The one process of this machine that has `argument` on its command line.
+ * @throws Error when there is none, or more
+ */
+export function findProcess(argument: string): number {
+  const found = processIds().filter((pid) => {
+    const commandLine = tryRead(pid, 'cmdline')
+    return commandLine?.split('\0').includes(argument)
+  })
+  const [pid] = found
+  if (pid === undefined || found.length > 1) {
+    throw new Error(`${found.length} processes have the argument ${argument}`)
+  }
+  return pid
+}
+
+/** Undefined when it has ended meanwhile. */
+function readOne(pid: number): ProcessMemory | undefined {
+  const status = tryRead(pid, 'status')
+  // What has ended and is not waited for has none of the fields.
+  if (status === undefined || !status.includes('VmRSS:')) return undefined
+  const mib = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) / 1024
   return {
     rss: mib('VmRSS'),
     anon: mib('RssAnon'),
     file: mib('RssFile'),
     shmem: mib('RssShmem'),
-    peak: mib('VmHWM'),
+    processes: 1,
   }
 }
 
-/** From here on `peak` starts anew. */
-export function forgetPeak(pid: number): void {
-  writeFileSync(`/proc/${pid}/clear_refs`, '5')
+function descendants(pid: number): number[] {
+  const parents = new Map(processIds().map((one) => [one, parentOf(one)]))
+  const found = [pid]
+  // Grows while it is gone through.
+  for (const ancestor of found) {
+    for (const [one, parent] of parents) if (parent === ancestor) found.push(one)
+  }
+  return found.slice(1)
 }
 
-/** The one process of this machine that has `argument` on its command line. @throws Error when there is none, or more */
-export function findProcess(argument: string): number {
-  const found = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && hasArgument(name, argument))
-  if (found.length !== 1) throw new Error(`${found.length} processes have the argument ${argument}`)
-  return Number(found[0])
+function parentOf(pid: number): number | undefined {
+  const [, parent] = /^PPid:\s+(\d+)$/m.exec(tryRead(pid, 'status') ?? '') ?? []
+  return parent === undefined ? undefined : Number(parent)
 }
 
-function hasArgument(pid: string, argument: string): boolean {
+function processIds(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+}
+
+function tryRead(pid: number, file: string): string | undefined {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(argument)
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
   } catch {
-    // It has ended since.
-    return false
+    return undefined
   }
 }
