@@ -202,8 +202,9 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
     t.ok((await users()).includes(user))
     await store.retire(identity, patient)
     await until('the user to be gone', async () => !(await users()).includes(user))
-    await store.read(identity, 'auth/token/lookup-self', [podToken()], patient)
-    t.pass('others log in anew')
+    const other = await store.read(identity, 'database/creds/app', [podToken()], patient)
+    t.not(String(other.values.get('username')), user, 'others log in again')
+    await store.retire(identity, patient)
   })
 })
 
