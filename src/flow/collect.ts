@@ -32,18 +32,31 @@ export type Collected = {
   fresh: readonly Holding[]
 }
 
-export type How = { missing?: readonly Order[]; isWoken?: boolean }
+/** The answers are those that the volume's files were made from. */
+export type Unchanged = { plan: Plan; basis: Basis; files: undefined; at: number; weight: number }
+
+export type How = {
+  /** What must be issued, when the caller has found out. */
+  missing?: readonly Order[]
+  /** See Ask. */
+  isWoken?: boolean
+}
 
 /** Asks Vault for what a plan says, and makes files of it. */
 export type Collecting = {
   /**
    * Reads Vault, has issued what the volume does not hold, and renders. The basis' verdict says why the answers could
    * not become files; nothing that was issued is left then.
-   * @param how.missing what must be issued, when the caller has found out
-   * @param how.isWoken see Ask
    * @throws FaultError login_*, read_*, import_too_large, …; TooHeavy, see flow/weighing.ts
    */
-  collect(plan: Plan, volume: MountedVolume, signal: AbortSignal, how?: How): Promise<Collected>
+  collect(plan: Plan, volume: MountedVolume, signal: AbortSignal): Promise<Collected>
+  /** The same, but renders only what the volume has not: a template takes a second process. */
+  collectChanged(
+    plan: Plan,
+    volume: MountedVolume,
+    signal: AbortSignal,
+    how: How,
+  ): Promise<Collected | Unchanged>
   /** What files are made from, to be told from other answers: those of all, and which issues of the volume's own. */
   digests(
     plan: Plan,
@@ -159,38 +172,62 @@ export function createCollecting(deps: {
     }
   }
 
+  async function gather(planned: Plan, volume: MountedVolume, signal: AbortSignal, how: How) {
+    const { plan, seen, weight } = await look(planned, volume, signal, how)
+    const { spec, own, orders } = plan
+    const known = plan === planned ? how.missing : undefined
+    const missing = known ?? (await leases.keep(volume, orders, own, signal)).missing
+    const who = { spec, identity: own, pod: volume.entry.pod, tokens: volume.tokens }
+    const { fresh, absent } = await leases.issue(missing, own, {
+      volume,
+      withTokens: (task) => logins.run(who, signal, task),
+      signal,
+    })
+    const held = [...heldBy(volume, missing), ...fresh]
+    const basis = { spec, digests: digests(plan, seen.digests, held) }
+    return { plan, seen, weight, missing, fresh, absent, held, basis }
+  }
+
+  async function render(
+    { plan, seen, weight, fresh, absent, held, basis }: Awaited<ReturnType<typeof gather>>,
+    volume: MountedVolume,
+    signal: AbortSignal,
+  ): Promise<Collected> {
+    try {
+      checkIssued(held)
+      const { updateMode, fsGroup: gid } = volume.entry
+      const shape = { updateMode, gid, sizeBytes: settings.maxVolumeBytes }
+      const files = await sandbox.render(plan.spec, answersOf(plan, seen, held, absent), shape, signal)
+      const total = Math.max(weight, checkFiles(volume, files))
+      return { plan, basis: { ...basis, verdict: undefined }, files, at: seen.at, weight: total, fresh }
+    } catch (error) {
+      await leases.discard(volume, fresh)
+      if (error instanceof TooHeavy) throw error
+      signal.throwIfAborted()
+      const verdict = toFault(error).with(factsOf(plan.identity))
+      if (!isLastWord(verdict)) throw verdict
+      return { plan, basis: { ...basis, verdict }, files: [], at: seen.at, weight, fresh: [] }
+    }
+  }
+
   return {
-    async collect(planned, volume, signal, how = {}) {
-      const { plan, seen, weight } = await look(planned, volume, signal, how)
-      const { spec, identity, own, orders } = plan
-      const known = plan === planned ? how.missing : undefined
-      const missing = known ?? (await leases.keep(volume, orders, own, signal)).missing
-      const who = { spec, identity: own, pod: volume.entry.pod, tokens: volume.tokens }
-      const { fresh, absent } = await leases.issue(missing, own, {
-        volume,
-        withTokens: (task) => logins.run(who, signal, task),
-        signal,
-      })
-      const held = [...heldBy(volume, missing), ...fresh]
-      const basis = { spec, digests: digests(plan, seen.digests, held) }
-      try {
-        checkIssued(held)
-        const { updateMode, fsGroup: gid } = volume.entry
-        const shape = { updateMode, gid, sizeBytes: settings.maxVolumeBytes }
-        const files = await sandbox.render(spec, answersOf(plan, seen, held, absent), shape, signal)
-        const total = Math.max(weight, checkFiles(volume, files))
-        return { plan, basis: { ...basis, verdict: undefined }, files, at: seen.at, weight: total, fresh }
-      } catch (error) {
-        await leases.discard(volume, fresh)
-        if (error instanceof TooHeavy) throw error
-        signal.throwIfAborted()
-        const verdict = toFault(error).with(factsOf(identity))
-        if (!isLastWord(verdict)) throw verdict
-        return { plan, basis: { ...basis, verdict }, files: [], at: seen.at, weight, fresh: [] }
-      }
+    async collect(plan, volume, signal) {
+      return render(await gather(plan, volume, signal, {}), volume, signal)
+    },
+    async collectChanged(planned, volume, signal, how) {
+      const gathered = await gather(planned, volume, signal, how)
+      const { plan, seen, weight, missing, basis } = gathered
+      if (missing.length > 0 || !isSameBasis(volume.basis, basis)) return render(gathered, volume, signal)
+      return { plan, basis: volume.basis, files: undefined, at: seen.at, weight }
     },
     digests,
   }
+}
+
+export function isSameBasis(basis: Basis | undefined, now: Pick<Basis, 'spec' | 'digests'>): basis is Basis {
+  if (basis === undefined || basis.spec !== now.spec || basis.digests.size !== now.digests.size) return false
+  for (const [path, digest] of now.digests) if (basis.digests.get(path) !== digest) return false
+  return true
 }
 
 function checkIssued(held: readonly Holding[]): void {

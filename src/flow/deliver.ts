@@ -1,7 +1,7 @@
 import { type FaultError, toFault } from '../core/errors.ts'
 import type { VolumeFiles, VolumeShape } from '../core/mounted.ts'
 import type { Clock, SecretStore, SecretSync } from '../core/ports.ts'
-import type { Collected, Collecting, How } from './collect.ts'
+import { type Collected, type Collecting, type How, isSameBasis, type Unchanged } from './collect.ts'
 import type { Leases } from './leases.ts'
 import type { Lookups } from './lookups.ts'
 import type { Plan, Planning } from './plan.ts'
@@ -10,7 +10,7 @@ import type { Release } from './release.ts'
 import type { Room } from './room.ts'
 import { wantedSecrets } from './secrets.ts'
 import type { Turns } from './turns.ts'
-import { type Basis, heldBy, LIGHT_BYTES, type MountedVolume, type Volumes } from './volumes.ts'
+import { heldBy, LIGHT_BYTES, type MountedVolume, type Volumes } from './volumes.ts'
 import type { Weighing } from './weighing.ts'
 
 /** A look older than this part of the interval is made anew; under 0.9, the shortest jittered interval. */
@@ -70,14 +70,14 @@ export function createDelivery(deps: {
     plan: Plan,
     how: How,
     signal: AbortSignal,
-  ): Promise<Collected> {
+  ): Promise<Collected | Unchanged> {
     const { identity } = plan
     const { volumeId } = volume.entry
     const before = volume.identity
     const isNew = before?.key !== identity.key
     store.retain(identity, volumeId)
     try {
-      const collected = await collecting.collect(plan, volume, signal, how)
+      const collected = await collecting.collectChanged(plan, volume, signal, how)
       volumes.identify(volume, identity)
       if (isNew && before !== undefined) await release(before.key, volumeId)
       if (isGone(volume)) await release(identity.key, volumeId)
@@ -186,6 +186,10 @@ export function createDelivery(deps: {
         volume.basis = collected.basis
         throw collected.basis.verdict
       }
+      if (collected.files === undefined) {
+        const unsynced = isGone(volume) ? undefined : await failureOf(syncAgain(volume, collected.at, inTime))
+        return { changed: [], at: collected.at, failure: failure ?? unsynced }
+      }
       // Only the writing stands in the volume's queue: a slow Vault must not hold up an unpublish.
       const changed = await queue.run(volume.entry.targetPath, () => applyTo(volume, collected))
       volume.isHeavy = collected.weight > LIGHT_BYTES
@@ -213,10 +217,4 @@ export function shapeOf(entry: MountedVolume['entry']): VolumeShape {
 
 async function failureOf(task: Promise<void>): Promise<FaultError | undefined> {
   return task.then(() => undefined, toFault)
-}
-
-function isSameBasis(basis: Basis | undefined, now: Pick<Basis, 'spec' | 'digests'>): basis is Basis {
-  if (basis === undefined || basis.spec !== now.spec || basis.digests.size !== now.digests.size) return false
-  for (const [path, digest] of now.digests) if (basis.digests.get(path) !== digest) return false
-  return true
 }

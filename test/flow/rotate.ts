@@ -237,3 +237,17 @@ t.test('a look that gets no answer in a minute is told as such, and looks go on'
   t.equal(bench.content(), 'one')
   t.match(bench.log.text, /no answer within 60 s/)
 })
+
+t.test('what Vault says again is not rendered again: a template takes a second process', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  const { renders } = bench.sandbox
+  const reads = bench.store.reads.length
+  await bench.clock.advance(60 * MINUTE)
+  t.ok(bench.store.reads.length > reads + 20, 'it is asked all the time')
+  t.equal(bench.sandbox.renders, renders)
+  bench.setPassword('two')
+  await bench.clock.advance(3 * MINUTE)
+  t.equal(bench.sandbox.renders, renders + 1)
+  t.equal(bench.content(), 'two')
+})
