@@ -2,6 +2,7 @@ import { appendFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { type Attacker, createAttacker } from './attacker.ts'
+import { LIMITS } from './limits.ts'
 import { nowMs } from './now.ts'
 import { PLUGIN_ROOT } from './plugin-process.ts'
 import { type Stage, type StageOptions, startStage } from './stage.ts'
@@ -47,7 +48,6 @@ export type Figures = {
   broken: string[]
 }
 
-export const LIMITS = { heldMs: 100, noiseMs: 50, peakMiB: 250, tmpfsMiB: 128, factor: 3, allowanceMs: 500 }
 const QUIET_MS = Number(process.env.HOSTILE_QUIET_MS ?? 6_000)
 const TMPFS_EVERY_MS = 100
 const ATTACK_TIMEOUT_MS = 240_000

@@ -1,4 +1,6 @@
-import { type Figures, LIMITS } from './attack.ts'
+// Not from attack.ts: that one loads tap, which would run a test of its own in the runner.
+import type { Figures } from './attack.ts'
+import { LIMITS } from './limits.ts'
 
 /** Markdown: what was met in each attack, and beneath it the worst of all. */
 export function tableOf(figures: readonly Figures[]): string {
