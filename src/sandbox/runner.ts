@@ -25,7 +25,7 @@ const TICK_MS = 50
  */
 const MOST_TICKS = 100
 /** A job that has used this part of its budget may well be ended. */
-const LONG = 4
+const LONG = 12
 /** For starting the process and loading modules, on a node that is busy. */
 const MOST_LOADING_TICKS = 400
 /** Milliseconds without a job after which the process is ended: it holds 70 MiB, and a start costs 0.15 s of CPU. */

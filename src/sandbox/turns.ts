@@ -1,6 +1,14 @@
+import { FaultError } from '../core/errors.ts'
+
 type Waiting = { start: () => void }
 
-/** One task at a time; tasks of one namespace in their order, namespaces in turn: nobody waits behind another's queue. */
+/** Namespaces that are remembered for a task that had to be ended. */
+const MOST_LATE = 1_000
+
+/**
+ * One task at a time; tasks of one namespace in their order, namespaces in turn: nobody waits behind another's queue. A
+ * namespace whose last task had to be ended comes after all others that wait.
+ */
 export type Turns = {
   /** @throws what `task` throws; the signal's reason, though a task that has begun goes on to its end */
   run<T>(namespace: string, signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T>
@@ -11,10 +19,20 @@ export function createTurns(): Turns {
   const queues = new Map<string, Waiting[]>()
   /** Whose task is under way. */
   let current: string | undefined
+  /** Whose last task had to be ended. */
+  const late = new Set<string>()
+
+  function noteEnding(namespace: string, error: unknown): void {
+    if (!(error instanceof FaultError) || error.facts.endedBy === undefined) return
+    if (late.size >= MOST_LATE) late.clear()
+    late.add(namespace)
+  }
 
   function next(): void {
+    const waiting = [...queues.keys()]
+    const inTime = waiting.filter((namespace) => !late.has(namespace))
     // Who has just had a turn is the last to have another.
-    const first = [...queues.keys()].find((namespace) => namespace !== current) ?? queues.keys().next().value
+    const first = otherThan(current, inTime) ?? otherThan(current, waiting)
     current = first
     if (first !== undefined) begin(first, queues.get(first) ?? [])
   }
@@ -61,9 +79,18 @@ export function createTurns(): Turns {
         next()
         throw signal.reason
       }
-      return untilAborted(task().finally(next), signal)
+      const running = task()
+      running.then(
+        () => void late.delete(namespace),
+        (error: unknown) => noteEnding(namespace, error),
+      )
+      return untilAborted(running.finally(next), signal)
     },
   }
+}
+
+function otherThan(namespace: string | undefined, all: readonly string[]): string | undefined {
+  return all.find((one) => one !== namespace) ?? all[0]
 }
 
 function untilAborted<T>(running: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

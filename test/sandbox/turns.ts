@@ -1,4 +1,5 @@
 import t from 'tap'
+import { FaultError } from '../../src/core/errors.ts'
 import { createTurns } from '../../src/sandbox/turns.ts'
 
 /** Tasks that wait to be ended, in the order in which they began. */
@@ -47,4 +48,24 @@ t.test('a task that fails gives its turn on', async (t) => {
   const next = turns.run('b', undefined, async () => 'done')
   await t.rejects(failing, { message: 'no' })
   t.equal(await next, 'done')
+})
+
+t.test('a namespace whose task had to be ended comes after all others that wait', async (t) => {
+  const turns = createTurns()
+  const order: string[] = []
+  const ended = new FaultError('import_too_large', { endedBy: 'time' })
+  const first = Promise.withResolvers<void>()
+  const run = (namespace: string, task: () => Promise<void>) =>
+    turns.run(namespace, undefined, () => {
+      order.push(namespace)
+      return task()
+    })
+  const greedy = t.rejects(run('greedy', () => first.promise))
+  const again = t.rejects(run('greedy', () => Promise.reject(ended)))
+  const others = [run('shop', async () => {}), run('shop', async () => {}), run('bank', async () => {})]
+  first.reject(ended)
+  await Promise.all([greedy, again, ...others])
+  t.same(order, ['greedy', 'shop', 'bank', 'shop', 'greedy'])
+  await run('greedy', async () => {})
+  t.equal(order.at(-1), 'greedy', 'and still has its turns')
 })
