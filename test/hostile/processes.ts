@@ -7,7 +7,7 @@ import { freePort } from '../support/free-port.ts'
 import type { PodVolume } from '../support/pod-volume.ts'
 import { type Attack, runAttacks } from './harness/attack.ts'
 import type { Attacker } from './harness/attacker.ts'
-import { PLUGIN_ROOT } from './harness/plugin-process.ts'
+import { PLUGIN_PROGRAM } from './harness/plugin-process.ts'
 import { descriptors } from './harness/proc.ts'
 
 // A second process, no descriptors, no state directory: nobody means harm, and it must not come to any.
@@ -20,7 +20,7 @@ const files = FILES.map((name) => ({ name, source: { path: 'attacker1/x', key: '
 /** Another process with the same flags; it must do nothing but wait or end with an error. */
 async function second({ stage, expect }: Attacker, own: { socket: string; state: string }): Promise<void> {
   const args = [
-    join(PLUGIN_ROOT, 'src/main.ts'),
+    PLUGIN_PROGRAM,
     `--endpoint=unix://${own.socket}`,
     '--node-id=node-1',
     `--imports=dir:${join(stage.folder, 'imports')}`,

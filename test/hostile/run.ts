@@ -44,6 +44,11 @@ if (process.getuid?.() !== 0 || probe.status !== 0) {
   process.exit(2)
 }
 buildTap()
+const built = spawnSync('tsc', ['-p', 'tsconfig.build.json'], {
+  cwd: process.env.HOSTILE_PLUGIN_ROOT ?? ROOT,
+  stdio: 'inherit',
+})
+if (built.status !== 0) process.exit(built.status ?? 1)
 const scratch = mkdtempSync(join(tmpdir(), 'vault-files-hostile-'))
 const figuresFile = join(scratch, 'figures.jsonl')
 const tap = ['tap', 'run', '--disable-coverage', '--reporter=tap', '--jobs=1', `--timeout=${FILE_TIMEOUT}`]

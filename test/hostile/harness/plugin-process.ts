@@ -4,6 +4,9 @@ import { type Plugin, startPlugin } from '../../../src/demo/plugin.ts'
 /** The checkout whose plugin is attacked: this one, unless HOSTILE_PLUGIN_ROOT names another. */
 export const PLUGIN_ROOT = process.env.HOSTILE_PLUGIN_ROOT ?? resolve(import.meta.dirname, '../../..')
 
+/** As it is shipped: types that are stripped at start take 80 MiB more. The runner has built it. */
+export const PLUGIN_PROGRAM = join(PLUGIN_ROOT, 'dist/main.js')
+
 export type AttackedPlugin = Plugin & { pid: number; hasEnded(): boolean }
 
 export async function startAttacked(options: {
@@ -16,7 +19,7 @@ export async function startAttacked(options: {
 }): Promise<AttackedPlugin> {
   const { folder, endpoint, httpPort, vaultAddr, args = [], env = {} } = options
   const plugin = await startPlugin({
-    program: join(PLUGIN_ROOT, 'src/main.ts'),
+    program: PLUGIN_PROGRAM,
     endpoint,
     args: [
       '--node-id=node-1',
