@@ -1,10 +1,6 @@
 // The sandbox process: does one job after the other, and is killed from outside when one takes too long.
-import { setPriority } from 'node:os'
-import { plainFault, prepare } from './jobs.ts'
-import type { Job, Told } from './messages.ts'
-
-/** The plugin itself comes first. */
-const NICE = 5
+import { plainFault, prepare, warm } from './jobs.ts'
+import type { Job, Told, Warm } from './messages.ts'
 
 function tell(told: Told): void {
   process.send?.(told)
@@ -26,11 +22,6 @@ async function perform(job: Job): Promise<void> {
   }
 }
 
-process.on('message', (job: Job) => void perform(job))
+process.on('message', (job: Job | Warm) => void (job.kind === 'warm' ? warm() : perform(job)))
 // The plugin is gone.
 process.on('disconnect', () => process.exit(0))
-try {
-  setPriority(NICE)
-} catch {
-  // Some seccomp profiles forbid it.
-}

@@ -1,12 +1,12 @@
 import { fork } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { extname } from 'node:path'
-import type { Job, Told } from './messages.ts'
+import type { Job, Told, Warm } from './messages.ts'
 
 /** A process beside ours that works for us. */
 export type Helper = {
   /** @throws RangeError, Error for what cannot be sent, such as an object of 10,000 levels */
-  send(job: Job): void
+  send(job: Job | Warm): void
   /** CPU time that the process has used, in milliseconds; undefined where the system does not tell. */
   cpuMs(): number | undefined
   /** At once, wherever it stands. */

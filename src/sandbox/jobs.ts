@@ -28,6 +28,12 @@ export async function prepare(job: Job, onStep: (what: string) => void): Promise
   }
 }
 
+/** Loads what any job needs. */
+export async function warm(): Promise<void> {
+  await Promise.all([import('../core/answer.ts'), import('../core/import.ts'), import('../core/render.ts')])
+  createTemplates().load()
+}
+
 export function plainFault(error: unknown): PlainFault {
   const { fault, facts } = toFault(error)
   return { fault, facts }

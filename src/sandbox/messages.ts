@@ -22,6 +22,9 @@ export type RenderJob = {
 
 export type Job = { kind: 'judge'; manifest: unknown } | RenderJob | { kind: 'parse'; bytes: Uint8Array }
 
+/** Loads what the jobs need, and tells nothing. */
+export type Warm = { kind: 'warm' }
+
 export type Results = {
   judge: ParsedImport
   render: PlainFile[]

@@ -24,6 +24,8 @@ const TICK_MS = 50
  * of a job's time is over.
  */
 const MOST_TICKS = 100
+/** A job that has used this part of its budget may well be ended. */
+const LONG = 4
 /** For starting the process and loading modules, on a node that is busy. */
 const MOST_LOADING_TICKS = 400
 /** Milliseconds without a job after which the process is ended: it holds 70 MiB, and a start costs 0.15 s of CPU. */
@@ -40,6 +42,8 @@ type Ending =
 export function createRunner({ clock, start }: { clock: Clock; start: () => Helper }): Runner {
   let idle: Helper | undefined
   let busy: Helper | undefined
+  /** Started while a job takes long: if that is ended, the next one need not wait for a process. */
+  let spare: Helper | undefined
   let cancelIdle = () => {}
   let isClosed = false
 
@@ -59,7 +63,8 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
 
   async function attempt(job: Job, budget: Budget): Promise<{ ending: Ending; step: string | undefined }> {
     cancelIdle()
-    const helper = idle ?? start()
+    const helper = idle ?? spare ?? start()
+    if (helper === spare) spare = undefined
     idle = undefined
     busy = helper
     helper.hold(true)
@@ -100,6 +105,7 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
         if (begunCpuMs === undefined && ticks > MOST_LOADING_TICKS) return end({ endedBy: 'loading' })
         if (begunCpuMs !== undefined) {
           const usedMs = (helper.cpuMs() ?? 0) - begunCpuMs
+          if (usedMs > budget.cpuMs / LONG) prepareSpare()
           if (usedMs > budget.cpuMs || ticks > MOST_TICKS) return end({ endedBy: 'time' })
         }
         cancelTick = clock.after(TICK_MS, () => void look())
@@ -126,7 +132,20 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
     })
   }
 
-  function rest(helper: Helper): void {
+  function prepareSpare(): void {
+    if (spare !== undefined || isClosed) return
+    const helper = start()
+    spare = helper
+    helper.hold(false)
+    helper.listen({ onTold: () => undefined, onGone: () => (spare = spare === helper ? undefined : spare) })
+    helper.send({ kind: 'warm' })
+  }
+
+  function rest(used: Helper): void {
+    // Two are not kept; the spare one holds less.
+    if (spare !== undefined) used.kill()
+    const helper = spare ?? used
+    spare = undefined
     const forget = () => {
       if (idle === helper) idle = undefined
     }
@@ -145,6 +164,7 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
       cancelIdle()
       idle?.kill()
       busy?.kill()
+      spare?.kill()
       idle = undefined
     },
   }

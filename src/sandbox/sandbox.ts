@@ -16,9 +16,9 @@ import { createRunner } from './runner.ts'
 import { createTurns } from './turns.ts'
 
 /** What others wait for at most, together with the start of a new process. */
-const JUDGE = { cpuMs: 300, what: 'judging it' }
-const RENDER = { cpuMs: 400, what: 'making its files' }
-const PARSE = { cpuMs: 400, what: "reading Vault's answer" }
+const JUDGE = { cpuMs: 200, what: 'judging it' }
+const RENDER = { cpuMs: 250, what: 'making its files' }
+const PARSE = { cpuMs: 250, what: "reading Vault's answer" }
 
 /**
  * Plain work on the spot, everything else in a process of its own: whatever memory it takes, it is that process that

@@ -1,18 +1,20 @@
 import type { Helper, Listener } from '../../src/sandbox/helper.ts'
-import type { Job, Told } from '../../src/sandbox/messages.ts'
+import type { Job, Told, Warm } from '../../src/sandbox/messages.ts'
 
 /** A process of which the test says what it does and how much CPU time it has used. */
 export class FakeHelper implements Helper {
   readonly jobs: Job[] = []
+  isWarm = false
   usedMs = 0
   isKilled = false
   isHeld = false
   failSendWith: Error | undefined
   #listener: Listener | undefined
 
-  send(job: Job): void {
+  send(job: Job | Warm): void {
     if (this.failSendWith) throw this.failSendWith
-    this.jobs.push(job)
+    if (job.kind === 'warm') this.isWarm = true
+    else this.jobs.push(job)
   }
 
   cpuMs(): number {

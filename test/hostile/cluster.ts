@@ -161,7 +161,7 @@ const attacks: Attack[] = [
     },
   },
   {
-    name: 'an own import edited 200 times, 30 templates each',
+    name: 'an own import edited 100 times, 30 templates each',
     finding: 5,
     async run(attacker) {
       await attacker.put('x', { value: 'v', a: 'a' })

@@ -161,3 +161,34 @@ t.test('closing ends what is under way', async (t) => {
   t.equal(helpers[0]?.isKilled, true)
   await t.rejects(runner.run(job, budget), { fault: 'shutting_down', message: /./ })
 })
+
+t.test(
+  'while a job takes long the next process is made ready, and only one of the two is kept',
+  async (t) => {
+    const { helpers, runner, pass } = bench()
+    const long = runner.run(job, budget)
+    helpers[0]?.begin()
+    await pass(100)
+    t.equal(helpers.length, 1, 'a short job needs no second process')
+    helpers[0]!.usedMs = 100
+    await pass(50)
+    t.equal(helpers.length, 2)
+    t.equal(helpers[1]?.isWarm, true)
+    helpers[0]!.usedMs = 400
+    const ended = t.rejects(long, { message: /CPU time/ })
+    await pass(50)
+    await ended
+    const next = runner.run(job, budget)
+    t.equal(helpers[1]?.jobs.length, 1, 'the next job waits for no process')
+    helpers[1]?.begin()
+    helpers[1]!.usedMs = 100
+    await pass(50)
+    t.equal(helpers.length, 3)
+    helpers[1]?.finish()
+    await next
+    t.equal(helpers[1]?.isKilled, true)
+    t.equal(helpers[2]?.isKilled, false)
+    runner.close()
+    t.equal(helpers[2]?.isKilled, true)
+  },
+)

@@ -114,7 +114,7 @@ t.test(
     t.match(await attacks[0], {
       fault: 'import_too_large',
       facts: { endedBy: 'time' },
-      message: /more than 400 ms of CPU time, ended at the template of file "bad"/,
+      message: /more than 250 ms of CPU time, ended at the template of file "bad"/,
     })
   },
 )

@@ -21,7 +21,8 @@ const deeds: Record<string, () => unknown> = {
   environment: () => ({ ...process.env }),
 }
 
-process.on('message', ({ manifest }: { manifest: string }) => {
+process.on('message', ({ kind, manifest = '' }: { kind: string; manifest?: string }) => {
+  if (kind === 'warm') return
   tell({ kind: 'begun', cpuMs: process.cpuUsage().user / 1000 })
   tell({ kind: 'step', what: manifest })
   tell({ kind: 'done', result: deeds[manifest]?.(), rssBytes: 1 })

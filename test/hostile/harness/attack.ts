@@ -2,6 +2,7 @@ import { appendFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { type Attacker, createAttacker } from './attacker.ts'
+import { LIMITS } from './limits.ts'
 import { nowMs } from './now.ts'
 import { PLUGIN_ROOT } from './plugin-process.ts'
 import { type Stage, type StageOptions, startStage } from './stage.ts'
@@ -45,12 +46,13 @@ export type Figures = {
   tmpfsMiB: number
   seconds: number
   broken: string[]
+  /** Only slow, and run once more: the next figures count. */
+  isTriedAgain?: true
 }
 
-export const LIMITS = { heldMs: 100, noiseMs: 50, peakMiB: 250, tmpfsMiB: 128, factor: 3, allowanceMs: 500 }
 const QUIET_MS = Number(process.env.HOSTILE_QUIET_MS ?? 6_000)
 const TMPFS_EVERY_MS = 100
-const ATTACK_TIMEOUT_MS = 240_000
+const ATTACK_TIMEOUT_MS = 480_000
 const RUN_LIMIT_MS = 60_000
 const FILE_TIMEOUT_MS = 900_000
 
@@ -72,18 +74,27 @@ export async function runAttacks(
   t.comment(
     `quiet: publish ${quiet.publishMs.toFixed(0)} ms, rotation ${quiet.rotationMs.toFixed(0)} ms at worst`,
   )
+  /** Each attack meets a plugin that the one before has not hurt. */
+  async function recover(): Promise<void> {
+    await stage.restart({ kill: true })
+    await attacker.leave()
+    attacker.forget()
+    stage.hinterland.restore()
+  }
   for (const attack of chosen) {
     await t.test(`${attack.finding}: ${attack.name}`, { timeout: ATTACK_TIMEOUT_MS }, async (t) => {
-      const figures = await suffer(stage, attacker, attack, quiet, group)
+      let figures = await suffer(stage, attacker, attack, quiet, group)
+      if (isOnlySlow(figures)) {
+        // A machine shared with others is slow by itself at times: what is slow twice is the attack's doing.
+        note({ ...figures, isTriedAgain: true })
+        t.comment(`slow, tried again: ${brief(figures)}`)
+        await recover()
+        figures = await suffer(stage, attacker, attack, quiet, group)
+      }
       note(figures)
       t.comment(brief(figures))
       t.strictSame(figures.broken, [], 'no limit is broken')
-      // Each attack meets a plugin that the one before has not hurt.
-      if (figures.broken.length === 0) return
-      await stage.restart({ kill: true })
-      await attacker.leave()
-      attacker.forget()
-      stage.hinterland.restore()
+      if (figures.broken.length > 0) await recover()
     })
   }
   await t.test(`${group}: nothing is left at the end`, { timeout: 60_000 }, async (t) => {
@@ -171,6 +182,11 @@ async function suffer(
       .map((change) => `outside of volumes: ${change}`),
   )
   return figures
+}
+
+/** Limits of time are broken and no others. */
+function isOnlySlow({ broken }: Figures): boolean {
+  return broken.length > 0 && broken.every((what) => / ms, at most /.test(what))
 }
 
 function judgeProcess(stage: Stage, attack: Attack, pid: number): string[] {

@@ -33,6 +33,8 @@ export function startPinger(
     opened.on('error', () => opened.destroy())
     opened.on('close', () => {
       if (socket === opened) socket = undefined
+      // A server that was held for long drops the connection when it comes to itself: until then counts.
+      if (since !== undefined && connections === 0) onAnswer(since, nowMs(), connections)
       // The question went down with the connection: asked again on the next one, and waited for since then.
       if (since !== undefined && !isClosed) setTimeout(resend, 5)
     })

@@ -28,7 +28,12 @@ export async function startAttacked(options: {
       '--log-format=json',
       ...args,
     ],
+    // As the image starts it: see the Dockerfile.
+    execArgv: ['--max-semi-space-size=2', '--no-maglev'],
     env: {
+      NODE_ENV: 'production',
+      MALLOC_ARENA_MAX: '2',
+      MALLOC_TRIM_THRESHOLD_: '131072',
       NODE_COMPILE_CACHE: join(folder, 'compiled'),
       NODE_OPTIONS: '',
       NODE_V8_COVERAGE: '',
