@@ -9,7 +9,7 @@ const CHECK_MS = 20_000
 const BUSY = 0.1
 /** How much more the process may hold of its own than after the last compaction. */
 const GROWTH_BYTES = 8 * MIB
-/** A full collection takes 3 ms for each MiB of heap; a larger heap is left to V8, which collects it in small steps. */
+/** A compaction takes 2 ms for each MiB of heap; a larger one is left to V8, which collects it in small steps. */
 const LARGEST_HEAP_BYTES = 32 * MIB
 /** At rest the plugin comes to use 10 to 30 MiB of files, Node's executable above all. */
 const FILE_BYTES = 34 * MIB

@@ -94,7 +94,10 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
         isOver = true
         cancelTick()
         if (rssBytes !== undefined && rssBytes <= LARGEST_RSS && !isClosed) rest(helper)
-        else helper.kill()
+        else {
+          helper.kill()
+          if (spare !== undefined) rest(spare)
+        }
         resolve({ ending, step })
       }
       const look = async () => {
@@ -143,8 +146,8 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
 
   function rest(used: Helper): void {
     // Two are not kept; the spare one holds less.
-    if (spare !== undefined) used.kill()
     const helper = spare ?? used
+    if (helper !== used) used.kill()
     spare = undefined
     const forget = () => {
       if (idle === helper) idle = undefined

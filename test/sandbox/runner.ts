@@ -192,3 +192,19 @@ t.test(
     t.equal(helpers[2]?.isKilled, true)
   },
 )
+
+t.test('a process that was made ready for nothing ends as an idle one does', async (t) => {
+  const { helpers, runner, pass } = bench()
+  const long = runner.run(job, budget)
+  helpers[0]?.begin()
+  helpers[0]!.usedMs = 100
+  await pass(50)
+  helpers[0]!.usedMs = 400
+  const ended = t.rejects(long, { message: /CPU time/ })
+  await pass(50)
+  await ended
+  t.strictSame([helpers[0]?.isKilled, helpers[1]?.isKilled], [true, false])
+  await pass(15_000)
+  t.equal(helpers[1]?.isKilled, true)
+  runner.close()
+})
