@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { FaultError, isAbsence, toFault } from '../core/errors.ts'
 import type { Clock, Identity, SecretData, SecretStore, ServiceAccountToken } from '../core/ports.ts'
 import { backoffMs } from '../core/schedule.ts'
-import { jsonOf } from '../core/value.ts'
+import { textOf } from '../core/value.ts'
 import { eachOf } from './pool.ts'
 import { createSightings } from './sightings.ts'
 
@@ -68,9 +68,10 @@ export function createLookups(deps: {
     const digest = createHash('sha256').update(digestKey)
     let size = 0
     for (const [key, value] of answer.values) {
-      const member = `${JSON.stringify(key)}:${jsonOf(value)},`
-      digest.update(member)
-      size += member.length
+      const text = textOf(value)
+      // Lengths keep apart what would read alike put together.
+      digest.update(`${key.length} ${key} ${typeof value} ${text.length} `).update(text)
+      size += key.length + text.length
     }
     return { digest: digest.digest('base64url'), size }
   }

@@ -38,5 +38,7 @@ export function isPlainRender({ files, dataFrom }: ImportSpec, size: number): bo
   const hasTemplate = files.some(({ template }) => template !== undefined)
   const isPlainEntry = ({ include, exclude, format }: ImportSpec['dataFrom'][number]) =>
     include === undefined && exclude === undefined && format === 'Files'
-  return !hasTemplate && dataFrom.every(isPlainEntry) && size <= SMALL_VALUES
+  if (hasTemplate || !dataFrom.every(isPlainEntry)) return false
+  // Text is copied as it is, once, and no more of it than the volume holds.
+  return size <= SMALL_VALUES || files.every(({ encoding }) => encoding === 'utf-8')
 }
