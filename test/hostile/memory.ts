@@ -221,7 +221,7 @@ const attacks: Attack[] = [
       if (error !== undefined) throw error
       for (const name of ['..safe', '..held', '..holdings', '..leases', '..issued']) {
         const fd = openSync(volume.path(name), 'a')
-        writeSync(fd, '{"a":'.repeat(20_000))
+        writeSync(fd, '{"a":'.repeat(1_000))
         ftruncateSync(fd, 1.9e9)
         closeSync(fd)
       }

@@ -32,7 +32,7 @@ export async function startAttacked(options: {
       ...args,
     ],
     // As the image starts it: see the Dockerfile.
-    execArgv: ['--max-semi-space-size=2', '--no-maglev'],
+    execArgv: ['--max-semi-space-size=2', '--no-maglev', '--optimize-for-size'],
     env: {
       NODE_ENV: 'production',
       MALLOC_ARENA_MAX: '2',
