@@ -4,7 +4,7 @@ usage: soak-reader.py ROOT READS GRACE_SECONDS NAME...
 Each file describes itself: its generation in 8 digits, its length in 8 digits, then the generation repeated.
 Half of the rounds open each file by its path; the other half resolve ..data once and read the set beneath.
 Prints one JSON line: reads, torn (a file not whole, read within the grace), backwards (an older generation after a
-newer one, by path), mixed (a set of several generations, read within the grace), late (torn or mixed, by a reader
+newer one, by path, both read within the grace), mixed (a set of several generations, read within the grace), late (torn or mixed, by a reader
 slower than the grace: a loaded machine may hold it up between two reads, and more is not promised), generations
 (different ones seen).
 """
@@ -45,8 +45,10 @@ def main():
             is_late = time.monotonic() - began >= grace
             if not is_whole(data):
                 seen["late" if is_late else "torn"] += 1
-            seen["backwards"] += data[:8] < newest[index]
-            newest[index] = data[:8]
+            # Held up between open and read for longer than the grace it may meet what is not visible by path yet.
+            if not is_late:
+                seen["backwards"] += data[:8] < newest[index]
+                newest[index] = data[:8]
         generations.add(newest[0])
         began = time.monotonic()
         slot = os.path.join(root, os.readlink(os.path.join(root, "..data")))
