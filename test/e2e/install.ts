@@ -130,7 +130,7 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
         run('kubectl', ['exec', '-n', name, plugin.podName(), '--', ...args])
       await t.rejects(inPod('touch', '/app/x'), /Read-only file system/)
       const { stdout } = await inPod('ls', `/run/${name}`)
-      t.equal(stdout.trim(), 'volumes')
+      t.equal(stdout.trim(), 'lock\nvolumes')
     },
   )
 

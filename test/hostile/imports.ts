@@ -102,12 +102,7 @@ const attacks: Attack[] = [
     'attacker-5.yaml': 'metadata: {name: raw, namespace: attacker}\nspec: &a\n  role: *a\n  files: *a\n',
   }),
   text('an alias that grows a thousand million times', 1, { 'attacker-raw.yaml': billionLaughs() }),
-  text('YAML of 400,000 brackets, dashes and question marks', 1, {
-    'attacker-1.yaml': '['.repeat(400_000),
-    'attacker-2.yaml': '- '.repeat(100_000),
-    'attacker-3.yaml': '? '.repeat(100_000),
-    'attacker-4.yaml': 'a: '.repeat(100_000),
-  }),
+  // No YAML beyond this: a directory is the admin's own, and the API server hands out JSON.
   text('a manifest of 1 MB: 9,000 files', 2, {
     'attacker-raw.json': manifest(ATTACKER, 'raw', { role: ATTACKER, files: files(9_000) }),
   }),

@@ -28,10 +28,12 @@ export async function installCrd(): Promise<void> {
   // `kubectl wait` itself fails while a new CRD has no conditions yet.
   const wait = ['wait', '--for=condition=Established', '--timeout=30s', crd]
   await until('the CRD to be established', () => kubectl(wait).status === 0)
-  // Established comes before every part of the API server serves it.
+  // Established comes before every part of the API server serves it; and where thousands of imports of an earlier test are
+  // still being deleted the API server waits for that first.
   await until(
     'the CRD to be served',
     () => kubectl(['get', '--raw', '/apis/deckhouse.io/v1alpha1/secretsstoreimports']).status === 0,
+    { timeoutMs: 180_000, everyMs: 250 },
   )
 }
 

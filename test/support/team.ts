@@ -30,7 +30,7 @@ export async function startTeam(t: Teardown): Promise<Team> {
   const api = await connectClusterApi()
   t.teardown(() => api.close())
   const isGone = async () => (await api.get(HERE)) === undefined
-  await until('an earlier test to let its namespace go', isGone, { timeoutMs: 90_000, everyMs: 250 })
+  await until('an earlier test to let its namespace go', isGone, { timeoutMs: 180_000, everyMs: 250 })
   await api.create('/api/v1/namespaces', { metadata: { name: NAMESPACE } })
   t.teardown(() => api.remove(HERE))
   const vault = await startKubeVault({ namespace: NAMESPACE, api })
