@@ -80,18 +80,18 @@ const attacks: Attack[] = [
     },
   },
   {
-    name: '900 keys as a file each',
+    name: '400 keys as a file each',
     finding: 4,
     async prepare({ put }) {
-      await put('many', Object.fromEntries(Array.from({ length: 900 }, (_, index) => [`k${index}`, 'v'])))
+      await put('many', Object.fromEntries(Array.from({ length: 400 }, (_, index) => [`k${index}`, 'v'])))
     },
     run: (attacker) => attacker.strike('many', { dataFrom: [{ path: 'attacker1/many' }] }),
   },
   {
-    name: '900 keys in one file of each format, matched by a pattern',
+    name: '400 keys in one file of each format, matched by a pattern',
     finding: 4,
     async prepare({ put }) {
-      await put('many', Object.fromEntries(Array.from({ length: 900 }, (_, index) => [`k${index}`, 'v'])))
+      await put('many', Object.fromEntries(Array.from({ length: 400 }, (_, index) => [`k${index}`, 'v'])))
     },
     run: (attacker) =>
       attacker.strike('many', {
