@@ -7,16 +7,23 @@ import type { Job, PlainFault, Results, Told } from './messages.ts'
 /** What one job may take: `cpuMs` of CPU time once its modules are loaded. `what` it is, for a message. */
 export type Budget = { cpuMs: number; what: string }
 
-/** One job after the other in a process beside ours, which is started when needed and ended when idle. */
+/** Jobs in processes beside ours, one at a time in each, which are started when needed and ended when idle. */
 export type Runner = {
   /**
-   * One at a time: the caller queues.
+   * The caller queues: it runs no more than two at a time.
+   * @param onLong told once, when the job turns out to take long: another process is ready soon, or is already
    * @throws FaultError that of the job; import_too_large with `endedBy`; internal; RangeError for what cannot be sent
    */
-  run<Kind extends Job['kind']>(job: Extract<Job, { kind: Kind }>, budget: Budget): Promise<Results[Kind]>
+  run<Kind extends Job['kind']>(
+    job: Extract<Job, { kind: Kind }>,
+    budget: Budget,
+    onLong?: () => void,
+  ): Promise<Results[Kind]>
   close(): void
 }
 
+/** Processes, at work or idle: while a job takes long in one, others' jobs run in the other. */
+const MOST_PROCESSES = 2
 /** Milliseconds between two looks at a job under way. */
 const TICK_MS = 50
 /**
@@ -24,7 +31,7 @@ const TICK_MS = 50
  * of a job's time is over.
  */
 const MOST_TICKS = 100
-/** A job that has used this part of its budget may well be ended. */
+/** A job that has used this part of its budget takes long, and may well be ended. */
 const LONG = 12
 /** For starting the process and loading modules, on a node that is busy. */
 const MOST_LOADING_TICKS = 400
@@ -40,40 +47,41 @@ type Ending =
   | { endedBy: 'time' | 'loading' }
 
 export function createRunner({ clock, start }: { clock: Clock; start: () => Helper }): Runner {
-  let idle: Helper | undefined
-  let busy: Helper | undefined
-  /** Started while a job takes long: if that is ended, the next one need not wait for a process. */
-  let spare: Helper | undefined
+  const busy = new Set<Helper>()
+  /** The one used last is at the end: its code is compiled. */
+  const idle: Helper[] = []
   let cancelIdle = () => {}
   let isClosed = false
 
   async function run<Kind extends Job['kind']>(
     job: Extract<Job, { kind: Kind }>,
     budget: Budget,
+    onLong = () => {},
   ): Promise<Results[Kind]> {
     if (isClosed) throw new FaultError('shutting_down')
-    const first = await attempt(job, budget)
+    const first = await attempt(job, budget, onLong)
     // One that waited for work may have been taken by the kernel: that is no fault of this job.
-    const { ending, step } = isLost(first.ending) && !isClosed ? await attempt(job, budget) : first
+    const { ending, step } = isLost(first.ending) && !isClosed ? await attempt(job, budget, onLong) : first
     if ('result' in ending) return ending.result as Results[Kind]
     if ('fault' in ending) throw new FaultError(ending.fault.fault, ending.fault.facts)
     if (isClosed) throw new FaultError('shutting_down')
     throw endedFault(ending, budget, step)
   }
 
-  async function attempt(job: Job, budget: Budget): Promise<{ ending: Ending; step: string | undefined }> {
-    cancelIdle()
-    const helper = idle ?? spare ?? start()
-    if (helper === spare) spare = undefined
-    idle = undefined
-    busy = helper
+  async function attempt(
+    job: Job,
+    budget: Budget,
+    onLong: () => void,
+  ): Promise<{ ending: Ending; step: string | undefined }> {
+    const helper = idle.pop() ?? start()
+    busy.add(helper)
     helper.hold(true)
-    try {
-      return await follow(helper, job, budget)
-    } finally {
-      busy = undefined
-      helper.hold(false)
-    }
+    return follow(helper, job, budget, onLong)
+  }
+
+  function release(helper: Helper): void {
+    busy.delete(helper)
+    helper.hold(false)
   }
 
   /** Sends the job and waits for its end, whoever brings it about. */
@@ -81,22 +89,26 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
     helper: Helper,
     job: Job,
     budget: Budget,
+    onLong: () => void,
   ): Promise<{ ending: Ending; step: string | undefined }> {
     return new Promise((resolve, reject) => {
       let begunCpuMs: number | undefined
       let step: string | undefined
       let ticks = 0
+      let isLong = false
       let cancelTick = () => {}
       let isOver = false
 
       const end = (ending: Ending, rssBytes?: number) => {
         if (isOver) return
         isOver = true
+        release(helper)
         cancelTick()
         if (rssBytes !== undefined && rssBytes <= LARGEST_RSS && !isClosed) rest(helper)
         else {
           helper.kill()
-          if (spare !== undefined) rest(spare)
+          // Whose job was ended often comes with another, and who comes after it must not wait for a start.
+          if (isLong) prepareAnother()
         }
         resolve({ ending, step })
       }
@@ -108,7 +120,11 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
         if (begunCpuMs === undefined && ticks > MOST_LOADING_TICKS) return end({ endedBy: 'loading' })
         if (begunCpuMs !== undefined) {
           const usedMs = (helper.cpuMs() ?? 0) - begunCpuMs
-          if (usedMs > budget.cpuMs / LONG) prepareSpare()
+          if (!isLong && usedMs > budget.cpuMs / LONG) {
+            isLong = true
+            prepareAnother()
+            onLong()
+          }
           if (usedMs > budget.cpuMs || ticks > MOST_TICKS) return end({ endedBy: 'time' })
         }
         cancelTick = clock.after(TICK_MS, () => void look())
@@ -128,6 +144,7 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
         helper.send(job)
       } catch (error) {
         isOver = true
+        release(helper)
         cancelTick()
         rest(helper)
         reject(error)
@@ -135,28 +152,29 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
     })
   }
 
-  function prepareSpare(): void {
-    if (spare !== undefined || isClosed) return
+  /** For those who come meanwhile. Taken last: it is cold. */
+  function prepareAnother(): void {
+    if (isClosed || busy.size + idle.length >= MOST_PROCESSES) return
     const helper = start()
-    spare = helper
     helper.hold(false)
-    helper.listen({ onTold: () => undefined, onGone: () => (spare = spare === helper ? undefined : spare) })
+    keep(helper, () => idle.unshift(helper))
     helper.send({ kind: 'warm' })
   }
 
-  function rest(used: Helper): void {
-    // Two are not kept; the spare one holds less.
-    const helper = spare ?? used
-    if (helper !== used) used.kill()
-    spare = undefined
+  function rest(helper: Helper): void {
+    keep(helper, () => idle.push(helper))
+  }
+
+  function keep(helper: Helper, add: () => void): void {
     const forget = () => {
-      if (idle === helper) idle = undefined
+      const at = idle.indexOf(helper)
+      if (at >= 0) idle.splice(at, 1)
     }
-    idle = helper
+    add()
     helper.listen({ onTold: () => undefined, onGone: forget })
+    cancelIdle()
     cancelIdle = clock.after(IDLE_MS, () => {
-      forget()
-      helper.kill()
+      for (const one of idle.splice(0)) one.kill()
     })
   }
 
@@ -165,10 +183,7 @@ export function createRunner({ clock, start }: { clock: Clock; start: () => Help
     close() {
       isClosed = true
       cancelIdle()
-      idle?.kill()
-      busy?.kill()
-      spare?.kill()
-      idle = undefined
+      for (const one of [...busy, ...idle.splice(0)]) one.kill()
     },
   }
 }

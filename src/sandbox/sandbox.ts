@@ -36,7 +36,7 @@ export function createSandbox(deps: { clock: Clock; start?: () => Helper }): San
       const job = { kind: 'judge', manifest } as const
       try {
         if (isPlainManifest(manifest)) return parseImport(manifest)
-        return await turns.run(namespace, signal, () => runner.run(job, JUDGE))
+        return await turns.run(namespace, signal, (onLong) => runner.run(job, JUDGE, onLong))
       } catch (error) {
         if (error instanceof FaultError || signal.aborted) throw error
         // Judging went wrong, or it could not even be sent: its own fault.
@@ -55,12 +55,12 @@ export function createSandbox(deps: { clock: Clock; start?: () => Helper }): San
         const reason = `the secrets it names have ${size} characters, and ${MOST_VALUES} are taken`
         throw new FaultError('import_too_large', { reason })
       }
-      const files = await turns.run(spec.namespace, signal, () => runner.run(job, RENDER))
+      const files = await turns.run(spec.namespace, signal, (onLong) => runner.run(job, RENDER, onLong))
       return files.map(({ name, mode, content }) => ({ name, mode, content: toSecret(content) }))
     },
 
     parseAnswer(bytes, namespace, signal) {
-      return turns.run(namespace, signal, () => runner.run({ kind: 'parse', bytes }, PARSE))
+      return turns.run(namespace, signal, (onLong) => runner.run({ kind: 'parse', bytes }, PARSE, onLong))
     },
 
     close: () => runner.close(),

@@ -1,24 +1,33 @@
 import { FaultError } from '../core/errors.ts'
 
 type Waiting = { start: () => void }
+type Running = { namespace: string; isLong: boolean }
 
+/** Tasks under way, of which all but one take long. */
+const MOST_AT_ONCE = 2
 /** Namespaces that are remembered for a task that had to be ended. */
 const MOST_LATE = 1_000
 
 /**
- * One task at a time; tasks of one namespace in their order, namespaces in turn: nobody waits behind another's queue. A
- * namespace whose last task had to be ended comes after all others that wait.
+ * One task at a time; tasks of one namespace in their order, namespaces in turn: nobody waits behind another's queue.
+ * Beside a task that says that it takes long another namespace's may begin. A namespace whose last task had to be ended
+ * comes after all others that wait.
  */
 export type Turns = {
   /** @throws what `task` throws; the signal's reason, though a task that has begun goes on to its end */
-  run<T>(namespace: string, signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T>
+  run<T>(
+    namespace: string,
+    signal: AbortSignal | undefined,
+    task: (onLong: () => void) => Promise<T>,
+  ): Promise<T>
 }
 
 export function createTurns(): Turns {
   /** In the order of their turns; one whose turn was goes to the end. */
   const queues = new Map<string, Waiting[]>()
-  /** Whose task is under way. */
-  let current: string | undefined
+  const running = new Set<Running>()
+  /** Who has had a turn last is the last to have another. */
+  let latest: string | undefined
   /** Whose last task had to be ended. */
   const late = new Set<string>()
 
@@ -28,20 +37,33 @@ export function createTurns(): Turns {
     late.add(namespace)
   }
 
-  function next(): void {
-    const waiting = [...queues.keys()]
-    const inTime = waiting.filter((namespace) => !late.has(namespace))
-    // Who has just had a turn is the last to have another.
-    const first = otherThan(current, inTime) ?? otherThan(current, waiting)
-    current = first
-    if (first !== undefined) begin(first, queues.get(first) ?? [])
+  function hasPlace(namespace: string): boolean {
+    if (running.size === 0) return true
+    const others = [...running]
+    return running.size < MOST_AT_ONCE && others.every((one) => one.isLong && one.namespace !== namespace)
   }
 
-  function begin(namespace: string, queue: readonly Waiting[]): void {
-    const [waiting, ...rest] = queue
-    queues.delete(namespace)
-    if (rest.length > 0) queues.set(namespace, rest)
-    waiting?.start()
+  function admit(): void {
+    const waiting = [...queues.keys()].filter(hasPlace)
+    const inTime = waiting.filter((namespace) => !late.has(namespace))
+    const first = otherThan(latest, inTime) ?? otherThan(latest, waiting)
+    if (first === undefined) return
+    const [next, ...rest] = queues.get(first) ?? []
+    queues.delete(first)
+    if (rest.length > 0) queues.set(first, rest)
+    next?.start()
+  }
+
+  function take(namespace: string): Running {
+    const place = { namespace, isLong: false }
+    running.add(place)
+    latest = namespace
+    return place
+  }
+
+  function give(place: Running): void {
+    running.delete(place)
+    admit()
   }
 
   function leave(namespace: string, waiting: Waiting): void {
@@ -50,11 +72,9 @@ export function createTurns(): Turns {
     else queues.delete(namespace)
   }
 
-  function turn(namespace: string, signal: AbortSignal | undefined): Promise<void> {
-    if (current === undefined) {
-      current = namespace
-      return Promise.resolve()
-    }
+  function turn(namespace: string, signal: AbortSignal | undefined): Promise<Running> {
+    // Whoever could go has gone: none of those that wait can.
+    if (hasPlace(namespace)) return Promise.resolve(take(namespace))
     return new Promise((resolve, reject) => {
       const onAbort = () => {
         leave(namespace, waiting)
@@ -63,7 +83,7 @@ export function createTurns(): Turns {
       const waiting: Waiting = {
         start: () => {
           signal?.removeEventListener('abort', onAbort)
-          resolve()
+          resolve(take(namespace))
         },
       }
       queues.set(namespace, [...(queues.get(namespace) ?? []), waiting])
@@ -74,17 +94,23 @@ export function createTurns(): Turns {
   return {
     async run(namespace, signal, task) {
       signal?.throwIfAborted()
-      await turn(namespace, signal)
+      const place = await turn(namespace, signal)
       if (signal?.aborted) {
-        next()
+        give(place)
         throw signal.reason
       }
-      const running = task()
-      running.then(
+      const ending = task(() => {
+        place.isLong = true
+        admit()
+      })
+      ending.then(
         () => void late.delete(namespace),
         (error: unknown) => noteEnding(namespace, error),
       )
-      return untilAborted(running.finally(next), signal)
+      return untilAborted(
+        ending.finally(() => give(place)),
+        signal,
+      )
     },
   }
 }

@@ -162,36 +162,44 @@ t.test('closing ends what is under way', async (t) => {
   await t.rejects(runner.run(job, budget), { fault: 'shutting_down', message: /./ })
 })
 
-t.test(
-  'while a job takes long the next process is made ready, and only one of the two is kept',
-  async (t) => {
-    const { helpers, runner, pass } = bench()
-    const long = runner.run(job, budget)
-    helpers[0]?.begin()
-    await pass(100)
-    t.equal(helpers.length, 1, 'a short job needs no second process')
-    helpers[0]!.usedMs = 100
-    await pass(50)
-    t.equal(helpers.length, 2)
-    t.equal(helpers[1]?.isWarm, true)
-    helpers[0]!.usedMs = 400
-    const ended = t.rejects(long, { message: /CPU time/ })
-    await pass(50)
-    await ended
-    const next = runner.run(job, budget)
-    t.equal(helpers[1]?.jobs.length, 1, 'the next job waits for no process')
-    helpers[1]?.begin()
-    helpers[1]!.usedMs = 100
-    await pass(50)
-    t.equal(helpers.length, 3)
-    helpers[1]?.finish()
-    await next
-    t.equal(helpers[1]?.isKilled, true)
-    t.equal(helpers[2]?.isKilled, false)
-    runner.close()
-    t.equal(helpers[2]?.isKilled, true)
-  },
-)
+t.test('while a job takes long another process is made ready, and both are kept for a while', async (t) => {
+  const { helpers, runner, pass } = bench()
+  let told = 0
+  const long = runner.run(job, budget, () => {
+    told += 1
+  })
+  helpers[0]?.begin()
+  await pass(100)
+  t.equal(helpers.length, 1, 'a short job needs no second process')
+  helpers[0]!.usedMs = 100
+  await pass(100)
+  t.equal(told, 1)
+  t.equal(helpers.length, 2)
+  t.equal(helpers[1]?.isWarm, true)
+  const beside = runner.run(job, budget)
+  t.equal(helpers[1]?.jobs.length, 1, 'the other job waits for no process')
+  helpers[1]?.begin()
+  helpers[1]!.usedMs = 100
+  await pass(50)
+  t.equal(helpers.length, 2, 'two at most')
+  helpers[1]?.finish()
+  await beside
+  helpers[0]!.usedMs = 400
+  const ended = t.rejects(long, { message: /CPU time/ })
+  await pass(50)
+  await ended
+  t.strictSame([helpers[0]?.isKilled, helpers[1]?.isKilled], [true, false])
+  t.equal(helpers[2]?.isWarm, true, 'one that was killed is replaced at once')
+  const next = runner.run(job, budget)
+  t.equal(helpers[1]?.jobs.length, 2, 'the one that has worked is taken first')
+  helpers[1]?.begin()
+  helpers[1]?.finish()
+  await next
+  t.equal(helpers.length, 3)
+  await pass(15_000)
+  t.strictSame([helpers[1]?.isKilled, helpers[2]?.isKilled], [true, true])
+  runner.close()
+})
 
 t.test('a process that was made ready for nothing ends as an idle one does', async (t) => {
   const { helpers, runner, pass } = bench()

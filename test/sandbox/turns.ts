@@ -29,6 +29,35 @@ t.test('a victim waits for one task of an attacker, however many there are', asy
   t.strictSame(begun, ['a0', 'v0', 'a1', 'v1', 'a2', 'a3', 'a4'])
 })
 
+t.test("beside a task that takes long another namespace's begins, and no third one", async (t) => {
+  const turns = createTurns()
+  const begun: string[] = []
+  const ends = new Map<string, () => void>()
+  const isLong = new Map<string, () => void>()
+  const enter = (namespace: string, name: string) =>
+    turns.run(namespace, undefined, (onLong) => {
+      begun.push(name)
+      isLong.set(name, onLong)
+      return new Promise<void>((resolve) => ends.set(name, resolve))
+    })
+  const tick = () => new Promise(setImmediate)
+  const all = [enter('a', 'a0'), enter('a', 'a1'), enter('b', 'b0'), enter('b', 'b1'), enter('c', 'c0')]
+  await tick()
+  t.strictSame(begun, ['a0'])
+  isLong.get('a0')?.()
+  await tick()
+  t.strictSame(begun, ['a0', 'b0'], 'not one of the same namespace')
+  isLong.get('b0')?.()
+  await tick()
+  t.strictSame(begun, ['a0', 'b0'], 'two at most')
+  for (const name of ['b0', 'c0', 'b1', 'a0', 'a1']) {
+    ends.get(name)?.()
+    await tick()
+  }
+  await Promise.all(all)
+  t.strictSame(begun, ['a0', 'b0', 'c0', 'b1', 'a1'])
+})
+
 t.test('who gives up leaves the queue, and the others keep their places', async (t) => {
   const { begun, enter, end } = bench()
   const abort = new AbortController()

@@ -80,6 +80,8 @@ export async function runAttacks(
     await attacker.leave()
     attacker.forget()
     stage.hinterland.restore()
+    // A new process has met none of the victim's imports.
+    await stage.untilVictimPublished()
   }
   for (const attack of chosen) {
     await t.test(`${attack.finding}: ${attack.name}`, { timeout: ATTACK_TIMEOUT_MS }, async (t) => {

@@ -12,6 +12,7 @@ import { type AttackedPlugin, startAttacked } from './plugin-process.ts'
 import type { ProberOrder, ProberReport, Window } from './prober.ts'
 import { isAlive } from './proc.ts'
 import {
+  PUBLISHED,
   VICTIM,
   type VictimEvent,
   type VictimOrder,
@@ -46,7 +47,7 @@ export type Stage = {
   /** The prober's figures of what runs between. */
   beginWindow(): Promise<void>
   endWindow(): Promise<Window>
-  /** Waits until the victim has published once more, from beginning to end. @returns false: it gave up */
+  /** Waits until the victim has published each of its imports once more, from beginning to end. @returns false: it gave up */
   untilVictimPublished(): Promise<boolean>
   /** Ends the process, in order unless it has ended already, and starts another. @returns ms until it was ready */
   restart(options?: {
@@ -171,12 +172,16 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     },
     async untilVictimPublished() {
       const from = nowMs()
-      const has = (kind: string) => events.some((event) => event.kind === kind && event.began > from)
-      while (!has('publish') && !has('error')) {
+      const has = (kind: string, what?: string) =>
+        events.some(
+          (event) => event.kind === kind && event.began > from && (what === undefined || event.what === what),
+        )
+      const isThrough = () => PUBLISHED.every((what) => has('publish', what))
+      while (!isThrough() && !has('error')) {
         if (nowMs() - from > VICTIM_WAIT_MS) return false
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
-      return has('publish')
+      return isThrough()
     },
     async restart({ kill = false, args = [], while: between } = {}) {
       // One that hangs would keep the victim waiting.

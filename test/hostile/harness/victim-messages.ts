@@ -20,6 +20,8 @@ export type VictimReport =
 export const VICTIM = 'victim'
 export const AUDIENCE = 'vault'
 export const JWT_MOUNT = 'jwt'
+/** Imports that it publishes and unpublishes by turns. */
+export const PUBLISHED = ['plain', 'template'] as const
 
 /** The victim's imports by name. The standing ones are looked at every second, by --rotation-interval. */
 export const victimImports: Readonly<Record<string, object>> = {

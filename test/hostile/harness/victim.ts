@@ -7,7 +7,13 @@ import { createVaultAdmin, type VaultAdmin } from '../../../src/demo/vault-admin
 import { type PodVolume, podVolume, tokensFor } from '../../support/pod-volume.ts'
 import { describing, generationOf } from '../../support/set-reader.ts'
 import { nowMs } from './now.ts'
-import { VICTIM, type VictimEvent, type VictimOrder, type VictimReport } from './victim-messages.ts'
+import {
+  PUBLISHED,
+  VICTIM,
+  type VictimEvent,
+  type VictimOrder,
+  type VictimReport,
+} from './victim-messages.ts'
 
 const BETWEEN_MS = 30
 const CHANGE_EVERY_MS = 1_500
@@ -31,6 +37,8 @@ let generation = 0
 let count = 0
 let wishes = 0
 let standing: PodVolume[] = []
+/** Published, and not unpublished yet: a plugin that was killed takes its calls along, and kubelet would call again. */
+const left = new Set<PodVolume>()
 let tasks: Promise<void>[] = []
 let isRunning = false
 
@@ -66,7 +74,7 @@ async function take(order: VictimOrder): Promise<void> {
   }
   if (order.kind === 'finish') {
     await rest()
-    for (const volume of standing) await unpublish(volume).catch(() => undefined)
+    for (const volume of [...standing, ...left]) await unpublish(volume).catch(() => undefined)
     report({ kind: 'finished' })
   }
 }
@@ -93,12 +101,13 @@ async function firstPublish(importName: string): Promise<PodVolume> {
 
 async function publishing(): Promise<void> {
   while (isRunning) {
-    for (const what of ['plain', 'template']) {
+    for (const what of PUBLISHED) {
       count += 1
       // Every third pod is the first of its service account, and costs a login.
       const volume = wish(what, count % 3 === 0 ? `first-${count}` : 'standing')
       await timed('publish', what, () => kubelet.nodePublish({ ...volume.args, timeoutMs: CALL_TIMEOUT_MS }))
       for (const [file, wanted] of Object.entries(EXPECTED[what] ?? {})) check(volume, file, wanted)
+      left.add(volume)
       await timed('unpublish', what, () => unpublish(volume))
       await sleep(BETWEEN_MS)
     }
@@ -173,8 +182,10 @@ function wish(importName: string, serviceAccount: string): PodVolume {
   return podVolume(folder, issuer, { importName, namespace: VICTIM, serviceAccount, volumeId })
 }
 
-function unpublish({ args, target }: PodVolume): Promise<void> {
-  return kubelet.nodeUnpublish({ volumeId: args.volumeId, targetPath: target })
+async function unpublish(volume: PodVolume): Promise<void> {
+  const { args, target } = volume
+  await kubelet.nodeUnpublish({ volumeId: args.volumeId, targetPath: target })
+  left.delete(volume)
 }
 
 async function timed(kind: 'publish' | 'unpublish', what: string, call: () => Promise<void>): Promise<void> {
