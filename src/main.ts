@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
-import { type App, startApp } from './app.ts'
-import { parseArguments, version } from './arguments.ts'
+import { parseArguments, version } from './commands/arguments.ts'
+import { type App, startApp } from './commands/serve.ts'
 import { createClock } from './ops/clock.ts'
 import { createExecutableRelease } from './ops/executable.ts'
 import { compactHeap } from './ops/heap.ts'
@@ -71,7 +71,7 @@ function end(code: number, error: unknown, message: string): never {
 
 /** Loaded only when it is called, as the doctor is. */
 async function runConvert(): Promise<never> {
-  const { convert } = await import('./convert/convert.ts')
+  const { convert } = await import('./commands/convert/convert.ts')
   const written: string[] = []
   const code = convert({
     argv: process.argv.slice(3),
@@ -86,7 +86,7 @@ async function runConvert(): Promise<never> {
 
 /** Loaded only when it is called: the plugin's process knows nothing of it. */
 async function runDoctor(): Promise<number> {
-  const { doctor } = await import('./doctor/doctor.ts')
+  const { doctor } = await import('./commands/doctor/doctor.ts')
   const stopped = new AbortController()
   process.once('SIGINT', () => stopped.abort(new Error('stopped')))
   const deps = {

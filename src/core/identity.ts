@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import type { Config } from './config.ts'
-import { FaultError } from './errors.ts'
-import type { ImportSpec } from './import.ts'
-import type { Identity, Pod, ServiceAccountToken, VaultEndpoint } from './ports.ts'
+import { FaultError } from './faults/fault.ts'
+import type { ImportSpec } from './imports/import.ts'
+import type { Pod, ServiceAccountToken } from './ports/pod.ts'
+import type { Identity, VaultEndpoint } from './ports/vault.ts'
+import type { Config } from './settings/config.ts'
 
 export type VaultSettings = Pick<Config, 'vaultAddr' | 'vaultAuthPath' | 'vaultNamespace' | 'vaultSkipVerify'>
 

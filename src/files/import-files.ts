@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
-import { scrub } from '../core/errors.ts'
-import { type ImportSpec, identifyImport, type ParsedImport } from '../core/import.ts'
-import type { Judge } from '../core/sandbox.ts'
+import { scrub } from '../core/faults/fault.ts'
+import { type ImportSpec, identifyImport, type ParsedImport } from '../core/imports/import.ts'
+import type { Judge } from '../core/ports/sandbox.ts'
 import { parseYaml } from './yaml.ts'
 
 /** Of one import, in memory, logs and messages. */

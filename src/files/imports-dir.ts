@@ -1,9 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { FaultError } from '../core/errors.ts'
-import { type ImportSpec, parseImport } from '../core/import.ts'
-import type { Clock, ImportSource, Log } from '../core/ports.ts'
-import type { Judge } from '../core/sandbox.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import { type ImportSpec, parseImport } from '../core/imports/import.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { ImportSource } from '../core/ports/imports.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { Judge } from '../core/ports/sandbox.ts'
 import {
   changedImports,
   type Duplicate,

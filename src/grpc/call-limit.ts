@@ -1,6 +1,6 @@
 import type { ServerUnaryCall } from '@grpc/grpc-js'
-import { FaultError, toFault } from '../core/errors.ts'
-import type { Clock } from '../core/ports.ts'
+import { FaultError, toFault } from '../core/faults/fault.ts'
+import type { Clock } from '../core/ports/clock.ts'
 
 /** kubelet waits 2 minutes: we stop 10 s before and say why, else its user reads "context deadline exceeded". */
 const BUDGET_MS = 110_000

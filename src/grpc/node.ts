@@ -1,12 +1,15 @@
+import type { FaultError } from '../core/faults/fault.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { NodeFlow, PublishRequest } from '../core/ports/node.ts'
+import type { VolumeStats } from '../core/ports/volume.ts'
 import {
   parsePublishRequest,
   podOf,
   type RawPublishRequest,
   requireTargetPath,
   requireText,
-} from '../core/attributes.ts'
-import type { FaultError } from '../core/errors.ts'
-import type { Clock, Log, NodeFlow, PublishRequest, VolumeStats } from '../core/ports.ts'
+} from '../core/publish-request/attributes.ts'
 import { loadService } from './proto.ts'
 import type { Service } from './server.ts'
 import { type Subject, unary } from './unary.ts'

@@ -1,5 +1,6 @@
-import { scrub } from '../core/errors.ts'
-import type { Clock, Log } from '../core/ports.ts'
+import { scrub } from '../core/faults/fault.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
 import { loadService } from './proto.ts'
 import { type GrpcServer, startGrpcServer } from './server.ts'
 import { unary } from './unary.ts'

@@ -5,7 +5,8 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
-import type { Clock, Log } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
 import { clearSocketPath, socketPathOf } from './socket-path.ts'
 
 export type Service = { definition: ServiceDefinition; implementation: UntypedServiceImplementation }

@@ -1,6 +1,8 @@
 import { type handleUnaryCall, type ServerUnaryCall, status } from '@grpc/grpc-js'
-import type { FaultError } from '../core/errors.ts'
-import type { Clock, Log, Pod } from '../core/ports.ts'
+import type { FaultError } from '../core/faults/fault.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { Pod } from '../core/ports/pod.ts'
 import { limitCall } from './call-limit.ts'
 
 export type Handler<Request, Response> = (

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import type { Connection } from './connection.ts'
 import { type Call, createExchange, type Reply } from './exchange.ts'
 import { readJson, readLines } from './stream.ts'

@@ -1,5 +1,6 @@
 import { createCollapse, waitFor } from '../core/collapse.ts'
-import type { Clock, Log } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
 import type { KubeClient } from './client.ts'
 import { describeError } from './failure.ts'
 import { checkImportsServed } from './import-calls.ts'

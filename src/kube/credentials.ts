@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { User } from '@kubernetes/client-node'
 import { ExecAuth } from '@kubernetes/client-node/dist/exec_auth.js'
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import { SecretText } from '../core/secret.ts'
 import type { Credential, Credentials } from './connection.ts'
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 
 /** Writes that may come at once, and how long until one more may. */
 export type Rate = { burst: number; refillMs: number }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Pod } from '../core/ports.ts'
+import type { Pod } from '../core/ports/pod.ts'
 
 /** Bytes; the API server refuses more. */
 const LONGEST_NOTE = 1024

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import type { Connection, Credential } from './connection.ts'
 import { createHttp1 } from './http1.ts'
 import { createHttp2 } from './http2.ts'

@@ -1,4 +1,4 @@
-import { joinWords, scrub } from '../core/errors.ts'
+import { joinWords, scrub } from '../core/faults/fault.ts'
 import type { Answer } from './client.ts'
 
 /** Why a call brought no answer, in one line: `connect ECONNREFUSED 10.0.0.1:443`. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import type { KubeClient } from './client.ts'
 import type { Contact } from './contact.ts'
 import { type ImportRef, Refused, readImport } from './import-calls.ts'

@@ -3,7 +3,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import { isIP } from 'node:net'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { waitFor } from '../core/collapse.ts'
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import type { Connection, Credential } from './connection.ts'
 import { NoHttp2, type Reply, type Request, StaleConnection, type Transport } from './wire.ts'
 

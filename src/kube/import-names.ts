@@ -1,5 +1,5 @@
 import { createCollapse } from '../core/collapse.ts'
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import type { KubeClient } from './client.ts'
 import { listNames } from './import-calls.ts'
 import type { Turns } from './turns.ts'

@@ -1,5 +1,6 @@
-import { identifyImport } from '../core/import.ts'
-import type { Clock, Log } from '../core/ports.ts'
+import { identifyImport } from '../core/imports/import.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
 import type { KubeClient } from './client.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
 import { importsPath } from './import-calls.ts'

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
-import { FaultError } from '../core/errors.ts'
-import type { ImportSpec } from '../core/import.ts'
-import type { Log } from '../core/ports.ts'
-import type { Judge } from '../core/sandbox.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { ImportSpec } from '../core/imports/import.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { Judge } from '../core/ports/sandbox.ts'
 import { describeError, fieldOf } from './failure.ts'
 import type { ImportRef } from './import-calls.ts'
 

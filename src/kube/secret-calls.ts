@@ -1,5 +1,5 @@
-import { FaultError } from '../core/errors.ts'
-import type { WantedSecret } from '../core/ports.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { WantedSecret } from '../core/ports/kubernetes.ts'
 import type { Answer, KubeClient } from './client.ts'
 import type { Call } from './exchange.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'

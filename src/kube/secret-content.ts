@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
-import { FaultError } from '../core/errors.ts'
-import type { WantedSecret } from '../core/ports.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { WantedSecret } from '../core/ports/kubernetes.ts'
 import { contentFault } from './secret-types.ts'
 
 // The one file of this folder that reveals what files hold: a request to write a Secret is made of it.

@@ -1,5 +1,6 @@
-import { FaultError } from '../core/errors.ts'
-import type { Pod, WantedSecret } from '../core/ports.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { WantedSecret } from '../core/ports/kubernetes.ts'
+import type { Pod } from '../core/ports/pod.ts'
 import type { SecretContent } from './secret-content.ts'
 import { type FoundSecret, type Holder, MANAGER, type Writer } from './secret-object.ts'
 

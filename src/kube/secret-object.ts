@@ -1,4 +1,5 @@
-import type { Pod, WantedSecret } from '../core/ports.ts'
+import type { WantedSecret } from '../core/ports/kubernetes.ts'
+import type { Pod } from '../core/ports/pod.ts'
 import { fieldOf } from './failure.ts'
 import type { SecretContent } from './secret-content.ts'
 

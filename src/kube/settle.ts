@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 
 /** After a change, for those that come with it: only the last counts. */
 const FIRST_MS = 200

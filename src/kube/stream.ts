@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import type { Reply } from './wire.ts'
 
 /** What came is larger than anything that may be meant. */

@@ -1,4 +1,5 @@
-import type { Clock, Log } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
 import type { KubeClient } from './client.ts'
 import { describeAnswer, describeError, fieldOf } from './failure.ts'
 

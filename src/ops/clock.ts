@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 
 /** What setTimeout can count, 24 days; it takes anything longer for 1 ms. */
 const LONGEST_MS = 2 ** 31 - 1

@@ -1,6 +1,6 @@
 import pino, { type DestinationStream, type Logger } from 'pino'
-import type { Config } from '../core/config.ts'
-import type { Log } from '../core/ports.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { Config } from '../core/settings/config.ts'
 import { toLoggable } from './loggable.ts'
 
 /**

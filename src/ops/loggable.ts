@@ -1,4 +1,4 @@
-import { cutForeign, FaultError, scrub } from '../core/errors.ts'
+import { cutForeign, FaultError, scrub } from '../core/faults/fault.ts'
 
 /** Deeper than any field of ours; ends circles too. */
 const DEEPEST = 6

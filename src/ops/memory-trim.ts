@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import type { Clock, Log } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
 
 const MIB = 2 ** 20
 /** By then registration, and the republishes that follow a restart, have passed. */

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Meter } from '../core/ports.ts'
+import type { Meter } from '../core/ports/metrics.ts'
 import { addProcessMetrics } from './process-metrics.ts'
 
 /** What is mounted right now: read at each scrape. */

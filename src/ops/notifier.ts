@@ -1,4 +1,5 @@
-import type { Log, Notifier } from '../core/ports.ts'
+import type { Notifier } from '../core/ports/kubernetes.ts'
+import type { Log } from '../core/ports/log.ts'
 
 /** Where there is no API server to write events to: the rotation has logged everything already. */
 export function createLogNotifier(log: Log): Notifier {

@@ -1,6 +1,6 @@
-import { FaultError, toFault } from '../core/errors.ts'
-import { createRoom } from '../core/render-room.ts'
-import { createTemplates } from '../core/template.ts'
+import { FaultError, toFault } from '../core/faults/fault.ts'
+import { createRoom } from '../core/render/size-limit.ts'
+import { createTemplates } from '../core/render/template.ts'
 import type { Job, PlainFault, RenderJob, Results } from './messages.ts'
 
 // Runs in the sandbox process. Modules are loaded as the first job needs them, and before its clock starts.
@@ -22,7 +22,7 @@ export async function prepare(job: Job, onStep: (what: string) => void): Promise
     case 'render':
       return prepareRender(job, onStep)
     case 'parse': {
-      const { parseAnswerText } = await import('../core/answer.ts')
+      const { parseAnswerText } = await import('../core/json/vault-response.ts')
       return () => parseAnswerText(Buffer.from(job.bytes).toString('utf8'))
     }
   }
@@ -30,7 +30,11 @@ export async function prepare(job: Job, onStep: (what: string) => void): Promise
 
 /** Loads what any job needs. */
 export async function warm(): Promise<void> {
-  await Promise.all([import('../core/answer.ts'), import('../core/import.ts'), import('../core/render.ts')])
+  await Promise.all([
+    import('../core/json/vault-response.ts'),
+    import('../core/imports/import.ts'),
+    import('../core/render/render.ts'),
+  ])
   createTemplates().load()
 }
 
@@ -40,7 +44,7 @@ export function plainFault(error: unknown): PlainFault {
 }
 
 async function prepareJudge(manifest: unknown): Promise<() => Results['judge']> {
-  const { parseImport } = await import('../core/import.ts')
+  const { parseImport } = await import('../core/imports/import.ts')
   const templates = createTemplates()
   templates.load()
   return () => {
@@ -63,7 +67,7 @@ export function unjudged(error: unknown): string {
 }
 
 async function prepareRender(job: RenderJob, onStep: (what: string) => void): Promise<Work> {
-  const { renderFiles } = await import('../core/render.ts')
+  const { renderFiles } = await import('../core/render/render.ts')
   const templates = createTemplates()
   if (job.spec.files.some(({ template }) => template !== undefined)) templates.load()
   const { spec, answers, vaultAddr, authority, volume } = job

@@ -1,8 +1,8 @@
-import type { ParsedAnswer } from '../core/answer.ts'
-import type { Facts, Fault } from '../core/errors.ts'
-import type { ImportSpec, ParsedImport } from '../core/import.ts'
-import type { VolumeShape } from '../core/mounted.ts'
-import type { SecretData } from '../core/ports.ts'
+import type { Facts, Fault } from '../core/faults/fault.ts'
+import type { ImportSpec, ParsedImport } from '../core/imports/import.ts'
+import type { ParsedAnswer } from '../core/json/vault-response.ts'
+import type { SecretData } from '../core/ports/vault.ts'
+import type { VolumeShape } from '../core/ports/volume.ts'
 
 // What the plugin and its sandbox process tell each other, by structured clone: plain objects, maps and bytes.
 

@@ -1,4 +1,4 @@
-import type { ImportSpec } from '../core/import.ts'
+import type { ImportSpec } from '../core/imports/import.ts'
 
 // What is done on the spot: work that is small, and in which nothing is that a tenant could make long. Most nodes have
 // no other, and pay for no second process.

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
-import { FaultError } from '../core/errors.ts'
-import type { Clock } from '../core/ports.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import { HEAP_MIB, type Helper } from './helper.ts'
 import type { Job, PlainFault, Results, Told } from './messages.ts'
 

@@ -1,4 +1,4 @@
-import { FaultError } from '../core/errors.ts'
+import { FaultError } from '../core/faults/fault.ts'
 
 type Waiting = { start: () => void }
 type Running = { namespace: string; isLong: boolean }

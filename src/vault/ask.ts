@@ -1,5 +1,6 @@
-import { type Facts, FaultError } from '../core/errors.ts'
-import type { Clock, Identity } from '../core/ports.ts'
+import { type Facts, FaultError } from '../core/faults/fault.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Identity } from '../core/ports/vault.ts'
 import type { SecretText } from '../core/secret.ts'
 import type { Call, Connections } from './connections.ts'
 import { factsOf } from './facts.ts'

@@ -1,6 +1,6 @@
-import { type Facts, FaultError } from '../core/errors.ts'
-import { jsonToNumber } from '../core/json.ts'
-import type { Json } from '../core/ports.ts'
+import { type Facts, FaultError } from '../core/faults/fault.ts'
+import { jsonToNumber } from '../core/json/json.ts'
+import type { Json } from '../core/json/types.ts'
 
 /** What is shorter would be asked for without a pause. Milliseconds. */
 const SHORTEST_LIFE_MS = 1_000

@@ -1,5 +1,6 @@
-import { type Fault, FaultError } from '../core/errors.ts'
-import type { Identity, ServiceAccountToken } from '../core/ports.ts'
+import { type Fault, FaultError } from '../core/faults/fault.ts'
+import type { ServiceAccountToken } from '../core/ports/pod.ts'
+import type { Identity } from '../core/ports/vault.ts'
 import type { SecretText } from '../core/secret.ts'
 import { factsOf } from './facts.ts'
 import type { Login, VaultToken } from './login.ts'

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
-import type { ParseAnswer } from '../core/answer.ts'
-import type { Clock, VaultEndpoint } from '../core/ports.ts'
+import type { ParseAnswer } from '../core/json/vault-response.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { VaultEndpoint } from '../core/ports/vault.ts'
 import { createNodeVault, type NodeVault } from './node-vault.ts'
 import { createTransport, type Transport } from './transport.ts'
 

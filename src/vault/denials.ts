@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 
 /** Paths that Vault refuses to an identity's tokens, new ones too: a login for such a path is a login for nothing. */
 export type Denials = {

@@ -1,5 +1,5 @@
-import type { Facts } from '../core/errors.ts'
-import type { Identity } from '../core/ports.ts'
+import type { Facts } from '../core/faults/fault.ts'
+import type { Identity } from '../core/ports/vault.ts'
 
 /** What an error tells of who asked and where. */
 export function factsOf(identity: Identity): Facts {

@@ -1,5 +1,5 @@
-import { type Facts, FaultError, joinWords, scrub } from '../core/errors.ts'
-import { isJsonObject } from '../core/json.ts'
+import { type Facts, FaultError, joinWords, scrub } from '../core/faults/fault.ts'
+import { isJsonObject } from '../core/json/json.ts'
 import { type Answer, TransportError, type TransportFailure } from './transport.ts'
 
 /** The pause after a 429 that names none, in milliseconds: OpenBao's quotas do not by default. */

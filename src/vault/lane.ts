@@ -1,5 +1,5 @@
-import { FaultError } from '../core/errors.ts'
-import type { Clock } from '../core/ports.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import { createPauses } from './pauses.ts'
 import { createWaiting } from './waiting.ts'
 

@@ -1,4 +1,4 @@
-import type { Lease, Revoked } from '../core/issued.ts'
+import type { Lease, Revoked } from '../core/ports/leases.ts'
 import { leaseOf } from './answer-data.ts'
 import type { Ask } from './ask.ts'
 import { isFinal, isRefusal, isWorthIt } from './own-token.ts'

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import { type Caller, createCounter, createLane, type Lane } from './lane.ts'
 
 /** The node's ceiling on calls to each Vault, shared fairly by the namespaces of the pods for which they are made. */

@@ -1,5 +1,5 @@
-import { type Facts, FaultError } from '../core/errors.ts'
-import type { Identity } from '../core/ports.ts'
+import { type Facts, FaultError } from '../core/faults/fault.ts'
+import type { Identity } from '../core/ports/vault.ts'
 import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'
 

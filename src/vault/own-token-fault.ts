@@ -1,7 +1,8 @@
-import { type Facts, FaultError } from '../core/errors.ts'
-import { isJsonNumber } from '../core/json.ts'
-import { OWN_TOKEN_SETTING } from '../core/policy.ts'
-import type { Json, SecretData } from '../core/ports.ts'
+import { type Facts, FaultError } from '../core/faults/fault.ts'
+import { OWN_TOKEN_SETTING } from '../core/imports/policy.ts'
+import { isJsonNumber } from '../core/json/json.ts'
+import type { Json } from '../core/json/types.ts'
+import type { SecretData } from '../core/ports/vault.ts'
 import type { SecretText } from '../core/secret.ts'
 
 /** Characters from which a token is looked for within a text too; those that Vault makes have 26 and more. */

@@ -1,5 +1,5 @@
-import { type Facts, FaultError, joinWords, scrub } from '../core/errors.ts'
-import { isJsonObject, jsonToNumber } from '../core/json.ts'
+import { type Facts, FaultError, joinWords, scrub } from '../core/faults/fault.ts'
+import { isJsonObject, jsonToNumber } from '../core/json/json.ts'
 import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'
 

@@ -1,4 +1,4 @@
-import type { Identity } from '../core/ports.ts'
+import type { Identity } from '../core/ports/vault.ts'
 import type { SecretText } from '../core/secret.ts'
 import type { Denials } from './denials.ts'
 import type { VaultToken } from './login.ts'

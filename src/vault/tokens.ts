@@ -1,5 +1,7 @@
 import { waitFor } from '../core/collapse.ts'
-import type { Clock, Identity, ServiceAccountToken } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { ServiceAccountToken } from '../core/ports/pod.ts'
+import type { Identity } from '../core/ports/vault.ts'
 import type { SecretText } from '../core/secret.ts'
 import { isAllOver, isTokenFault, logInWithAny, missingFault, usable } from './candidates.ts'
 import { createDenials } from './denials.ts'

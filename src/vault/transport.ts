@@ -1,8 +1,14 @@
 import http from 'node:http'
 import https from 'node:https'
-import { type Held, type ParseAnswer, type ParsedAnswer, parseAnswerText } from '../core/answer.ts'
-import { parseJson } from '../core/json.ts'
-import type { Clock, Json } from '../core/ports.ts'
+import { parseJson } from '../core/json/json.ts'
+import type { Json } from '../core/json/types.ts'
+import {
+  type Held,
+  type ParseAnswer,
+  type ParsedAnswer,
+  parseAnswerText,
+} from '../core/json/vault-response.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import { createSockets, type SocketSettings } from './sockets.ts'
 
 /** One answer of Vault, whatever its status. */

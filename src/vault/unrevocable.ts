@@ -1,5 +1,6 @@
-import { FaultError } from '../core/errors.ts'
-import type { Identity, Log } from '../core/ports.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { Identity } from '../core/ports/vault.ts'
 import { factsOf } from './facts.ts'
 
 /** Tells, once for each role, that its tokens cannot be used to revoke, and which policy lets them. */

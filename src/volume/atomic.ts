@@ -1,4 +1,4 @@
-import type { Clock } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
 import { checkCapacity } from './capacity.ts'
 import { openToAll, withDirectory } from './directory.ts'
 import { type Disk, freshName } from './disk.ts'

@@ -1,4 +1,4 @@
-import { FaultError } from '../core/errors.ts'
+import { FaultError } from '../core/faults/fault.ts'
 import type { NewFile } from './file.ts'
 
 /** A symlink whose target is at least this long takes a page of its own on tmpfs. */

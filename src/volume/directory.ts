@@ -1,4 +1,4 @@
-import { FaultError } from '../core/errors.ts'
+import { FaultError } from '../core/faults/fault.ts'
 import type { Name } from './at-calls.ts'
 import { type Disk, type Entry, freshName } from './disk.ts'
 import type { Pace } from './pace.ts'

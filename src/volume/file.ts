@@ -1,4 +1,4 @@
-import { FaultError } from '../core/errors.ts'
+import { FaultError } from '../core/faults/fault.ts'
 import type { SecretBytes } from '../core/secret.ts'
 import { hasCode } from './directory.ts'
 import type { Disk, FileStat } from './disk.ts'

@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import type { Holding } from '../core/issued.ts'
-import { isJsonNumber, isJsonObject, parseJson, stringifyJson } from '../core/json.ts'
-import type { Json, JsonNumber } from '../core/ports.ts'
+import { isJsonNumber, isJsonObject, parseJson, stringifyJson } from '../core/json/json.ts'
+import type { Json, JsonNumber } from '../core/json/types.ts'
+import { parseValue, toValue } from '../core/json/value.ts'
+import type { Holding } from '../core/ports/leases.ts'
 import { SecretText } from '../core/secret.ts'
-import { parseValue, toValue } from '../core/value.ts'
 
 // JSON has neither undefined nor Infinity: null stands for both, by field.
 const number = z

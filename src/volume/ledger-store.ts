@@ -16,8 +16,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { FaultError } from '../core/errors.ts'
-import type { LedgerEntry, LedgerStore, Log } from '../core/ports.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { LedgerEntry, LedgerStore } from '../core/ports/volume.ts'
 
 /** Raised when an older plugin could misread what a newer one wrote. */
 const VERSION = 1

@@ -1,4 +1,4 @@
-import type { Holding, Safe } from '../core/issued.ts'
+import type { Holding, Safe } from '../core/ports/leases.ts'
 import { parseHoldings, serializeHoldings } from './holding-text.ts'
 import { createRootAttribute, type RootAttribute } from './root-attribute.ts'
 import { newSealKey, seal, unseal } from './seal.ts'

@@ -1,7 +1,8 @@
 import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import type { Clock, Log } from '../core/ports.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
 import { createSyscalls, type Syscalls } from './syscalls.ts'
 
 /** An orderly end takes up to 20 s of the 30 s that kubelet gives a pod; then it is killed. */

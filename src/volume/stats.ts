@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, statfsSync } from 'node:fs'
-import { FaultError } from '../core/errors.ts'
-import type { VolumeStats } from '../core/ports.ts'
+import { FaultError } from '../core/faults/fault.ts'
+import type { VolumeStats } from '../core/ports/volume.ts'
 import { hasCode } from './directory.ts'
 
 /**

@@ -7,13 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { connectKubelet, type Kubelet } from '../../src/demo/kubelet.ts'
 import { nodeService } from '../../src/grpc/node.ts'
 import { loadService } from '../../src/grpc/proto.ts'
 import { startGrpcServer } from '../../src/grpc/server.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { FakeNodeFlow } from '../fakes/node-flow.ts'
-import { realClock } from '../support/real-clock.ts'
+import { connectKubelet, type Kubelet } from '../harness/kubelet.ts'
+import { realClock } from '../harness/real-clock.ts'
 
 const SECONDS = 2
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { scrub } from '../../src/core/errors.ts'
+import { scrub } from '../../src/core/faults/fault.ts'
 import { describeAnswer } from '../../src/kube/failure.ts'
 import { toLoggable } from '../../src/ops/loggable.ts'
 import { wordsOf } from '../../src/vault/faults.ts'

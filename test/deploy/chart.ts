@@ -1,8 +1,8 @@
 import t from 'tap'
+import { CHART, KUBE_VERSION } from '../../deploy/generate/deploy-files.ts'
+import { helm } from '../../deploy/generate/helm.ts'
 import { parseSize } from '../../src/core/size.ts'
-import { ALL_ON, manifestsOf, podSpecOf, type Rule, rulesOf, theOnly } from '../support/chart.ts'
-import { CHART, KUBE_VERSION } from '../support/deploy-files.ts'
-import { helm } from '../support/helm.ts'
+import { ALL_ON, manifestsOf, podSpecOf, type Rule, rulesOf, theOnly } from '../harness/cluster/chart.ts'
 
 // Building helm, once on a machine, takes minutes.
 t.setTimeout(900_000)

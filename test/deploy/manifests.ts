@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { chartFiles, plainManifests, ROOT } from '../support/deploy-files.ts'
+import { chartFiles, plainManifests, ROOT } from '../../deploy/generate/deploy-files.ts'
 
 t.setTimeout(900_000)
 

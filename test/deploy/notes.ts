@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
-import { ALL_ON } from '../support/chart.ts'
-import { CHART, KUBE_VERSION } from '../support/deploy-files.ts'
-import { helm } from '../support/helm.ts'
+import { CHART, KUBE_VERSION } from '../../deploy/generate/deploy-files.ts'
+import { helm } from '../../deploy/generate/helm.ts'
+import { ALL_ON } from '../harness/cluster/chart.ts'
 
 // Building helm, once on a machine, takes minutes.
 t.setTimeout(900_000)

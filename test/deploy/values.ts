@@ -1,10 +1,10 @@
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { parseConfig } from '../../src/core/config.ts'
-import { ALL_ON, argsOf } from '../support/chart.ts'
-import { CHART, KUBE_VERSION, ROOT } from '../support/deploy-files.ts'
-import { helm } from '../support/helm.ts'
+import { CHART, KUBE_VERSION, ROOT } from '../../deploy/generate/deploy-files.ts'
+import { helm } from '../../deploy/generate/helm.ts'
+import { parseConfig } from '../../src/core/settings/config.ts'
+import { ALL_ON, argsOf } from '../harness/cluster/chart.ts'
 
 // Building helm, once on a machine, takes minutes.
 t.setTimeout(900_000)

@@ -1,8 +1,8 @@
 import { existsSync, globSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
-import { ROOT } from '../support/deploy-files.ts'
-import { docFiles, faults, readDoc } from '../support/doc-files.ts'
+import { ROOT } from '../../deploy/generate/deploy-files.ts'
+import { docFiles, faults, readDoc } from '../../docs/generate/doc-files.ts'
 
 t.test('what is made from the source is as the source has it', async (t) => {
   for (const [path, text] of docFiles()) t.equal(readDoc(path), text, `${path}: run npm run docs`)

@@ -1,10 +1,10 @@
 import { globSync } from 'node:fs'
 import t from 'tap'
-import { convertHelp } from '../../src/convert/help.ts'
-import { helpText } from '../../src/core/settings-help.ts'
-import { doctorHelp } from '../../src/doctor/help.ts'
-import { ROOT } from '../support/deploy-files.ts'
-import { readDoc } from '../support/doc-files.ts'
+import { ROOT } from '../../deploy/generate/deploy-files.ts'
+import { readDoc } from '../../docs/generate/doc-files.ts'
+import { convertHelp } from '../../src/commands/convert/help.ts'
+import { doctorHelp } from '../../src/commands/doctor/help.ts'
+import { helpText } from '../../src/core/settings/help.ts'
 
 /** Of each command: its help, the page that explains it, and whose flags it takes beside its own. */
 const commands = {

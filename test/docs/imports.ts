@@ -1,12 +1,12 @@
 import { globSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
-import { parseImport } from '../../src/core/import.ts'
-import { knownFields } from '../../src/core/import-schema.ts'
-import { crdPath } from '../support/cluster.ts'
-import { ROOT } from '../support/deploy-files.ts'
-import { readDoc } from '../support/doc-files.ts'
-import { docBlocks } from '../support/doc-shell.ts'
+import { ROOT } from '../../deploy/generate/deploy-files.ts'
+import { readDoc } from '../../docs/generate/doc-files.ts'
+import { parseImport } from '../../src/core/imports/import.ts'
+import { knownFields } from '../../src/core/imports/schema.ts'
+import { crdPath } from '../harness/cluster/cluster.ts'
+import { docBlocks } from '../harness/cluster/doc-shell.ts'
 
 type Schema = { required?: string[]; items?: Schema; properties?: Record<string, Schema> }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
+import { readDoc } from '../../docs/generate/doc-files.ts'
 import { createMetrics } from '../../src/ops/metrics.ts'
-import { readDoc } from '../support/doc-files.ts'
 
 const metrics = createMetrics({ version: 'test' })
 

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { ROOT } from '../support/deploy-files.ts'
-import { until } from '../support/until.ts'
+import { ROOT } from '../../deploy/generate/deploy-files.ts'
+import { until } from '../harness/until.ts'
 
 const script = join(ROOT, 'docs/examples/restart.sh')
 const shells = ['dash', 'bash', 'busybox'].filter(

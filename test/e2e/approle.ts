@@ -1,9 +1,9 @@
 import t from 'tap'
-import { notOurs } from '../support/component.ts'
-import { startKubeNode } from '../support/kube-node.ts'
-import { ROLE } from '../support/kube-vault.ts'
-import { NAMESPACE, passwordFile } from '../support/team.ts'
-import { until } from '../support/until.ts'
+import { notOurs } from '../harness/cluster/component.ts'
+import { startKubeNode } from '../harness/cluster/kube-node.ts'
+import { ROLE } from '../harness/cluster/kube-vault.ts'
+import { NAMESPACE, passwordFile } from '../harness/cluster/team.ts'
+import { until } from '../harness/until.ts'
 
 const SECRET = 'database-for-python-app'
 const secrets = `/api/v1/namespaces/${NAMESPACE}/secrets`

@@ -1,11 +1,11 @@
 import t from 'tap'
-import { parseImport } from '../../src/core/import.ts'
-import { badFeatures } from '../support/bad-features.ts'
-import { badImports, certificate, fileOf, type Spec, sourceOf } from '../support/bad-imports.ts'
-import { createNamespace, installCrd, kubectl, mustKubectl, noCluster } from '../support/cluster.ts'
-import { goodFeatures } from '../support/good-features.ts'
-import { importManifest } from '../support/manifests.ts'
-import { until } from '../support/until.ts'
+import { parseImport } from '../../src/core/imports/import.ts'
+import { badFeatures } from '../harness/cluster/bad-features.ts'
+import { badImports, certificate, fileOf, type Spec, sourceOf } from '../harness/cluster/bad-imports.ts'
+import { createNamespace, installCrd, kubectl, mustKubectl, noCluster } from '../harness/cluster/cluster.ts'
+import { goodFeatures } from '../harness/cluster/good-features.ts'
+import { importManifest } from '../harness/cluster/manifests.ts'
+import { until } from '../harness/until.ts'
 
 const namespace = `crd-${process.pid}`
 

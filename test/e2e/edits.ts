@@ -1,13 +1,13 @@
 import { readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { type AppPod, MOUNT } from '../support/app-pod.ts'
-import { kubectl } from '../support/cluster.ts'
-import { notOurs } from '../support/component.ts'
-import { startKubeNode } from '../support/kube-node.ts'
-import { PATH, ROLE } from '../support/kube-vault.ts'
-import { NAMESPACE, passwordFile } from '../support/team.ts'
-import { until } from '../support/until.ts'
+import { type AppPod, MOUNT } from '../harness/cluster/app-pod.ts'
+import { kubectl } from '../harness/cluster/cluster.ts'
+import { notOurs } from '../harness/cluster/component.ts'
+import { startKubeNode } from '../harness/cluster/kube-node.ts'
+import { PATH, ROLE } from '../harness/cluster/kube-vault.ts'
+import { NAMESPACE, passwordFile } from '../harness/cluster/team.ts'
+import { until } from '../harness/until.ts'
 
 /** An edit reaches the running pod in this time, in milliseconds. */
 const SECONDS = 5_000

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { container, MOUNT } from '../support/app-pod.ts'
-import { notOurs } from '../support/component.ts'
-import { ROOT } from '../support/deploy-files.ts'
-import { startKubeNode } from '../support/kube-node.ts'
-import { PATH, ROLE } from '../support/kube-vault.ts'
-import { until } from '../support/until.ts'
+import { ROOT } from '../../deploy/generate/deploy-files.ts'
+import { container, MOUNT } from '../harness/cluster/app-pod.ts'
+import { notOurs } from '../harness/cluster/component.ts'
+import { startKubeNode } from '../harness/cluster/kube-node.ts'
+import { PATH, ROLE } from '../harness/cluster/kube-vault.ts'
+import { until } from '../harness/until.ts'
 
 const SECRET = 'database-for-python-app'
 /** Whatever a shell might take for something of its own. */

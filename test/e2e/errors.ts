@@ -1,10 +1,10 @@
 import t, { type Test } from 'tap'
-import type { AppPod, PodWish } from '../support/app-pod.ts'
-import { notOurs } from '../support/component.ts'
-import { DRIVER } from '../support/host-plugin.ts'
-import { startKubeNode } from '../support/kube-node.ts'
-import { ROLE } from '../support/kube-vault.ts'
-import { NAMESPACE, passwordFile } from '../support/team.ts'
+import type { AppPod, PodWish } from '../harness/cluster/app-pod.ts'
+import { notOurs } from '../harness/cluster/component.ts'
+import { DRIVER } from '../harness/cluster/host-plugin.ts'
+import { startKubeNode } from '../harness/cluster/kube-node.ts'
+import { ROLE } from '../harness/cluster/kube-vault.ts'
+import { NAMESPACE, passwordFile } from '../harness/cluster/team.ts'
 
 const CSI_DRIVER = `/apis/storage.k8s.io/v1/csidrivers/${DRIVER}`
 

@@ -3,11 +3,11 @@
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { auditUser, isWrite } from '../support/api-audit.ts'
-import type { PodWish } from '../support/app-pod.ts'
-import type { ApiObject } from '../support/cluster-api.ts'
-import { notOurs } from '../support/component.ts'
-import { preciseNow, watchContainerStarts } from '../support/container-starts.ts'
+import { auditUser, isWrite } from '../harness/cluster/api-audit.ts'
+import type { PodWish } from '../harness/cluster/app-pod.ts'
+import type { ApiObject } from '../harness/cluster/cluster-api.ts'
+import { notOurs } from '../harness/cluster/component.ts'
+import { preciseNow, watchContainerStarts } from '../harness/cluster/container-starts.ts'
 import {
   addedMs,
   goals,
@@ -16,12 +16,12 @@ import {
   manyRatio,
   renderFigures,
   type Singles,
-} from '../support/figures-report.ts'
-import { installPlugin, noInstall } from '../support/install.ts'
-import { ROLE } from '../support/kube-vault.ts'
-import { parseSamples, type Samples } from '../support/samples.ts'
-import { NAMESPACE, passwordFile, startTeam } from '../support/team.ts'
-import { until } from '../support/until.ts'
+} from '../harness/cluster/figures-report.ts'
+import { installPlugin, noInstall } from '../harness/cluster/install.ts'
+import { ROLE } from '../harness/cluster/kube-vault.ts'
+import { NAMESPACE, passwordFile, startTeam } from '../harness/cluster/team.ts'
+import { parseSamples, type Samples } from '../harness/samples.ts'
+import { until } from '../harness/until.ts'
 
 /** Pods of each kind that are started one by one. */
 const SINGLES = 9

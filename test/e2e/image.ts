@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { version } from '../../src/arguments.ts'
-import { kubectl, mustKubectl, noCluster } from '../support/cluster.ts'
-import { readLastStage } from '../support/dockerfile.ts'
-import { importImage, makeImage, noPacker, stage } from '../support/image.ts'
-import { until } from '../support/until.ts'
+import { version } from '../../src/commands/arguments.ts'
+import { kubectl, mustKubectl, noCluster } from '../harness/cluster/cluster.ts'
+import { importImage, makeImage, noPacker, stage } from '../harness/cluster/image.ts'
+import { readLastStage } from '../harness/dockerfile.ts'
+import { until } from '../harness/until.ts'
 
 const run = promisify(execFile)
 const socket = join(dirname(process.env.KUBECONFIG ?? ''), 'containerd.sock')

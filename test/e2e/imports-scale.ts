@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { noCluster } from '../support/cluster.ts'
-import { type ImportsNode, startImportsNode } from '../support/imports-node.ts'
-import { createManyImports } from '../support/many-imports.ts'
-import { until } from '../support/until.ts'
+import { noCluster } from '../harness/cluster/cluster.ts'
+import { type ImportsNode, startImportsNode } from '../harness/cluster/imports-node.ts'
+import { createManyImports } from '../harness/cluster/many-imports.ts'
+import { until } from '../harness/until.ts'
 
 const OTHERS = Number(process.env.IMPORTS_OF_OTHERS ?? 2_000)
 const USED = Array.from({ length: 20 }, (_, index) => `used-${index}`)

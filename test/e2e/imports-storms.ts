@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { noCluster } from '../support/cluster.ts'
-import { findComponent } from '../support/component.ts'
-import { startImportsNode } from '../support/imports-node.ts'
-import { ROLE } from '../support/kube-vault.ts'
-import { until } from '../support/until.ts'
+import { noCluster } from '../harness/cluster/cluster.ts'
+import { findComponent } from '../harness/cluster/component.ts'
+import { startImportsNode } from '../harness/cluster/imports-node.ts'
+import { ROLE } from '../harness/cluster/kube-vault.ts'
+import { until } from '../harness/until.ts'
 
 const USED = Array.from({ length: 100 }, (_, index) => `used-${index}`)
 const EDITS = 500

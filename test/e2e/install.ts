@@ -1,14 +1,14 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { container, MOUNT } from '../support/app-pod.ts'
-import { kubectl, mustKubectl } from '../support/cluster.ts'
-import { notOurs } from '../support/component.ts'
-import { installPlugin, noInstall } from '../support/install.ts'
-import { ROLE } from '../support/kube-vault.ts'
-import { passwordFile, startTeam } from '../support/team.ts'
-import { until } from '../support/until.ts'
-import { setUpPki } from '../support/vault-engines.ts'
+import { container, MOUNT } from '../harness/cluster/app-pod.ts'
+import { kubectl, mustKubectl } from '../harness/cluster/cluster.ts'
+import { notOurs } from '../harness/cluster/component.ts'
+import { installPlugin, noInstall } from '../harness/cluster/install.ts'
+import { ROLE } from '../harness/cluster/kube-vault.ts'
+import { passwordFile, startTeam } from '../harness/cluster/team.ts'
+import { until } from '../harness/until.ts'
+import { setUpPki } from '../harness/vault-engines.ts'
 
 const run = promisify(execFile)
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { mustKubectl, noCluster } from '../support/cluster.ts'
-import { plainManifests, ROOT } from '../support/deploy-files.ts'
+import { plainManifests, ROOT } from '../../deploy/generate/deploy-files.ts'
+import { mustKubectl, noCluster } from '../harness/cluster/cluster.ts'
 
 t.setTimeout(900_000)
 

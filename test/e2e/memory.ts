@@ -1,12 +1,12 @@
 // What the plugin holds resident in the DaemonSet's own container, all of its processes together, read from outside.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { notOurs } from '../support/component.ts'
-import { installPlugin, noInstall } from '../support/install.ts'
-import { ROLE, SERVICE_ACCOUNT } from '../support/kube-vault.ts'
-import { findProcess, type ProcessMemory, readMemory, watchPeak } from '../support/process-memory.ts'
-import { NAMESPACE, passwordFile, startTeam, type Team } from '../support/team.ts'
-import { until } from '../support/until.ts'
+import { notOurs } from '../harness/cluster/component.ts'
+import { installPlugin, noInstall } from '../harness/cluster/install.ts'
+import { ROLE, SERVICE_ACCOUNT } from '../harness/cluster/kube-vault.ts'
+import { findProcess, type ProcessMemory, readMemory, watchPeak } from '../harness/cluster/process-memory.ts'
+import { NAMESPACE, passwordFile, startTeam, type Team } from '../harness/cluster/team.ts'
+import { until } from '../harness/until.ts'
 
 const PODS = 50
 /** Resident MiB that the plugin may hold at rest with all pods, its sandbox included should that still be there. */

@@ -3,12 +3,12 @@ import { readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { startPlugin } from '../../src/demo/plugin.ts'
-import { type AppPod, container, MOUNT } from '../support/app-pod.ts'
-import { findComponent, notOurs } from '../support/component.ts'
-import { DRIVER, KUBELET } from '../support/host-plugin.ts'
-import { startKubeNode } from '../support/kube-node.ts'
-import { until } from '../support/until.ts'
+import { type AppPod, container, MOUNT } from '../harness/cluster/app-pod.ts'
+import { findComponent, notOurs } from '../harness/cluster/component.ts'
+import { DRIVER, KUBELET } from '../harness/cluster/host-plugin.ts'
+import { startKubeNode } from '../harness/cluster/kube-node.ts'
+import { startPlugin } from '../harness/plugin.ts'
+import { until } from '../harness/until.ts'
 
 /** kubelet looks at a pod every minute and a half at most. */
 const SYNC_MS = 120_000

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { FaultError } from '../../src/core/errors.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createKubeClient } from '../../src/kube/client.ts'
 import { createKubeNotifier } from '../../src/kube/events.ts'
@@ -8,10 +8,10 @@ import { createKubeImports } from '../../src/kube/imports.ts'
 import { loadConnection } from '../../src/kube/load.ts'
 import { createTokenRequests } from '../../src/kube/tokens.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { createNamespace, installCrd, kubectl, mustKubectl, noCluster } from '../support/cluster.ts'
-import { importManifest } from '../support/manifests.ts'
-import { realClock } from '../support/real-clock.ts'
-import { until } from '../support/until.ts'
+import { createNamespace, installCrd, kubectl, mustKubectl, noCluster } from '../harness/cluster/cluster.ts'
+import { importManifest } from '../harness/cluster/manifests.ts'
+import { realClock } from '../harness/real-clock.ts'
+import { until } from '../harness/until.ts'
 
 const namespace = `rbac-${process.pid}`
 const never = new AbortController().signal

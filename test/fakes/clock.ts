@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/core/ports.ts'
+import type { Clock } from '../../src/core/ports/clock.ts'
 
 type Alarm = { dueAt: number; order: number; task: () => void }
 

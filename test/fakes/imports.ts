@@ -1,7 +1,7 @@
-import { readCall } from '../../src/core/call.ts'
-import { FaultError } from '../../src/core/errors.ts'
-import type { FileSpec, ImportSpec } from '../../src/core/import.ts'
-import type { ImportSource } from '../../src/core/ports.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
+import { readCall } from '../../src/core/imports/calls.ts'
+import type { FileSpec, ImportSpec } from '../../src/core/imports/import.ts'
+import type { ImportSource } from '../../src/core/ports/imports.ts'
 
 export class FakeImports implements ImportSource {
   readonly #specs = new Map<string, ImportSpec>()

@@ -1,4 +1,4 @@
-import type { Log } from '../../src/core/ports.ts'
+import type { Log } from '../../src/core/ports/log.ts'
 import { toLoggable } from '../../src/ops/loggable.ts'
 
 export type LogLine = { level: keyof Log; fields: Record<string, unknown>; message: string }

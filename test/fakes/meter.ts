@@ -1,4 +1,4 @@
-import type { Meter } from '../../src/core/ports.ts'
+import type { Meter } from '../../src/core/ports/metrics.ts'
 
 /** Counts by name and labels. */
 export class FakeMeter implements Meter {

@@ -1,5 +1,6 @@
-import { FaultError } from '../../src/core/errors.ts'
-import type { NodeFlow, PublishRequest, VolumeStats } from '../../src/core/ports.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
+import type { NodeFlow, PublishRequest } from '../../src/core/ports/node.ts'
+import type { VolumeStats } from '../../src/core/ports/volume.ts'
 
 type Behaviour = (request: PublishRequest, signal: AbortSignal) => Promise<void>
 

@@ -1,7 +1,13 @@
-import { FaultError } from '../../src/core/errors.ts'
-import type { Holding, Safe } from '../../src/core/issued.ts'
-import type { Mounter, RenderedFile, VolumeFiles, VolumeShape } from '../../src/core/mounted.ts'
-import type { LedgerEntry, LedgerStore } from '../../src/core/ports.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
+import type { Holding, Safe } from '../../src/core/ports/leases.ts'
+import type {
+  LedgerEntry,
+  LedgerStore,
+  Mounter,
+  RenderedFile,
+  VolumeFiles,
+  VolumeShape,
+} from '../../src/core/ports/volume.ts'
 import { createSafe } from '../../src/volume/safe.ts'
 
 /** Mounts and files in memory: what the kernel would keep when our process dies. */

@@ -1,5 +1,6 @@
-import type { FaultError } from '../../src/core/errors.ts'
-import type { Notifier, Pod } from '../../src/core/ports.ts'
+import type { FaultError } from '../../src/core/faults/fault.ts'
+import type { Notifier } from '../../src/core/ports/kubernetes.ts'
+import type { Pod } from '../../src/core/ports/pod.ts'
 
 /** Keeps what a pod's owner was told. */
 export class FakeNotifier implements Notifier {

@@ -1,7 +1,7 @@
-import type { FaultError } from '../../src/core/errors.ts'
-import { renderFiles } from '../../src/core/render.ts'
-import { createRoom } from '../../src/core/render-room.ts'
-import type { Sandbox } from '../../src/core/sandbox.ts'
+import type { FaultError } from '../../src/core/faults/fault.ts'
+import type { Sandbox } from '../../src/core/ports/sandbox.ts'
+import { renderFiles } from '../../src/core/render/render.ts'
+import { createRoom } from '../../src/core/render/size-limit.ts'
 
 /** Renders on the spot, with the same code. */
 export class FakeSandbox implements Pick<Sandbox, 'render'> {

@@ -5,8 +5,8 @@ import t, { type Test } from 'tap'
 import { loadService } from '../../src/grpc/proto.ts'
 import { startRegistration } from '../../src/grpc/registration.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { socketDirectory } from '../support/grpc.ts'
-import { realClock } from '../support/real-clock.ts'
+import { socketDirectory } from '../harness/grpc.ts'
+import { realClock } from '../harness/real-clock.ts'
 
 async function register(t: Test) {
   const socketPath = join(socketDirectory(t), 'secrets.example.org-reg.sock')

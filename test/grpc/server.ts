@@ -8,8 +8,8 @@ import t from 'tap'
 import { startGrpcServer } from '../../src/grpc/server.ts'
 import { socketPathOf } from '../../src/grpc/socket-path.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { failureOf, publishArgs, servePlugin, socketDirectory } from '../support/grpc.ts'
-import { realClock } from '../support/real-clock.ts'
+import { failureOf, publishArgs, servePlugin, socketDirectory } from '../harness/grpc.ts'
+import { realClock } from '../harness/real-clock.ts'
 
 function start(path: string) {
   return startGrpcServer({ endpoint: `unix://${path}`, services: [], log: new FakeLog(), clock: realClock })

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import { until } from '../support/until.ts'
+import { until } from '../harness/until.ts'
 
 const SLOW = { timeout: 90_000 }
 
@@ -13,7 +13,7 @@ type Demo = { child: ChildProcess; folder: string; output(): string; ended: Prom
 /** Starts the demo in a pipe, with a folder of its own for all that is temporary. */
 function startDemo(): Demo {
   const folder = mkdtempSync(join(tmpdir(), 'vault-files-demo-test-'))
-  const child = spawn(process.execPath, [resolve(import.meta.dirname, '../../src/demo/demo.ts')], {
+  const child = spawn(process.execPath, [resolve(import.meta.dirname, '../../demo/demo.ts')], {
     env: { ...process.env, TMPDIR: folder, FORCE_COLOR: undefined },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own, so that a Ctrl-C can be sent to it as a terminal sends it: to all of it.

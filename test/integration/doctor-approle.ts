@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { diagnose, startDoctorBench } from '../support/doctor-bench.ts'
-import { importManifest } from '../support/manifests.ts'
-import { NAMESPACE, startRealVault } from '../support/real-vault.ts'
-import { setUpAppRole } from '../support/vault-engines.ts'
+import { importManifest } from '../harness/cluster/manifests.ts'
+import { diagnose, startDoctorBench } from '../harness/doctor-bench.ts'
+import { NAMESPACE, startRealVault } from '../harness/real-vault.ts'
+import { setUpAppRole } from '../harness/vault-engines.ts'
 
 const SECRET = `/api/v1/namespaces/${NAMESPACE}/secrets/app-role`
 const REF = ['--import=shop/app', '--dry-login']

@@ -1,7 +1,7 @@
 import { statfsSync, writeFileSync } from 'node:fs'
 import t from 'tap'
-import { startRealNode } from '../support/real-node.ts'
-import { until } from '../support/until.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { until } from '../harness/until.ts'
 
 /** What volumes may hold, on real tmpfs. */
 const KIB = 1024

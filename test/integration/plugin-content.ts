@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import t from 'tap'
-import { startRealNode } from '../support/real-node.ts'
-import { until } from '../support/until.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { until } from '../harness/until.ts'
 
 const MIB = 1 << 20
 const node = await startRealNode(t, { args: ['--max-volume-bytes=8Mi', '--rotation-interval=1h'] })

@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import t from 'tap'
-import type { PodVolume } from '../support/pod-volume.ts'
-import { startRealNode } from '../support/real-node.ts'
-import { until } from '../support/until.ts'
+import type { PodVolume } from '../harness/pod-volume.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { until } from '../harness/until.ts'
 
 const node = await startRealNode(t, { args: ['--rotation-interval=200ms'] })
 const { vault } = node

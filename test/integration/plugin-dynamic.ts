@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { databaseImport, startDatabaseNode, startProber } from '../support/database-node.ts'
-import type { PodVolume } from '../support/pod-volume.ts'
-import { postgresMissing } from '../support/postgres.ts'
-import { attributesRefused } from '../support/tmpfs.ts'
-import { until } from '../support/until.ts'
+import { databaseImport, startDatabaseNode, startProber } from '../harness/database-node.ts'
+import type { PodVolume } from '../harness/pod-volume.ts'
+import { postgresMissing } from '../harness/postgres.ts'
+import { attributesRefused } from '../harness/tmpfs.ts'
+import { until } from '../harness/until.ts'
 
 const missing = postgresMissing()
 

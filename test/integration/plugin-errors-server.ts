@@ -1,11 +1,11 @@
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
-import { createCertificateAuthority } from '../support/certificates.ts'
-import { startFakeVault } from '../support/fake-vault.ts'
-import { freePort } from '../support/free-port.ts'
-import { startRealNode } from '../support/real-node.ts'
-import { createRefusals } from '../support/refusals.ts'
+import { startFakeVault } from '../fakes/fake-vault.ts'
+import { createCertificateAuthority } from '../harness/certificates.ts'
+import { createRefusals } from '../harness/cluster/refusals.ts'
+import { freePort } from '../harness/free-port.ts'
+import { startRealNode } from '../harness/real-node.ts'
 
 // The rows of the table "Errors that users meet" about connections and the state of the server.
 

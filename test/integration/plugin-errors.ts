@@ -1,7 +1,7 @@
 import t from 'tap'
-import { startRealNode } from '../support/real-node.ts'
-import { createRefusals } from '../support/refusals.ts'
-import { until } from '../support/until.ts'
+import { createRefusals } from '../harness/cluster/refusals.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { until } from '../harness/until.ts'
 
 // The rows of the table "Errors that users meet" that can happen without a cluster, as kubelet gets them.
 // Those of connections and servers are in plugin-errors-server.ts.

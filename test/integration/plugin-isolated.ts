@@ -1,10 +1,10 @@
 import t from 'tap'
 import { parse } from 'yaml'
-import { createVaultAdmin } from '../../src/demo/vault-admin.ts'
-import { createDocShell, type DocBlock, docBlocks } from '../support/doc-shell.ts'
-import { startRealNode } from '../support/real-node.ts'
-import { startTokenReview } from '../support/token-review.ts'
-import { until } from '../support/until.ts'
+import { startTokenReview } from '../fakes/token-review.ts'
+import { createDocShell, type DocBlock, docBlocks } from '../harness/cluster/doc-shell.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { until } from '../harness/until.ts'
+import { createVaultAdmin } from '../harness/vault-admin.ts'
 
 // docs/shared-paths.md, read aloud: its commands set a real OpenBao up, its imports are those of the pods.
 

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import { KubeletError } from '../../src/demo/kubelet.ts'
-import { type PodVolume, podVolume } from '../support/pod-volume.ts'
-import { startRealNode } from '../support/real-node.ts'
-import { until } from '../support/until.ts'
-import { mtimeNs } from '../support/volume.ts'
+import { KubeletError } from '../harness/kubelet.ts'
+import { type PodVolume, podVolume } from '../harness/pod-volume.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { until } from '../harness/until.ts'
+import { mtimeNs } from '../harness/volume.ts'
 
 const SLOW = { timeout: 60_000 }
 // One node of OpenBao that keeps its data over a stop.

@@ -3,11 +3,11 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, sta
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { TOKENS_KEY } from '../../src/core/service-account-tokens.ts'
-import { publishRequest } from '../../src/demo/kubelet.ts'
-import { startRealNode } from '../support/real-node.ts'
-import { until } from '../support/until.ts'
-import { groupExists, inode, mtimeNs } from '../support/volume.ts'
+import { TOKENS_KEY } from '../../src/core/publish-request/service-account-tokens.ts'
+import { publishRequest } from '../harness/kubelet.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { until } from '../harness/until.ts'
+import { groupExists, inode, mtimeNs } from '../harness/volume.ts'
 
 const node = await startRealNode(t, { args: ['--max-volume-bytes=1Mi', '--rotation-interval=1h'] })
 const { kubelet, vault } = node

@@ -1,12 +1,12 @@
 import { lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import type { UpdateMode } from '../../src/core/import.ts'
-import { type InotifyEvent, watchInotify } from '../../src/demo/inotify.ts'
-import type { PodVolume } from '../support/pod-volume.ts'
-import { startRealNode } from '../support/real-node.ts'
-import { bindFile } from '../support/tmpfs.ts'
-import { until } from '../support/until.ts'
-import { mtimeNs } from '../support/volume.ts'
+import type { UpdateMode } from '../../src/core/imports/import.ts'
+import { type InotifyEvent, watchInotify } from '../harness/inotify.ts'
+import type { PodVolume } from '../harness/pod-volume.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { bindFile } from '../harness/tmpfs.ts'
+import { until } from '../harness/until.ts'
+import { mtimeNs } from '../harness/volume.ts'
 
 const ROTATIONS = 10
 const REFRESH_MS = 400

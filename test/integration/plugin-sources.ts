@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { startRealNode } from '../support/real-node.ts'
-import { until } from '../support/until.ts'
+import { startRealNode } from '../harness/real-node.ts'
+import { until } from '../harness/until.ts'
 
 const node = await startRealNode(t, { args: ['--rotation-interval=200ms'] })
 const { admin } = node.vault

@@ -1,17 +1,19 @@
 import t from 'tap'
-import type { Clock, Identity, ServiceAccountToken } from '../../src/core/ports.ts'
-import { faulty } from '../support/faulty.ts'
-import { loginTokens } from '../support/login-tokens.ts'
-import { setUpKv, startOpenBaoBench } from '../support/openbao-bench.ts'
-import { realClock } from '../support/real-clock.ts'
+import type { Clock } from '../../src/core/ports/clock.ts'
+import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
+import type { Identity } from '../../src/core/ports/vault.ts'
+import { startVaultFront } from '../fakes/vault-front.ts'
+import { faulty } from '../harness/faulty.ts'
+import { loginTokens } from '../harness/login-tokens.ts'
+import { setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
+import { realClock } from '../harness/real-clock.ts'
 import {
   createVaultBench,
   patient,
   testIdentity,
   testToken,
   type VaultBench,
-} from '../support/vault-bench.ts'
-import { startVaultFront } from '../support/vault-front.ts'
+} from '../harness/vault-bench.ts'
 
 const HOUR = 3_600_000
 

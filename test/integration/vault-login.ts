@@ -1,11 +1,11 @@
 import t, { type Test } from 'tap'
-import type { FaultError } from '../../src/core/errors.ts'
-import { createTokenIssuer } from '../../src/demo/token-issuer.ts'
-import { createVaultAdmin } from '../../src/demo/vault-admin.ts'
-import { createCertificateAuthority } from '../support/certificates.ts'
-import { setUpKv, startOpenBaoBench } from '../support/openbao-bench.ts'
-import { type ReviewMode, startTokenReview } from '../support/token-review.ts'
-import { testIdentity, testToken } from '../support/vault-bench.ts'
+import type { FaultError } from '../../src/core/faults/fault.ts'
+import { type ReviewMode, startTokenReview } from '../fakes/token-review.ts'
+import { createCertificateAuthority } from '../harness/certificates.ts'
+import { setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
+import { createTokenIssuer } from '../harness/token-issuer.ts'
+import { createVaultAdmin } from '../harness/vault-admin.ts'
+import { testIdentity, testToken } from '../harness/vault-bench.ts'
 
 const PATH = 'kv1/app'
 const { admin, bao, issuer, podToken, read, faultOf } = await startOpenBaoBench(t)

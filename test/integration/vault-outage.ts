@@ -1,9 +1,9 @@
 import t from 'tap'
-import { createCertificateAuthority } from '../support/certificates.ts'
-import { setUpKv, startOpenBaoBench } from '../support/openbao-bench.ts'
-import { realClock } from '../support/real-clock.ts'
-import { startSlowProxy } from '../support/slow-proxy.ts'
-import { createVaultBench, patient, testIdentity } from '../support/vault-bench.ts'
+import { startSlowProxy } from '../fakes/slow-proxy.ts'
+import { createCertificateAuthority } from '../harness/certificates.ts'
+import { setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
+import { realClock } from '../harness/real-clock.ts'
+import { createVaultBench, patient, testIdentity } from '../harness/vault-bench.ts'
 
 const PATH = 'kv1/app'
 const portOf = (address: string) => Number(new URL(address).port)

@@ -2,12 +2,12 @@ import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { type InotifyEvent, watchInotify } from '../../src/demo/inotify.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
-import { measureHolds } from '../support/loop-holds.ts'
-import { bindFile, mayMount, mountedVolume } from '../support/tmpfs.ts'
-import { describeDirectory, groupExists, mtimeNs, readByPath, rendered } from '../support/volume.ts'
+import { type InotifyEvent, watchInotify } from '../harness/inotify.ts'
+import { measureHolds } from '../harness/loop-holds.ts'
+import { bindFile, mayMount, mountedVolume } from '../harness/tmpfs.ts'
+import { describeDirectory, groupExists, mtimeNs, readByPath, rendered } from '../harness/volume.ts'
 
 const shape = { updateMode: 'Live', gid: undefined, sizeBytes: 4 << 20 } as const
 const ROTATIONS = 12

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { startPlugin } from '../../src/demo/plugin.ts'
 import { createLedgerStore } from '../../src/volume/ledger-store.ts'
 import { createMounter } from '../../src/volume/mount.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { freePort } from '../support/free-port.ts'
-import { mayMount } from '../support/tmpfs.ts'
-import { until } from '../support/until.ts'
+import { freePort } from '../harness/free-port.ts'
+import { startPlugin } from '../harness/plugin.ts'
+import { mayMount } from '../harness/tmpfs.ts'
+import { until } from '../harness/until.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'vault-files-two-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))

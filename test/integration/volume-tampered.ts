@@ -4,18 +4,18 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { UpdateMode } from '../../src/core/import.ts'
+import type { UpdateMode } from '../../src/core/imports/import.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { createMounter } from '../../src/volume/mount.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
-import { faulty } from '../support/faulty.ts'
-import { measureHolds } from '../support/loop-holds.ts'
-import { mayMount, mountedVolume } from '../support/tmpfs.ts'
-import { inode, readByPath, rendered } from '../support/volume.ts'
+import { faulty } from '../harness/faulty.ts'
+import { measureHolds } from '../harness/loop-holds.ts'
+import { mayMount, mountedVolume } from '../harness/tmpfs.ts'
+import { inode, readByPath, rendered } from '../harness/volume.ts'
 
 const sizeBytes = 4 << 20
 const skip = !mayMount() && 'needs mount rights'
-const script = join(import.meta.dirname, '../support/tamper.py')
+const script = join(import.meta.dirname, '../harness/tamper.py')
 
 function setUp(t: Test, updateMode: UpdateMode = 'Live') {
   const root = mountedVolume(t, { sizeBytes })

@@ -1,12 +1,12 @@
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { FaultError } from '../../src/core/errors.ts'
-import type { Pod } from '../../src/core/ports.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
+import type { Pod } from '../../src/core/ports/pod.ts'
 import { createKubeNotifier } from '../../src/kube/events.ts'
 import { FakeClock } from '../fakes/clock.ts'
+import { FakeKubeApi, type Seen, status } from '../fakes/kube-api.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { FakeKubeApi, type Seen, status } from '../support/kube-api.ts'
-import { until } from '../support/until.ts'
+import { until } from '../harness/until.ts'
 
 const MINUTE_MS = 60_000
 const never = new AbortController().signal

@@ -6,8 +6,8 @@ import t, { type Test } from 'tap'
 import { SecretText } from '../../src/core/secret.ts'
 import { createKubeClient } from '../../src/kube/client.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { createCertificateAuthority } from '../support/certificates.ts'
-import { until } from '../support/until.ts'
+import { createCertificateAuthority } from '../harness/certificates.ts'
+import { until } from '../harness/until.ts'
 
 const authority = createCertificateAuthority()
 const { certificate: cert, key } = authority.issue(['127.0.0.1'])

@@ -2,10 +2,10 @@ import t, { type Test } from 'tap'
 import type { KubeClient } from '../../src/kube/client.ts'
 import { createImportStatus } from '../../src/kube/import-status.ts'
 import { FakeClock } from '../fakes/clock.ts'
+import { FakeKubeApi, type Seen, status } from '../fakes/kube-api.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { FakeKubeApi, type Seen, status } from '../support/kube-api.ts'
-import { importManifest } from '../support/manifests.ts'
-import { until } from '../support/until.ts'
+import { importManifest } from '../harness/cluster/manifests.ts'
+import { until } from '../harness/until.ts'
 
 type Answer = ReturnType<NonNullable<FakeKubeApi['instead']>>
 

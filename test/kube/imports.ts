@@ -1,12 +1,12 @@
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { parseImport } from '../../src/core/import.ts'
+import { parseImport } from '../../src/core/imports/import.ts'
 import { createKubeImports, type KubeImports } from '../../src/kube/imports.ts'
 import { FakeClock } from '../fakes/clock.ts'
+import { FakeKubeApi, type Seen, status } from '../fakes/kube-api.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { faulty } from '../support/faulty.ts'
-import { FakeKubeApi, type Seen, status } from '../support/kube-api.ts'
-import { until } from '../support/until.ts'
+import { faulty } from '../harness/faulty.ts'
+import { until } from '../harness/until.ts'
 
 const NAMESPACE = 'my-namespace1'
 const never = new AbortController().signal

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConnection } from '../../src/kube/load.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { faulty } from '../support/faulty.ts'
-import { FakeKubeApi } from '../support/kube-api.ts'
+import { FakeKubeApi } from '../fakes/kube-api.ts'
+import { faulty } from '../harness/faulty.ts'
 
 const never = new AbortController().signal
 

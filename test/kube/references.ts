@@ -1,11 +1,11 @@
 import t, { type Test } from 'tap'
-import type { Fault } from '../../src/core/errors.ts'
-import type { CaCertRef } from '../../src/core/import.ts'
+import type { Fault } from '../../src/core/faults/fault.ts'
+import type { CaCertRef } from '../../src/core/imports/import.ts'
 import { createKubeReferences } from '../../src/kube/references.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { createCertificateAuthority } from '../support/certificates.ts'
-import { faulty } from '../support/faulty.ts'
-import { FakeKubeApi, status } from '../support/kube-api.ts'
+import { FakeKubeApi, status } from '../fakes/kube-api.ts'
+import { createCertificateAuthority } from '../harness/certificates.ts'
+import { faulty } from '../harness/faulty.ts'
 
 const never = new AbortController().signal
 const PEM = createCertificateAuthority().certificate

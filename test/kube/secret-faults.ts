@@ -1,10 +1,10 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
-import type { Fault } from '../../src/core/errors.ts'
-import { createCertificateAuthority } from '../support/certificates.ts'
-import { faulty } from '../support/faulty.ts'
-import { status } from '../support/kube-api.ts'
-import { DRIVER, ID, never, secretSyncBench, wantedSecret } from '../support/secret-sync-bench.ts'
+import type { Fault } from '../../src/core/faults/fault.ts'
+import { status } from '../fakes/kube-api.ts'
+import { createCertificateAuthority } from '../harness/certificates.ts'
+import { faulty } from '../harness/faulty.ts'
+import { DRIVER, ID, never, secretSyncBench, wantedSecret } from '../harness/secret-sync-bench.ts'
 
 const START = Date.UTC(2030, 0, 1)
 const ours = { 'app.kubernetes.io/managed-by': 'vault-files-csi' }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { contentOf } from '../../src/kube/secret-content.ts'
-import { faulty } from '../support/faulty.ts'
-import { DRIVER, ID, never, podNamed, secretSyncBench, wantedSecret } from '../support/secret-sync-bench.ts'
+import { faulty } from '../harness/faulty.ts'
+import { DRIVER, ID, never, podNamed, secretSyncBench, wantedSecret } from '../harness/secret-sync-bench.ts'
 
 const START = Date.UTC(2030, 0, 1)
 const second = podNamed('web-1')

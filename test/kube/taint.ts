@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
 import { createTaintRemover } from '../../src/kube/taint.ts'
 import { FakeClock } from '../fakes/clock.ts'
+import { FakeKubeApi, status } from '../fakes/kube-api.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { FakeKubeApi, status } from '../support/kube-api.ts'
-import { until } from '../support/until.ts'
+import { until } from '../harness/until.ts'
 
 const never = new AbortController().signal
 const KEY = 'vault-files-csi.example.org/starting'

@@ -1,11 +1,11 @@
 import t, { type Test } from 'tap'
-import { FaultError } from '../../src/core/errors.ts'
-import type { Pod } from '../../src/core/ports.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
+import type { Pod } from '../../src/core/ports/pod.ts'
 import { createTokenRequests } from '../../src/kube/tokens.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { faulty } from '../support/faulty.ts'
-import { FakeKubeApi, status } from '../support/kube-api.ts'
-import { until } from '../support/until.ts'
+import { FakeKubeApi, status } from '../fakes/kube-api.ts'
+import { faulty } from '../harness/faulty.ts'
+import { until } from '../harness/until.ts'
 
 const never = new AbortController().signal
 const pod: Pod = { name: 'app-1', namespace: 'shop', uid: 'uid-1', serviceAccount: 'app' }

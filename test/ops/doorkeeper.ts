@@ -9,8 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
 import { type HttpTls, startHttp } from '../../src/ops/http.ts'
-import { createCertificateAuthority } from '../support/certificates.ts'
-import { until } from '../support/until.ts'
+import { createCertificateAuthority } from '../harness/certificates.ts'
+import { until } from '../harness/until.ts'
 
 const HELD = 500
 /** As in the chart's probes: kubelet gives up after that. */
@@ -53,7 +53,7 @@ function probe(port: number, ca?: string): Promise<number> {
 /** Holds connections that say `words` until the test ends. @returns how many were opened by now */
 async function hold(t: Test, port: number, words: string, isReading = true): Promise<() => Promise<number>> {
   const workerData = { port, words, count: HELD, isReading }
-  const thread = new Worker(new URL('../support/connection-holder.ts', import.meta.url), { workerData })
+  const thread = new Worker(new URL('../harness/connection-holder.ts', import.meta.url), { workerData })
   t.teardown(() => thread.terminate())
   await once(thread, 'message')
   return async () => {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import t from 'tap'
-import { FaultError, toFault } from '../../src/core/errors.ts'
-import { parseJson } from '../../src/core/json.ts'
+import { FaultError, toFault } from '../../src/core/faults/fault.ts'
+import { parseJson } from '../../src/core/json/json.ts'
 import { SecretBytes, SecretText } from '../../src/core/secret.ts'
 import { createLog } from '../../src/ops/log.ts'
 

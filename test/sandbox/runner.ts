@@ -1,5 +1,5 @@
 import t from 'tap'
-import { FaultError } from '../../src/core/errors.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
 import { createRunner } from '../../src/sandbox/runner.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeHelper } from '../fakes/helper.ts'

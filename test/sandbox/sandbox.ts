@@ -1,12 +1,12 @@
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { FaultError } from '../../src/core/errors.ts'
-import type { ImportSpec } from '../../src/core/import.ts'
-import type { SecretData } from '../../src/core/ports.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
+import type { ImportSpec } from '../../src/core/imports/import.ts'
+import type { SecretData } from '../../src/core/ports/vault.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { startHelper } from '../../src/sandbox/helper.ts'
 import { createSandbox } from '../../src/sandbox/sandbox.ts'
-import { secretOf } from '../support/specs.ts'
+import { secretOf } from '../harness/specs.ts'
 
 const patient = new AbortController().signal
 const volume = { updateMode: 'Live', gid: undefined, sizeBytes: 4 << 20 } as const

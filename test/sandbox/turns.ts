@@ -1,5 +1,5 @@
 import t from 'tap'
-import { FaultError } from '../../src/core/errors.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
 import { createTurns } from '../../src/sandbox/turns.ts'
 
 /** Tasks that wait to be ended, in the order in which they began. */

@@ -1,5 +1,6 @@
 import { Client, credentials, type handleUnaryCall, type ServiceDefinition } from '@grpc/grpc-js'
-import type { Clock, Log } from '../../src/core/ports.ts'
+import type { Clock } from '../../src/core/ports/clock.ts'
+import type { Log } from '../../src/core/ports/log.ts'
 import { loadService } from '../../src/grpc/proto.ts'
 import { type GrpcServer, type Service, startGrpcServer } from '../../src/grpc/server.ts'
 import { unary } from '../../src/grpc/unary.ts'

@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../../src/demo/openbao.ts'
-import { startPlugin } from '../../src/demo/plugin.ts'
-import { createTokenIssuer, type TokenIssuer } from '../../src/demo/token-issuer.ts'
-import { createVaultAdmin } from '../../src/demo/vault-admin.ts'
+import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../harness/openbao.ts'
+import { startPlugin } from '../harness/plugin.ts'
+import { createTokenIssuer, type TokenIssuer } from '../harness/token-issuer.ts'
+import { createVaultAdmin } from '../harness/vault-admin.ts'
 
 export type TestedPlugin = {
   endpoint: string

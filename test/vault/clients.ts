@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import type { VaultEndpoint } from '../../src/core/ports.ts'
+import type { VaultEndpoint } from '../../src/core/ports/vault.ts'
 import { createClients } from '../../src/vault/clients.ts'
 import type { NodeVault } from '../../src/vault/node-vault.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { startFakeVault } from '../support/fake-vault.ts'
+import { startFakeVault } from '../fakes/fake-vault.ts'
 
 const MINUTE = 60_000
 

@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { Facts, Fault } from '../../src/core/errors.ts'
-import { parseJson } from '../../src/core/json.ts'
+import type { Facts, Fault } from '../../src/core/faults/fault.ts'
+import { parseJson } from '../../src/core/json/json.ts'
 import { connectionFault, retryAfterMs, wordsOf } from '../../src/vault/faults.ts'
 import { isBareDenial, loginFault } from '../../src/vault/login-faults.ts'
 import { isKv2Path, kv2PathFault, readFault } from '../../src/vault/read-faults.ts'

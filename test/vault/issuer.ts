@@ -1,21 +1,15 @@
 import t, { type Test } from 'tap'
-import { callOrder, type Order, sourceCall } from '../../src/core/call.ts'
-import { FaultError } from '../../src/core/errors.ts'
-import type { Holding, OwnToken } from '../../src/core/issued.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
+import { callOrder, type Order, sourceCall } from '../../src/core/imports/calls.ts'
+import type { Holding, OwnToken } from '../../src/core/ports/leases.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createLimiter } from '../../src/vault/limiter.ts'
 import { createVault } from '../../src/vault/vault.ts'
 import { FakeClock } from '../fakes/clock.ts'
+import { authAnswer, type FakeAnswer, RESET, type SeenRequest, startFakeVault } from '../fakes/fake-vault.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { FakeMeter } from '../fakes/meter.ts'
-import {
-  authAnswer,
-  type FakeAnswer,
-  RESET,
-  type SeenRequest,
-  startFakeVault,
-} from '../support/fake-vault.ts'
-import { patient, testIdentity, testToken } from '../support/vault-bench.ts'
+import { patient, testIdentity, testToken } from '../harness/vault-bench.ts'
 
 const LOGIN = 'auth/jwt/login'
 const RENEW = 'auth/token/renew-self'

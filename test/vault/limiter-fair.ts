@@ -2,8 +2,8 @@ import t from 'tap'
 import { type Caller, MOST_WAITING } from '../../src/vault/lane.ts'
 import { createLimiter } from '../../src/vault/limiter.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { faulty } from '../support/faulty.ts'
-import { patient } from '../support/vault-bench.ts'
+import { faulty } from '../harness/faulty.ts'
+import { patient } from '../harness/vault-bench.ts'
 
 const A = 'http://a.test'
 

@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { createNodeVault } from '../../src/vault/node-vault.ts'
 import type { Answer, TransportOptions } from '../../src/vault/transport.ts'
-import { startFakeVault } from '../support/fake-vault.ts'
+import { startFakeVault } from '../fakes/fake-vault.ts'
 
 const run = promisify(execFile)
 const answer = (status: number): Answer => ({
@@ -79,8 +79,8 @@ t.test('a whole read prints nothing with DEBUG=* and takes nothing from the envi
   )
   t.teardown(vault.close)
   const script = `
-    import { createVaultBench, patient, testIdentity, testToken } from './test/support/vault-bench.ts'
-    import { realClock } from './test/support/real-clock.ts'
+    import { createVaultBench, patient, testIdentity, testToken } from './test/harness/vault-bench.ts'
+    import { realClock } from './test/harness/real-clock.ts'
     const { store } = createVaultBench(realClock)
     const data = await store.read(testIdentity('${vault.address}'), 'kv1/app', [testToken('canary-jwt')], patient)
     if (data.values.get('password') !== 'canary-password') process.exit(1)

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import { jsonOf } from '../../src/core/value.ts'
+import { jsonOf } from '../../src/core/json/value.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { authAnswer, type FakeAnswer, type Handler, startFakeVault } from '../support/fake-vault.ts'
-import { faulty } from '../support/faulty.ts'
-import { createVaultBench, patient, testIdentity, testToken } from '../support/vault-bench.ts'
+import { authAnswer, type FakeAnswer, type Handler, startFakeVault } from '../fakes/fake-vault.ts'
+import { faulty } from '../harness/faulty.ts'
+import { createVaultBench, patient, testIdentity, testToken } from '../harness/vault-bench.ts'
 
 async function bench(t: Test, handler: Handler) {
   const vault = await startFakeVault((request) =>

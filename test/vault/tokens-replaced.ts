@@ -1,6 +1,6 @@
 import t from 'tap'
-import { authAnswer, type FakeAnswer } from '../support/fake-vault.ts'
-import { faulty } from '../support/faulty.ts'
+import { authAnswer, type FakeAnswer } from '../fakes/fake-vault.ts'
+import { faulty } from '../harness/faulty.ts'
 import {
   tokensBench as bench,
   deferred,
@@ -9,8 +9,8 @@ import {
   moment,
   RENEW,
   REVOKE,
-} from '../support/tokens-bench.ts'
-import { patient, testToken } from '../support/vault-bench.ts'
+} from '../harness/tokens-bench.ts'
+import { patient, testToken } from '../harness/vault-bench.ts'
 
 t.test('expired service-account tokens are passed over where there is a better one', async (t) => {
   const { vault, clock, read } = await bench(t)

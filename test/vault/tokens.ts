@@ -1,6 +1,6 @@
 import t from 'tap'
-import { authAnswer, type FakeAnswer } from '../support/fake-vault.ts'
-import { faulty } from '../support/faulty.ts'
+import { authAnswer, type FakeAnswer } from '../fakes/fake-vault.ts'
+import { faulty } from '../harness/faulty.ts'
 import {
   tokensBench as bench,
   deferred,
@@ -9,8 +9,8 @@ import {
   moment,
   RENEW,
   REVOKE,
-} from '../support/tokens-bench.ts'
-import { patient, testIdentity, testToken } from '../support/vault-bench.ts'
+} from '../harness/tokens-bench.ts'
+import { patient, testIdentity, testToken } from '../harness/vault-bench.ts'
 
 t.test('one login serves every read of an identity', async (t) => {
   const { vault, read, meter } = await bench(t)

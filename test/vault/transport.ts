@@ -1,9 +1,9 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { stringifyJson } from '../../src/core/json.ts'
+import { stringifyJson } from '../../src/core/json/json.ts'
 import { createTransport, type TransportSettings } from '../../src/vault/transport.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { RESET, startFakeVault } from '../support/fake-vault.ts'
+import { RESET, startFakeVault } from '../fakes/fake-vault.ts'
 
 async function bench(t: Test, more: Partial<TransportSettings> = {}) {
   const vault = await startFakeVault()

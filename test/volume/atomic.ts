@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { createFailingDisk } from '../support/failing-disk.ts'
-import { faulty } from '../support/faulty.ts'
+import { createFailingDisk } from '../fakes/failing-disk.ts'
+import { faulty } from '../harness/faulty.ts'
 import {
   inode,
   mtimeNs,
@@ -13,7 +13,7 @@ import {
   readByPath,
   rendered,
   temporaryDirectory,
-} from '../support/volume.ts'
+} from '../harness/volume.ts'
 
 const shape = { updateMode: 'Atomic', gid: undefined, sizeBytes: 64 << 10 } as const
 

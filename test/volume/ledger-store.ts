@@ -12,11 +12,11 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { LedgerEntry } from '../../src/core/ports.ts'
+import type { LedgerEntry } from '../../src/core/ports/volume.ts'
 import { createLedgerStore } from '../../src/volume/ledger-store.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { faulty } from '../support/faulty.ts'
-import { temporaryDirectory } from '../support/volume.ts'
+import { faulty } from '../harness/faulty.ts'
+import { temporaryDirectory } from '../harness/volume.ts'
 
 const entry: LedgerEntry = {
   volumeId: 'csi-1',

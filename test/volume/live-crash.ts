@@ -1,9 +1,9 @@
 import { mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Clock } from '../../src/core/ports.ts'
+import type { Clock } from '../../src/core/ports/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
-import { createFailingDisk, type Deed, Killed } from '../support/failing-disk.ts'
+import { createFailingDisk, type Deed, Killed } from '../fakes/failing-disk.ts'
 import {
   describeDirectory,
   inode,
@@ -12,7 +12,7 @@ import {
   readByPath,
   rendered,
   temporaryDirectory,
-} from '../support/volume.ts'
+} from '../harness/volume.ts'
 
 const shape = { updateMode: 'Live', gid: undefined, sizeBytes: 1 << 20 } as const
 

@@ -9,11 +9,11 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { FaultError } from '../../src/core/errors.ts'
-import type { Clock } from '../../src/core/ports.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
+import type { Clock } from '../../src/core/ports/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { faulty } from '../support/faulty.ts'
+import { faulty } from '../harness/faulty.ts'
 import {
   describeDirectory,
   groupExists,
@@ -25,7 +25,7 @@ import {
   readByPath,
   rendered,
   temporaryDirectory,
-} from '../support/volume.ts'
+} from '../harness/volume.ts'
 
 const shape = { updateMode: 'Live', gid: undefined, sizeBytes: 1 << 20 } as const
 

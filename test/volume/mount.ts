@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { createMounter, type MountCalls } from '../../src/volume/mount.ts'
 import { MNT_DETACH, SyscallError } from '../../src/volume/syscalls.ts'
-import { faulty } from '../support/faulty.ts'
+import { faulty } from '../harness/faulty.ts'
 
 const EPERM = 1
 const EBUSY = 16

@@ -6,9 +6,9 @@ import { Agent, request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
-import { createCertificateAuthority } from '../../support/certificates.ts'
-import { freePort } from '../../support/free-port.ts'
-import { until } from '../../support/until.ts'
+import { createCertificateAuthority } from '../../harness/certificates.ts'
+import { freePort } from '../../harness/free-port.ts'
+import { until } from '../../harness/until.ts'
 
 const CLUSTER = resolve(import.meta.dirname, '../../../../shared/cluster')
 const CRD = resolve(import.meta.dirname, '../../../deploy/crd/secretsstoreimports.yaml')

@@ -35,7 +35,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* Flags of the plugin, spelled as in src/core/settings.ts; what is left at the plugin's own default is not passed. */}}
+{{/* Flags of the plugin, spelled as in src/core/settings/settings.ts; what is left at the plugin's own default is not passed. */}}
 {{- define "vault-files-csi.args" -}}
 - --endpoint=unix:///csi/csi.sock
 - --kubelet-endpoint={{ .Values.kubelet.rootDir }}/plugins/{{ .Values.csiDriver.name }}/csi.sock

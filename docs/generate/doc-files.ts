@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT } from '../../deploy/generate/deploy-files.ts'
+import type { Fault } from '../../src/core/faults/fault.ts'
+import { explain } from '../../src/core/faults/message.ts'
+import { settingsTable } from '../../src/core/settings/help.ts'
+import { faultSamples } from './fault-samples.ts'
+
+export const faults = Object.keys(faultSamples) as Fault[]
+
+const SETTINGS = `# Settings
+
+Made from the program's own table of settings by \`npm run docs\`: change src/core/settings/settings.ts, not this file.
+
+A flag wins over its environment variable, that over the file of \`--config FILE\` (\`VAULT_FILES_CONFIG\`), that over
+the default. The file is YAML; its keys are the flags without dashes in front (\`vault-addr: https://…\`). Durations:
+\`30s\`, \`2m\`, \`1m30s\`. Sizes: \`4Mi\`, \`512Ki\`, plain bytes. Switches: \`--allow-http\` or \`--allow-http=false\`.
+All faults are reported at once, each naming its setting, and the program exits with code 2.
+
+The [Helm chart](install.md) has a value for each of these that an installation needs; \`extraArgs\` takes the others.
+
+`
+
+/** What is made, wholly or in part, from the source; by path from the repository's root. */
+export function docFiles(): Map<string, string> {
+  return new Map([
+    ['docs/settings.md', SETTINGS + settingsTable()],
+    ['docs/troubleshooting.md', withMessages(readDoc('docs/troubleshooting.md'))],
+  ])
+}
+
+export function readDoc(path: string): string {
+  return readFileSync(join(ROOT, path), 'utf8')
+}
+
+/** Under the heading of each fault stands its message, as its reader sees it. */
+function withMessages(text: string): string {
+  return text.replaceAll(/^### `(\w+)`\n\n```text\n.*?^```$/gms, (section, name: string) => {
+    const fault = faults.find((known) => known === name)
+    if (fault === undefined) return section
+    return `### \`${fault}\`\n\n\`\`\`text\n${explain(fault, faultSamples[fault])}\n\`\`\``
+  })
+}

@@ -1,0 +1,72 @@
+import { type Facts, FaultError } from '../../core/faults/fault.ts'
+import type { Clock } from '../../core/ports/clock.ts'
+import type { Identity, VaultEndpoint } from '../../core/ports/vault.ts'
+import type { Connections } from '../../vault/connections.ts'
+import { factsOf } from '../../vault/facts.ts'
+import { isBareDenial, loginFault, UNKNOWN_ROLE } from '../../vault/login-faults.ts'
+import type { Answer } from '../../vault/transport.ts'
+import { ok, skipped, type Verdict } from './report.ts'
+
+/** Not a token, so that Vault looks up mount and role and asks nobody else. */
+const NO_TOKEN = 'none'
+
+type Deps = { connections: Connections; clock: Pick<Clock, 'now'> }
+
+/**
+ * Whether an auth method answers at the mount: a login without role and token makes it complain of what is missing.
+ * @param who.method how the import logs in; without one any method will do
+ * @throws FaultError login_mount, and those of the server's state
+ */
+export async function checkAuthMount(
+  deps: Deps,
+  { endpoint, authMount, method }: Pick<Identity, 'endpoint' | 'authMount'> & Pick<Facts, 'method'>,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const { address, namespace } = endpoint
+  const known = { ...(method && { method }), ...(namespace && { vaultNamespace: namespace }) }
+  const facts = { address, authMount, ...known }
+  const fault = await refusal(deps, { endpoint, authMount, body: {}, facts }, signal)
+  if (fault !== undefined && isBareDenial(fault)) throw new FaultError('login_mount', fault.facts)
+  throwUnlessDenied(fault)
+  return ok(`auth/${authMount} answers`)
+}
+
+/**
+ * Whether the role exists there. Who may use it only a login tells.
+ * @throws FaultError login_denied when it does not exist, login_mount, and those of the server's state
+ */
+export async function checkRole(deps: Deps, identity: Identity, signal: AbortSignal): Promise<Verdict> {
+  const { endpoint, authMount, role, method } = identity
+  // Nobody logs in here, so no audience is tried; the account is for the command that binds it.
+  const { audience: _unused, ...known } = factsOf(identity)
+  const facts = { ...known, serviceAccount: identity.serviceAccount || 'NAME' }
+  // A secret ID that is made up would be a failed login, and after a few of them Vault locks the AppRole.
+  const body = method === 'approle' ? {} : { role, jwt: NO_TOKEN }
+  const fault = await refusal(deps, { endpoint, authMount, body, facts }, signal)
+  throwUnlessDenied(fault)
+  if (method === 'approle')
+    return skipped(`auth/${authMount} is an AppRole mount; the rest only a login tells`)
+  if (fault?.facts.reason === UNKNOWN_ROLE) throw fault
+  // Both methods look the role up before the token; then `kubernetes` denies without a word, which is no answer to the role.
+  return ok(`auth/${authMount} knows role "${role}"; whom it lets in only a login tells`)
+}
+
+async function refusal(
+  { connections, clock }: Deps,
+  login: { endpoint: VaultEndpoint; authMount: string; body: object; facts: Facts },
+  signal: AbortSignal,
+): Promise<FaultError | undefined> {
+  const { endpoint, authMount, body, facts } = login
+  const judge = (answer: Answer) => (answer.status < 300 ? undefined : loginFault(answer, clock.now(), facts))
+  const path = `auth/${authMount}/login`
+  return connections.call(
+    { operation: 'probe', asker: '', endpoint, method: 'POST', path, body, facts, judge },
+    signal,
+  )
+}
+
+/** That the login is refused is what was wanted; everything else is in the way. */
+function throwUnlessDenied(fault: FaultError | undefined): void {
+  const isOfState = ['login_mount', 'sealed', 'standby', 'rate_limited'].includes(fault?.fault ?? '')
+  if (isOfState) throw fault
+}

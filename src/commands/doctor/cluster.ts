@@ -1,0 +1,113 @@
+import type { Clock } from '../../core/ports/clock.ts'
+import type { Config } from '../../core/settings/config.ts'
+import { createKubeClient, type KubeClient } from '../../kube/client.ts'
+import { fieldOf } from '../../kube/failure.ts'
+import { listImports } from '../../kube/list.ts'
+import { loadConnection } from '../../kube/load.ts'
+import { checkApiServer } from './api-server.ts'
+import { checkCrd } from './crd.ts'
+import { checkCsiDriver } from './csi-driver.ts'
+import { checkPlugin, type Plugin } from './plugin.ts'
+import { checkSettings, type Own } from './plugin-settings.ts'
+import { checkNeed, type Need, needs, type Subject } from './rbac.ts'
+import { checkRegistration } from './registration.ts'
+import { ok, type Report, valueIn } from './report.ts'
+
+/** What the API server told that later checks build on; undefined: it did not. */
+export type Cluster = {
+  client: KubeClient
+  /** Audiences of the tokens that kubelet hands over. */
+  audiences: readonly string[] | undefined
+  plugin: Plugin | undefined
+  /** The plugin's settings where they are known, else those of this command. */
+  config: Config
+}
+
+type Deps = {
+  report: Report
+  clock: Clock
+  own: Own
+  config: Config
+  /** This runs in a pod of the plugin, as the plugin. */
+  isPlugin: boolean
+}
+
+/** Checks all that the API server knows of the installation; undefined when it does not answer. */
+export async function examineCluster(deps: Deps, signal: AbortSignal): Promise<Cluster | undefined> {
+  const { report, clock, own, config, isPlugin } = deps
+  const { driverName } = config
+  const client = valueIn(await report.run('API server', () => reach(own, clock, signal)))
+  if (client === undefined) {
+    report.skip(['CRD', 'CSIDriver', 'plugin', 'registration', 'RBAC'], 'the API server does not answer')
+    return undefined
+  }
+  await report.run('CRD', () => checkCrd(client, signal))
+  const driver = await checkCsiDriver({ report, client, driverName }, signal)
+  const audiences = driver?.tokenRequests.map(({ audience }) => audience)
+  const plugin = valueIn(await report.run('plugin', () => checkPlugin(client, driverName, signal)))
+  await report.run('registration', () => checkRegistration(client, driverName, plugin?.nodes, signal))
+  const taken = plugin && (await report.run('settings', () => checkSettings({ client, plugin, own }, signal)))
+  const cluster = { client, audiences, plugin, config: (taken && valueIn(taken)) ?? config }
+  await examineRights(report, cluster, isPlugin, signal)
+  return cluster
+}
+
+async function reach(own: Own, clock: Clock, signal: AbortSignal) {
+  const client = createKubeClient({ connection: loadConnection({ clock, env: own.env }), clock })
+  const verdict = await checkApiServer(client, signal).catch((error: unknown) => {
+    client.close()
+    throw error
+  })
+  if (verdict.outcome === 'fail') return verdict
+  // Who answers, but not to this question, may answer others.
+  return 'value' in verdict ? { ...verdict, value: client } : ok(verdict.detail, client)
+}
+
+async function examineRights(
+  report: Report,
+  { client, plugin, audiences, config }: Cluster,
+  isPlugin: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const subject: Subject | undefined = plugin
+    ? { kind: 'account', namespace: plugin.namespace, name: plugin.serviceAccount }
+    : isPlugin
+      ? { kind: 'self' }
+      : undefined
+  if (subject === undefined) {
+    report.skip(['RBAC'], "the plugin's service account is not known")
+    return
+  }
+  const manifests = await listImports(client, signal).catch(() => [])
+  signal.throwIfAborted()
+  for (const need of neededBy(manifests, audiences, config)) {
+    await report.run(need.name, () => checkNeed(client, subject, need, signal))
+  }
+}
+
+/** The plugin needs some rights only for what imports ask for. */
+function neededBy(
+  manifests: readonly unknown[],
+  audiences: readonly string[] = [],
+  { removeStartupTaint, allowSecretSync }: Config,
+): Need[] {
+  const specs = manifests.map((manifest) => fieldOf(manifest, 'spec'))
+  const kinds = specs.map((spec) => fieldOf(fieldOf(spec, 'caCertRef'), 'kind'))
+  const hasOwnAudience = specs.some((spec) => {
+    const audience = fieldOf(spec, 'audience')
+    return typeof audience === 'string' && audience !== '' && !audiences.includes(audience)
+  })
+  const hasAppRole = specs.some((spec) => fieldOf(spec, 'appRole') !== undefined)
+  // Without the flag such imports are refused before any right is used.
+  const hasSecretSync = allowSecretSync && specs.some((spec) => fieldOf(spec, 'secretSync') !== undefined)
+  return [
+    needs.imports,
+    needs.importStatus,
+    needs.events,
+    ...(hasOwnAudience ? [needs.tokens] : []),
+    ...(kinds.includes('ConfigMap') ? [needs.configMaps] : []),
+    ...(hasAppRole || kinds.includes('Secret') ? [needs.secrets] : []),
+    ...(hasSecretSync ? [needs.syncedSecrets, needs.pods] : []),
+    ...(removeStartupTaint ? [needs.nodes] : []),
+  ]
+}

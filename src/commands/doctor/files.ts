@@ -1,0 +1,89 @@
+import { FaultError } from '../../core/faults/fault.ts'
+import type { Call, Order } from '../../core/imports/calls.ts'
+import type { FileSpec, ImportSpec } from '../../core/imports/import.ts'
+import { credentialOrder } from '../../core/imports/needs.ts'
+import type { Sandbox } from '../../core/ports/sandbox.ts'
+import type { SecretData } from '../../core/ports/vault.ts'
+import type { RenderedFile } from '../../core/ports/volume.ts'
+import { ok, type Report, type Verdict, warn } from './report.ts'
+
+/** What is issued is issued to a pod: nobody else shall have it, not even for a look. */
+export const NOT_TRIED = 'made when a pod mounts it, not tried'
+
+type Deps = {
+  report: Report
+  /** What could be read, by the key of the call. */
+  answers: ReadonlyMap<string, SecretData | FaultError>
+  orders: readonly Order[]
+  vaultAddr: string
+  authority: string | undefined
+  sandbox: Pick<Sandbox, 'render'>
+}
+
+/** Makes every file of the import that can be made of what was read, each for itself, and shows none. */
+export async function examineFiles(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
+  const nothing = { ...spec, files: [], dataFrom: [], credentials: [], secretSync: [] }
+  for (const file of spec.files) {
+    const calls = [file.call, ...file.named.map(({ call }) => call)]
+    await examine(deps, `file ${file.name}`, calls, () =>
+      checkFile(deps, { ...nothing, files: [file] }, file, signal),
+    )
+  }
+  for (const entry of spec.dataFrom) {
+    const { path } = entry.call
+    await examine(deps, `files of ${path}`, [entry.call], async () => {
+      const files = await render(deps, { ...nothing, dataFrom: [entry] }, signal)
+      const names = files.map(({ name }) => name)
+      return ok(names.length === 0 ? 'none' : `${entry.format}: ${names.join(', ')}`)
+    })
+  }
+  for (const credential of spec.credentials) {
+    const name = `file ${credential.name}`
+    if (credentialOrder(credential)) deps.report.skip([name], NOT_TRIED)
+    else
+      await deps.report.run(name, async () => {
+        await render(deps, { ...nothing, credentials: [credential] }, signal)
+        return ok(credential.format)
+      })
+  }
+}
+
+async function examine(
+  { report, answers, orders }: Deps,
+  name: string,
+  calls: readonly Call[],
+  check: () => Promise<Verdict>,
+): Promise<void> {
+  const unread = calls.find(({ key }) => !answers.has(key))
+  if (calls.some(({ key }) => orders.some((order) => order.key === key))) report.skip([name], NOT_TRIED)
+  else if (unread !== undefined) report.skip([name], `${unread.path} cannot be read`)
+  else await report.run(name, check)
+}
+
+/** @throws FaultError key_missing, decode_failed, template_failed, and the path's own */
+async function checkFile(
+  deps: Deps,
+  spec: ImportSpec,
+  { key, call }: FileSpec,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const [rendered] = await render(deps, spec, signal)
+  const from = key === undefined ? `the template, with ${call.path}` : `key "${key}" of ${call.path}`
+  if (rendered !== undefined) return ok(`from ${from}`)
+  const what = key === undefined ? call.path : from
+  return warn(
+    `${what} is not there; the import tolerates it, and there is no such file`,
+    'write it when it is wanted',
+  )
+}
+
+function render(
+  { answers, vaultAddr, authority, sandbox }: Deps,
+  spec: ImportSpec,
+  signal: AbortSignal,
+): Promise<RenderedFile[]> {
+  const of = (key: string) => answers.get(key) ?? new FaultError('path_not_found', {})
+  // Each file is made for itself: whether all of them fit is told when a pod mounts them.
+  const volume = { updateMode: spec.updateMode, gid: undefined, sizeBytes: Number.POSITIVE_INFINITY }
+  return sandbox.render(spec, { of, vaultAddr, authority }, volume, signal)
+}

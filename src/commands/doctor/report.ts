@@ -1,0 +1,92 @@
+import { FaultError, scrub } from '../../core/faults/fault.ts'
+
+export type Outcome = 'ok' | 'warn' | 'fail' | 'skipped'
+
+/** One line of the report. Plain names and places: no secret, no token, no file content. */
+export type Finding = {
+  name: string
+  outcome: Outcome
+  detail: string
+  /** What to do about it. */
+  fix?: string
+}
+
+/** What a check found. The value is for the checks that build on it. */
+export type Verdict<T = undefined> =
+  | { outcome: 'ok'; detail: string; value: T }
+  | { outcome: 'warn'; detail: string; fix: string; value: T }
+  | { outcome: 'fail'; detail: string; fix: string }
+  | { outcome: 'skipped'; detail: string }
+
+export function ok(detail: string): Verdict
+export function ok<T>(detail: string, value: T): Verdict<T>
+export function ok<T>(detail: string, value?: T): Verdict<T | undefined> {
+  return { outcome: 'ok', detail, value }
+}
+
+export function warn(detail: string, fix: string): Verdict
+export function warn<T>(detail: string, fix: string, value: T): Verdict<T>
+export function warn<T>(detail: string, fix: string, value?: T): Verdict<T | undefined> {
+  return { outcome: 'warn', detail, fix, value }
+}
+
+export function fail(detail: string, fix: string): Verdict<never> {
+  return { outcome: 'fail', detail, fix }
+}
+
+export function skipped(reason: string): Verdict<never> {
+  return { outcome: 'skipped', detail: reason }
+}
+
+/** All that was found, in the order in which it was looked for. */
+export type Report = {
+  readonly findings: readonly Finding[]
+  /** Runs a check and keeps what it found; what it throws is a failure. @throws the signal's reason */
+  run<T>(name: string, check: () => Promise<Verdict<T>> | Verdict<T>): Promise<Verdict<T>>
+  skip(names: readonly string[], reason: string): void
+}
+
+/** @param signal whoever waits for the report does so no more */
+export function createReport(signal: AbortSignal): Report {
+  const findings: Finding[] = []
+  return {
+    findings,
+    async run(name, check) {
+      const verdict = await attempt(check, signal)
+      const { outcome, detail } = verdict
+      findings.push({ name, outcome, detail, ...('fix' in verdict ? { fix: verdict.fix } : {}) })
+      return verdict
+    },
+    skip(names, reason) {
+      for (const name of names) findings.push({ name, outcome: 'skipped', detail: reason })
+    },
+  }
+}
+
+/** Undefined when the check failed or was skipped: then what builds on it is to be skipped too. */
+export function valueIn<T>(verdict: Verdict<T>): T | undefined {
+  return 'value' in verdict ? verdict.value : undefined
+}
+
+async function attempt<T>(
+  check: () => Promise<Verdict<T>> | Verdict<T>,
+  signal: AbortSignal,
+): Promise<Verdict<T>> {
+  try {
+    return await check()
+  } catch (error) {
+    signal.throwIfAborted()
+    return error instanceof FaultError ? ofFault(error) : ofError(error)
+  }
+}
+
+/** A fault's message ends with its next step. */
+function ofFault({ message }: FaultError): Verdict<never> {
+  const [detail = message, fix = ''] = message.split('; next: ')
+  return fail(detail, fix)
+}
+
+function ofError(error: unknown): Verdict<never> {
+  const words = error instanceof Error ? scrub(error.message) : 'unknown error'
+  return fail(words, 'repair what the message names and run it again')
+}

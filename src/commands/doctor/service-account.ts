@@ -1,0 +1,96 @@
+import { readFileSync } from 'node:fs'
+import * as z from 'zod'
+import type { Clock } from '../../core/ports/clock.ts'
+import type { ServiceAccountToken } from '../../core/ports/pod.ts'
+import { SecretText } from '../../core/secret.ts'
+import type { KubeClient } from '../../kube/client.ts'
+import { ask, get } from './ask.ts'
+import { fail, ok, skipped, type Verdict } from './report.ts'
+
+/** The shortest life that the API server gives. */
+const LIFE_SECONDS = 600
+
+/** Who logs in. */
+export type Account = { namespace: string; name: string }
+
+const tokenSchema = z.object({
+  status: z.object({ token: z.string().min(1), expirationTimestamp: z.iso.datetime({ offset: true }) }),
+})
+
+const claimsSchema = z.object({ exp: z.number(), sub: z.string() })
+
+/** Whether the account exists. */
+export async function checkServiceAccount(
+  client: KubeClient,
+  account: Account,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const asked = await get(client, pathOf(account), signal)
+  const shown = `${account.namespace}/${account.name}`
+  if (asked.state === 'found') return ok(shown)
+  if (asked.state === 'denied') return skipped(`you may not read ${shown}: ${asked.words}`)
+  return fail(
+    `${shown} does not exist`,
+    `kubectl -n ${account.namespace} create serviceaccount ${account.name}, or name the one of the pod (spec.serviceAccountName)`,
+  )
+}
+
+/** A token of the account, for ten minutes and bound to no pod. */
+export async function requestToken(
+  client: KubeClient,
+  account: Account,
+  audience: string,
+  signal: AbortSignal,
+): Promise<Verdict<ServiceAccountToken>> {
+  const body = {
+    apiVersion: 'authentication.k8s.io/v1',
+    kind: 'TokenRequest',
+    spec: { audiences: audience === '' ? [] : [audience], expirationSeconds: LIFE_SECONDS },
+  }
+  const asked = await ask(client, { method: 'POST', path: `${pathOf(account)}/token`, body }, signal)
+  if (asked.state === 'missing') return fail(asked.words, 'see the service account')
+  if (asked.state === 'denied') {
+    return skipped(`you may not create serviceaccounts/token; give --token-file (${asked.words})`)
+  }
+  const { token, expirationTimestamp } = tokenSchema.parse(asked.body).status
+  const expiresAt = Date.parse(expirationTimestamp)
+  return ok(`of ${account.namespace}/${account.name}, until ${expirationTimestamp}, bound to no pod`, {
+    token: new SecretText(token),
+    expiresAt,
+  })
+}
+
+/** The token of a file, and whose it says it is. What it holds is never shown. */
+export function readTokenFile(
+  path: string,
+  clock: Pick<Clock, 'now'>,
+): Verdict<{ token: ServiceAccountToken; account: Account | undefined }> {
+  const text = readFileSync(path, 'utf8').trim()
+  const claims = claimsOf(text)
+  if (claims === undefined) {
+    return fail(`${path} holds no service-account token`, 'write one: kubectl create token NAME > FILE')
+  }
+  const expiresAt = claims.exp * 1000
+  const until = new Date(expiresAt).toISOString()
+  if (expiresAt <= clock.now()) return fail(`the token in ${path} expired at ${until}`, 'write a new one')
+  const [, , namespace, name] = claims.sub.split(':')
+  const account = namespace && name ? { namespace, name } : undefined
+  return ok(`${path}, of ${claims.sub}, until ${until}`, {
+    token: { token: new SecretText(text), expiresAt },
+    account,
+  })
+}
+
+function claimsOf(token: string): z.output<typeof claimsSchema> | undefined {
+  try {
+    const text = Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8')
+    return claimsSchema.safeParse(JSON.parse(text)).data
+  } catch {
+    // The SyntaxError quotes the text, which may be a secret: it goes no further.
+    return undefined
+  }
+}
+
+function pathOf({ namespace, name }: Account): string {
+  return `/api/v1/namespaces/${encodeURIComponent(namespace)}/serviceaccounts/${encodeURIComponent(name)}`
+}

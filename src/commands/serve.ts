@@ -1,0 +1,224 @@
+import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { Config } from '../core/settings/config.ts'
+import { watchFile } from '../files/reload.ts'
+import { identityService } from '../grpc/identity.ts'
+import { nodeService } from '../grpc/node.ts'
+import { startRegistration } from '../grpc/registration.ts'
+import { startGrpcServer } from '../grpc/server.ts'
+import { createFlow } from '../node/node.ts'
+import { createClock } from '../ops/clock.ts'
+import { startHttp } from '../ops/http.ts'
+import { createMetrics } from '../ops/metrics.ts'
+import { createSandbox } from '../sandbox/sandbox.ts'
+import { createLimiter } from '../vault/limiter.ts'
+import { createVault } from '../vault/vault.ts'
+import { createLedgerStore } from '../volume/ledger-store.ts'
+import { createMounter } from '../volume/mount.ts'
+import { createSafe } from '../volume/safe.ts'
+import { lockStateDirectory } from '../volume/state-lock.ts'
+import { volumeStats } from '../volume/stats.ts'
+import { createSyscalls } from '../volume/syscalls.ts'
+import { createVolumeFiles } from '../volume/volume-files.ts'
+import { version } from './arguments.ts'
+import { connectCluster } from './surroundings.ts'
+
+/** How long a live change leaves the retired files alone; a soak of a million reads showed none torn. */
+const GRACE_MS = 50
+/** For the first reading of a directory; an API server that is away is not waited for so long. */
+const IMPORTS_TIMEOUT_MS = 60_000
+/** kubelet sees the registration socket go; its connection to it is not waited for longer. */
+const FAREWELL_MS = 500
+/** Calls under way at SIGTERM get this long to finish. */
+const DRAIN_MS = 10_000
+
+export type App = {
+  /** Takes no new work, lets what is under way finish, closes everything. Unmounts and revokes nothing. */
+  stop(): Promise<void>
+  /** Reads the files once more that are not followed as they change: the certificates of --http-addr. */
+  reload(): Promise<void>
+}
+
+/**
+ * Puts the program together and starts it in order: what answers health checks first, what kubelet calls last.
+ * @throws Error in words for the operator; what was started until then is closed again
+ */
+export async function startApp(
+  config: Config,
+  { log, onFatal }: { log: Log; onFatal: (error: unknown) => void },
+): Promise<App> {
+  const clock = createClock()
+  // Secrets are in our memory: no core file of it, on no disk.
+  createSyscalls().forbidCoreDumps()
+  const closers: (() => Promise<unknown> | unknown)[] = []
+  /** What does not follow its files by itself, as the CA and the imports do. */
+  const reloads: { what: string; reload: () => Promise<void> }[] = []
+  let waitsFor: () => string | undefined = () => undefined
+  let phase: 'starting' | 'waiting for another process' | 'ready' | 'stopping' = 'starting'
+
+  async function stop(): Promise<void> {
+    phase = 'stopping'
+    for (const close of closers.splice(0).reverse()) {
+      // One that fails must not keep the others, the drain among them, from ending in order.
+      try {
+        await close()
+      } catch (error) {
+        log.error({ error }, 'closing failed, going on')
+      }
+    }
+  }
+
+  async function start(): Promise<void> {
+    const metrics = createMetrics({ version: version() })
+    if (config.httpAddr !== undefined) {
+      const http = await startHttp({
+        addr: config.httpAddr,
+        tls: httpTls(config),
+        handlers: {
+          metrics: metrics.render,
+          healthy: () => undefined,
+          ready: () => (phase === 'ready' ? waitsFor() : phase),
+        },
+      })
+      if (config.httpTlsCert)
+        reloads.push({ what: 'certificates of --http-addr', reload: () => http.reload() })
+      closers.push(() => http.close())
+    }
+
+    // Before anything that a second process could spoil: its ledger, its volumes, its sockets.
+    const onWait = () => {
+      phase = 'waiting for another process'
+    }
+    closers.push(await lockStateDirectory({ stateDir: config.stateDir, clock, log, onWait }))
+    phase = 'starting'
+
+    const ca = await defaultCa(config, { log, clock })
+    closers.push(() => ca.close())
+    const limiter = createLimiter({
+      clock,
+      callsPerSecond: config.vaultQps,
+      concurrency: config.vaultConcurrency,
+    })
+    const sandbox = createSandbox({ clock })
+    closers.push(() => sandbox.close())
+    const { store, issuer } = createVault({
+      clock,
+      meter: metrics.meter,
+      log,
+      limiter,
+      defaultCa: ca.current,
+      parseAnswer: sandbox.parseAnswer,
+    })
+    closers.push(() => store.close())
+
+    const cluster = await connectCluster({ config, log, clock, judge: sandbox.judge })
+    closers.push(() => cluster.close())
+    waitsFor = cluster.waitsFor
+    const { imports, notifier, tokenSource, references, secretSync } = cluster
+    await imports.start(AbortSignal.timeout(IMPORTS_TIMEOUT_MS))
+
+    const flow = createFlow({
+      settings: config,
+      clock,
+      random: Math.random,
+      log,
+      meter: metrics.meter,
+      notifier,
+      imports,
+      tokenSource,
+      references,
+      secretSync,
+      store,
+      issuer,
+      safe: createSafe(),
+      mounter: createMounter(),
+      files: createVolumeFiles({ clock, graceMs: GRACE_MS }),
+      ledger: createLedgerStore({ stateDir: config.stateDir, log }),
+      statsOf: volumeStats,
+      sandbox,
+    })
+    closers.push(() => flow.stop())
+    metrics.setVolumes(() => ({
+      byState: flow.volumes.countByState(),
+      oldestInStepSeconds: flow.volumes.oldestStepSeconds(clock.monotonic()),
+      issued: flow.volumes.countIssued(),
+      reservedBytes: flow.budget.reservedBytes(),
+      limitBytes: flow.budget.limitBytes,
+    }))
+    await flow.resume()
+
+    const { driverName, nodeId, endpoint, registrationSocket, kubeletEndpoint } = config
+    const ready = () => phase === 'ready'
+    const server = await startGrpcServer({
+      endpoint,
+      log,
+      clock,
+      services: [
+        identityService({ driverName, version: version(), ready, log, clock }),
+        nodeService({ nodeId, flow, log, clock }),
+      ],
+    })
+    closers.push(() => server.close(DRAIN_MS))
+    phase = 'ready'
+    if (registrationSocket !== undefined) {
+      const onRefused = (error: string) => onFatal(new Error(error))
+      const socketPath = registrationSocket
+      const registration = await startRegistration({
+        socketPath,
+        driverName,
+        kubeletEndpoint,
+        log,
+        clock,
+        onRegistered: cluster.onRegistered,
+        onRefused,
+      })
+      closers.push(() => registration.close(FAREWELL_MS))
+    }
+    log.info(
+      { driverName, nodeId, endpoint, version: version(), startMs: Math.round(performance.now()) },
+      'ready',
+    )
+  }
+
+  try {
+    await start()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return {
+    stop,
+    async reload() {
+      const reloaded: string[] = []
+      for (const { what, reload } of reloads) {
+        try {
+          await reload()
+          reloaded.push(what)
+        } catch (error) {
+          log.error({ what, error }, 'reload failed, what was read before stays')
+        }
+      }
+      log.info({ reloaded }, 'reload asked for and done')
+    },
+  }
+}
+
+function httpTls({ httpTlsCert, httpTlsKey, httpClientCa }: Config) {
+  if (httpTlsCert === undefined || httpTlsKey === undefined) return undefined
+  return { certPath: httpTlsCert, keyPath: httpTlsKey, clientCaPath: httpClientCa }
+}
+
+/** --vault-ca-cert, followed as it changes; without it what Node trusts. */
+async function defaultCa({ vaultCaCert }: Config, deps: { log: Log; clock: Clock }) {
+  if (vaultCaCert === undefined) {
+    const source = "Node's own CAs (no --vault-ca-cert)"
+    return { current: () => ({ pem: undefined, source }), close: () => undefined }
+  }
+  let pem: string | undefined
+  const follow = (content: string) => {
+    pem = content
+  }
+  const watched = await watchFile(vaultCaCert, follow, deps)
+  const source = `--vault-ca-cert ${vaultCaCert}`
+  return { current: () => ({ pem, source }), close: watched.close }
+}

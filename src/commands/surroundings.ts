@@ -1,0 +1,143 @@
+import { FaultError } from '../core/faults/fault.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { ImportSource } from '../core/ports/imports.ts'
+import type { Notifier, References, SecretSync, TokenSource } from '../core/ports/kubernetes.ts'
+import type { Log } from '../core/ports/log.ts'
+import type { Judge } from '../core/ports/sandbox.ts'
+import type { Config } from '../core/settings/config.ts'
+import { createDirImports } from '../files/imports-dir.ts'
+import { createLogNotifier } from '../ops/notifier.ts'
+
+/** Events that wait are written for so long at shutdown, in milliseconds. */
+const LAST_EVENTS_MS = 2_000
+
+/** What surrounds the node: where imports come from, who is told, who issues further tokens, where Secrets are kept. */
+export type Cluster = {
+  imports: ImportSource
+  notifier: Notifier
+  tokenSource: TokenSource
+  references: References
+  secretSync: SecretSync
+  /** kubelet sends volumes from now on. */
+  onRegistered(): void
+  /** Whether imports can be asked for by now; a reason when they cannot. */
+  waitsFor(): string | undefined
+  close(): Promise<void>
+}
+
+type Deps = {
+  config: Config
+  log: Log
+  clock: Clock
+  /** How an import from the API server is checked; on the spot unless said. */
+  judge?: Judge
+}
+
+/** @throws FaultError imports_unavailable when --imports=kube finds no way to an API server */
+export function connectCluster(deps: Deps): Promise<Cluster> {
+  return deps.config.imports.kind === 'dir' ? directory(deps.config.imports.path, deps) : apiServer(deps)
+}
+
+/** Imports from a directory; there is nobody to tell and nobody to ask. */
+async function directory(path: string, { log, clock, judge }: Deps): Promise<Cluster> {
+  const imports = createDirImports({ path, log, clock, ...(judge && { judge }) })
+  return {
+    imports,
+    notifier: createLogNotifier(log),
+    tokenSource: { request: async () => undefined },
+    references: noReferences,
+    secretSync: noSecretSync,
+    onRegistered: () => undefined,
+    waitsFor: () => undefined,
+    close: () => imports.close(),
+  }
+}
+
+/** Loaded only where it is used: a node without an API server does not pay for it. */
+async function apiServer({ config, log, clock, judge }: Deps): Promise<Cluster> {
+  const [
+    { loadConnection },
+    { createKubeClient },
+    { createKubeImports },
+    { createImportStatus },
+    { createKubeNotifier },
+    { createTokenRequests },
+    { createKubeReferences },
+    { createKubeSecretSync },
+    { createTaintRemover },
+  ] = await Promise.all([
+    import('../kube/load.ts'),
+    import('../kube/client.ts'),
+    import('../kube/imports.ts'),
+    import('../kube/import-status.ts'),
+    import('../kube/events.ts'),
+    import('../kube/tokens.ts'),
+    import('../kube/references.ts'),
+    import('../kube/secret-sync.ts'),
+    import('../kube/taint.ts'),
+  ])
+  const client = createKubeClient({ connection: loadConnection({ clock, env: process.env }), clock })
+  const status = createImportStatus({ client, log, clock })
+  const imports = createKubeImports({
+    client,
+    log,
+    clock,
+    ...(judge && { judge }),
+    onJudged: status.judged,
+    onForgotten: status.forget,
+  })
+  const { driverName, nodeId, removeStartupTaint: key } = config
+  const closing = new AbortController()
+  const notifier = createKubeNotifier({ client, log, clock, driverName, nodeId })
+  return {
+    imports,
+    notifier,
+    tokenSource: createTokenRequests({ client, clock }),
+    references: createKubeReferences({ client, clock }),
+    secretSync: createKubeSecretSync({ client, clock, log, driverName, nodeId }),
+    onRegistered() {
+      if (key === undefined) return
+      // Beside everything else; it ends by itself, or with us.
+      createTaintRemover({ client, clock, log, nodeId, key })
+        .remove(closing.signal)
+        .catch(() => undefined)
+    },
+    waitsFor: () =>
+      imports.synced() ? undefined : 'the first answer of the API server about SecretsStoreImports',
+    async close() {
+      closing.abort()
+      status.close()
+      await notifier.close(AbortSignal.timeout(LAST_EVENTS_MS))
+      await imports.close()
+      client.close()
+    },
+  }
+}
+
+const noReferences: References = {
+  async caCert(namespace, { kind, name }) {
+    throw new FaultError('reference_unavailable', {
+      field: 'spec.caCertRef',
+      reason: `${kind} "${namespace}/${name}": with --imports=dir there is no API server`,
+      setting: '--imports=kube, or write spec.caCert instead',
+    })
+  },
+  async secretId(namespace, { name }) {
+    throw new FaultError('reference_unavailable', {
+      field: 'spec.appRole.secretIdRef',
+      reason: `Secret "${namespace}/${name}": with --imports=dir there is no API server`,
+      setting: '--imports=kube',
+    })
+  },
+}
+
+const noSecretSync: SecretSync = {
+  async sync([first]) {
+    if (first === undefined) return
+    throw new FaultError('sync_unavailable', {
+      secret: `${first.namespace}/${first.name}`,
+      reason: 'with --imports=dir there is no API server',
+      setting: '--imports=kube, or leave spec.secretSync out of the import',
+    })
+  },
+}

@@ -1,0 +1,93 @@
+import type { Order } from '../imports/calls.ts'
+import type { SecretText } from '../secret.ts'
+import type { ServiceAccountToken } from './pod.ts'
+import type { Identity, SecretData } from './vault.ts'
+
+/** Vault's promise that an answer stays good, which it keeps for as long as the token that asked lives. */
+export type Lease = {
+  id: string
+  /** When it was given or renewed last, by Clock.monotonic(). */
+  leasedAt: number
+  durationMs: number
+  renewable: boolean
+}
+
+/** A Vault token of one volume's own. */
+export type OwnToken = {
+  token: SecretText
+  accessor: string
+  /** When it was given or renewed last, by Clock.monotonic(). */
+  leasedAt: number
+  /** Infinity for a token that never ends. */
+  durationMs: number
+  renewable: boolean
+  /** A batch token: it cannot be renewed, nor revoked. */
+  isBatch: boolean
+}
+
+/** What Vault answered to an order. */
+export type Issued = {
+  data: SecretData
+  lease: Lease | undefined
+  /** When it ends whatever is renewed, such as a certificate's notAfter: milliseconds since the Unix epoch. */
+  endsAt: number | undefined
+  /** Whether anything ends, or can be taken back, with the token that asked. */
+  needsToken: boolean
+}
+
+/** Something issued to one volume, kept good for as long as the volume lives. */
+export type Holding = Omit<Issued, 'needsToken'> & {
+  /** New for each issue: tells whether files were made from it. */
+  id: string
+  order: Order
+  identity: Identity
+  /** undefined: nothing hangs on a token. */
+  token: OwnToken | undefined
+  /** In wall time, as endsAt. */
+  issuedAt: number
+  /** When endsAt seemed to be when it was issued, by Clock.monotonic(); a process that comes after does not know. */
+  endsOn?: number
+  /** retiring: replaced, or not yet in any file; to be revoked. */
+  state: 'held' | 'retiring'
+}
+
+/** Vault, for what is issued to one volume alone. Each answer hangs on a token of its own. */
+export type Issuer = {
+  /**
+   * A token that nobody else uses.
+   * @throws FaultError as SecretStore.read does for logins
+   */
+  logIn(identity: Identity, tokens: readonly ServiceAccountToken[], signal: AbortSignal): Promise<OwnToken>
+  /** @throws FaultError read_denied, path_not_found, call_refused, credential_refused, tls, unreachable, … */
+  issue(identity: Identity, token: OwnToken, order: Order, signal: AbortSignal): Promise<Issued>
+  /**
+   * Token and lease with their lives prolonged; undefined when Vault will not prolong them by what is worth it.
+   * @throws FaultError when Vault could not be asked
+   */
+  renew(holding: Holding, signal: AbortSignal): Promise<Pick<Holding, 'token' | 'lease'> | undefined>
+  /**
+   * Takes back what was issued, with its token. Every answer is final: asking again would change nothing.
+   * @throws FaultError when Vault could not be asked, or cannot do it now: try again
+   */
+  revoke(holding: Holding, signal: AbortSignal): Promise<Revoked>
+}
+
+/**
+ * unknown: Vault knows it no more. not-permitted: Vault does not let the token end itself or what it made, which ends by
+ * its TTL; it is told in the log.
+ */
+export type Revoked = 'revoked' | 'unknown' | 'not-permitted'
+
+/**
+ * What is issued to volumes, over a restart of ours (each leasedAt in wall time there): sealed in the memory of the
+ * volume's own tmpfs, where neither a pod
+ * nor a disk sees it, under a key that the ledger keeps.
+ */
+export type Safe = {
+  /** A new key, for a new volume. */
+  newKey(): string
+  /** Replaces what is kept. False: this node or these holdings do not allow it, nothing is kept. Never throws. */
+  put(targetPath: string, key: string, holdings: readonly Holding[]): boolean
+  /** undefined: nothing is kept, or it cannot be read. Never throws. */
+  get(targetPath: string, key: string): Holding[] | undefined
+}

@@ -1,0 +1,8 @@
+/** Counters and timings, named once in ops/metrics.ts. */
+export type Meter = {
+  published(result: string, seconds: number): void
+  unpublished(result: string, seconds: number): void
+  rotated(result: 'unchanged' | 'changed' | 'failed', fault: string): void
+  vaultCall(operation: string, result: string, seconds: number): void
+  login(method: string, result: string): void
+}

@@ -1,0 +1,52 @@
+import { FaultError } from '../faults/fault.ts'
+import type { CredentialFormat, CredentialSpec } from '../imports/import.ts'
+import { credentialOrder } from '../imports/needs.ts'
+import { jsonOf, type Value } from '../json/value.ts'
+import { SecretBytes } from '../secret.ts'
+import type { Answers } from './render.ts'
+
+/**
+ * The file of one credential, as kubernetes-vault writes it: compact JSON of exactly these keys, in this order.
+ * @throws FaultError credential_refused, and that of the order
+ */
+export function credentialFile(credential: CredentialSpec, answers: Answers): SecretBytes {
+  return SecretBytes.fromText(writers[credential.format](credential, answers))
+}
+
+const writers = {
+  Token: (credential, answers) => textOf(issued(credential, answers), 'clientToken', credential),
+  KubernetesVaultToken: (credential, answers) =>
+    json(credential, answers, ['clientToken', 'accessor', 'leaseDuration', 'renewable', 'vaultAddr']),
+  SecretID: (credential, answers) =>
+    json(credential, answers, ['roleId', 'secretId', 'accessor', 'vaultAddr']),
+  WrappedSecretID: (credential, answers) =>
+    json(credential, answers, ['roleId', 'wrappedSecretId', 'vaultAddr', 'ttl']),
+  CABundle: ({ name }, { authority }) => {
+    if (authority !== undefined) return authority
+    throw new FaultError('credential_refused', {
+      file: name,
+      reason: "no CA is set for Vault's address: the system's are used, and they are not ours to hand out",
+      setting: 'set caCert or caCertRef in the import, or have the operator set --vault-ca-cert',
+    })
+  },
+} satisfies Record<CredentialFormat, (credential: CredentialSpec, answers: Answers) => string>
+
+type Values = ReadonlyMap<string, Value>
+
+function issued(credential: CredentialSpec, answers: Answers): Values {
+  const answer = answers.of(credentialOrder(credential)?.key ?? '')
+  if (answer instanceof FaultError) throw answer.with({ file: credential.name })
+  return answer.values
+}
+
+function json(credential: CredentialSpec, answers: Answers, keys: readonly string[]): string {
+  const values = new Map(issued(credential, answers)).set('vaultAddr', answers.vaultAddr)
+  const members = keys.map((key) => `"${key}":${jsonOf(values.get(key) ?? { json: 'null' })}`)
+  return `{${members.join(',')}}`
+}
+
+function textOf(values: Values, key: string, { name }: CredentialSpec): string {
+  const value = values.get(key)
+  if (typeof value === 'string') return value
+  throw new FaultError('credential_refused', { file: name, reason: 'Vault gave none' })
+}

@@ -1,0 +1,150 @@
+import { createRequire } from 'node:module'
+import type { Context, Emitter, Liquid, Template, Value } from 'liquidjs'
+import { ExactNumber } from '../json/exact-number.ts'
+import { shellQuote } from './shell.ts'
+
+const require = createRequire(import.meta.url)
+
+/** Characters of a template. */
+const LONGEST_TEMPLATE = 65_536
+/** Characters and list items that one rendering may make, all together. */
+export const TEMPLATE_MEMORY = 4 << 20
+
+const READING_TAGS = ['include', 'render', 'layout', 'block']
+/**
+ * `sample` makes another file of the same secret each time. The others take an expression as text, which a value could
+ * be, and whose names nobody can know before.
+ */
+const LEFT_OUT_FILTERS = [
+  'sample',
+  'where_exp',
+  'reject_exp',
+  'group_by_exp',
+  'has_exp',
+  'find_exp',
+  'find_index_exp',
+]
+/** Their output is longer than their input, which is all that Liquid counts. */
+const GROWING_FILTERS = ['cgi_escape', 'uri_escape', 'url_decode', 'url_encode', 'slugify', 'shell_quote']
+
+/** A fault whose text is of our own making: it may be shown. */
+export class TemplateRefusal extends Error {
+  override readonly name = 'TemplateRefusal'
+}
+
+/** A Liquid that reads no file and lets no unknown name pass. Loaded when the first template is met. */
+export function createEngine(): Liquid {
+  const liquid = require('liquidjs') as typeof import('liquidjs')
+  const engine = new liquid.Liquid({
+    parseLimit: LONGEST_TEMPLATE,
+    memoryLimit: TEMPLATE_MEMORY,
+    strictVariables: true,
+    strictFilters: true,
+    lenientIf: true,
+    ownPropertyOnly: true,
+    outputEscape: textOf,
+    // In place of the file system.
+    templates: {},
+  })
+  engine.registerFilter('url_encode', encodeUrl)
+  engine.registerFilter('shell_quote', quoteForShell)
+  refusePresent(engine)
+  // Nothing is escaped here, and what cannot be printed is refused with it too.
+  engine.registerFilter('raw', (value: unknown) => value)
+  for (const name of LEFT_OUT_FILTERS) delete engine.filters[name]
+  countOutput(engine)
+  for (const tag of READING_TAGS) engine.registerTag(tag, readingTag(liquid, tag))
+  engine.registerTag('assign', strictAssign(liquid))
+  return engine
+}
+
+/** Liquid's own makes a plus of a blank, which means a blank in forms alone: in a password it would be a plus. */
+function encodeUrl(value: unknown): string {
+  const encoded = encodeURIComponent(textOf(value))
+  return encoded.replaceAll(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`)
+}
+
+const DATE_FILTERS = ['date', 'date_to_xmlschema', 'date_to_rfc822', 'date_to_string', 'date_to_long_string']
+
+/** What a file holds depends on Vault's values only: with the time in it, it would change at every refresh. */
+function refusePresent(engine: Liquid): void {
+  for (const name of DATE_FILTERS) {
+    const filter = engine.filters[name]
+    if (typeof filter !== 'function') continue
+    engine.registerFilter(name, function (value: unknown, ...args) {
+      if (value === 'now' || value === 'today') {
+        throw new TemplateRefusal('asks for the present time, and would make another file at each refresh')
+      }
+      return filter.call(this, value, ...args)
+    })
+  }
+}
+
+function quoteForShell(value: unknown): string {
+  const text = textOf(value)
+  if (text.includes('\0')) throw new TemplateRefusal('holds a NUL character, which no shell can')
+  return shellQuote(text)
+}
+
+function textOf(value: unknown): string {
+  return String(refuseUnprintable(value))
+}
+
+function refuseUnprintable(value: unknown): unknown {
+  if (value === undefined || value === null) throw new TemplateRefusal('has no value')
+  if (typeof value !== 'object' || value instanceof ExactNumber) return value
+  throw new TemplateRefusal(
+    'is a list or an object: name one of its values, or write it with the filter json',
+  )
+}
+
+/** Liquid counts what filters take and forgets what loops put together. */
+function countOutput(engine: Liquid): void {
+  const { renderer, filters } = engine
+  const render = renderer.renderTemplates
+  renderer.renderTemplates = (templates: Template[], context: Context, emitter?: Emitter) =>
+    render.call(renderer, templates, context, emitter ?? countingEmitter(context))
+  for (const name of GROWING_FILTERS) {
+    const filter = filters[name]
+    if (typeof filter !== 'function') continue
+    engine.registerFilter(name, function (...args) {
+      const output: unknown = filter.apply(this, args)
+      this.context.memoryLimit.use(String(output).length)
+      return output
+    })
+  }
+}
+
+function countingEmitter({ memoryLimit }: Context): Emitter {
+  return {
+    buffer: '',
+    write(output: unknown) {
+      const text = String(output ?? '')
+      memoryLimit.use(text.length)
+      this.buffer += text
+    },
+  }
+}
+
+function readingTag({ Tag }: typeof import('liquidjs'), name: string) {
+  return class extends Tag {
+    constructor(...args: ConstructorParameters<typeof Tag>) {
+      super(...args)
+      throw new Error(`tag "${name}" reads a file, which a template here cannot`)
+    }
+
+    override render(): void {}
+  }
+}
+
+/** An unknown name may stand in a condition; to give it another name is no condition. */
+function strictAssign({ AssignTag }: typeof import('liquidjs')) {
+  return class extends AssignTag {
+    override *render(context: Context): Generator<unknown, void, unknown> {
+      // Private to Liquid's types, and yet what its own assign reads.
+      const name: string = Reflect.get(this, 'key')
+      const value: Value = Reflect.get(this, 'value')
+      context.bottom()[name] = yield value.value(context, false)
+    }
+  }
+}

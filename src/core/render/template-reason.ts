@@ -1,0 +1,63 @@
+import type { LiquidError, PropertyAccessToken, Token } from 'liquidjs'
+import type { Facts } from '../faults/fault.ts'
+import { TemplateRefusal } from './template-engine.ts'
+import type { Scope } from './template-scope.ts'
+
+/** Characters of the template that are shown. */
+const LONGEST_QUOTE = 120
+
+type Reason = Pick<Facts, 'reason' | 'known'>
+type Names = { scope: Scope; others: readonly string[] }
+
+/**
+ * Why a template failed, in the template's own words and ours. Liquid's messages are left out: they hold values, for
+ * instance the one by which `data[user]` looked for another.
+ */
+export function reasonOf(error: unknown, template: string, names: Names): Reason {
+  const { token, originalError, name } = error as Partial<LiquidError>
+  if (originalError?.message === 'memory alloc limit exceeded') return { reason: 'it makes too much text' }
+  // Some filters take an expression, which may come out of a value: what stands there is not ours to show.
+  if (token === undefined || token.input !== template) return { reason: 'it could not be rendered' }
+  if (name === 'UndefinedVariableError') return missingName(token, originalError, names)
+  const why = originalError instanceof TemplateRefusal ? originalError.message : 'cannot be rendered'
+  return { reason: `${quote(token.getText())} in line ${lineOf(token)} ${why}` }
+}
+
+/** Follows the name as far as it leads, for the names that exist where it ends. */
+function missingName(token: Token, cause: Error | undefined, { scope, others }: Names): Reason {
+  const steps = stepsOf(token)
+  const whole = { reason: `there is no ${quote(token.getText())} (line ${lineOf(token)})` }
+  let level: unknown = scope
+  for (const [at, step] of steps.entries()) {
+    if (step === undefined || typeof level !== 'object' || level === null) return whole
+    if (Object.hasOwn(level, step)) {
+      level = Reflect.get(level, step)
+      continue
+    }
+    // The name of a loop's or an assign's own is not in our scope, and yet there.
+    if (at === 0 && Reflect.get(cause ?? {}, 'variableName') !== step) return whole
+    const name = steps.slice(0, at + 1).join('..')
+    const known = new Set([...Object.keys(level), ...(at === 0 ? others : [])])
+    return { reason: `there is no ${quote(name)} (line ${lineOf(token)})`, known: [...known] }
+  }
+  return whole
+}
+
+/** undefined for a step that only rendering knows, as in `data[user]`. */
+function stepsOf(token: Token): (string | undefined)[] {
+  const { props = [], variable } = token as Partial<PropertyAccessToken>
+  if (variable !== undefined) return []
+  return props.map((prop) => {
+    const content: unknown = Reflect.get(prop, 'content')
+    return typeof content === 'string' || typeof content === 'number' ? String(content) : undefined
+  })
+}
+
+function lineOf(token: Token): number {
+  return token.getPosition()[0] ?? 1
+}
+
+function quote(text: string): string {
+  const line = text.replaceAll(/\s+/g, ' ')
+  return `"${line.length > LONGEST_QUOTE ? `${line.slice(0, LONGEST_QUOTE)}…` : line}"`
+}

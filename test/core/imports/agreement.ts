@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { parse } from 'yaml'
+import { parseImport } from '../../../src/core/imports/import.ts'
+import { knownFields } from '../../../src/core/imports/schema.ts'
+import { badFeatures } from '../../harness/cluster/bad-features.ts'
+import { badImports } from '../../harness/cluster/bad-imports.ts'
+import { crdPath } from '../../harness/cluster/cluster.ts'
+import { goodFeatures } from '../../harness/cluster/good-features.ts'
+import { importManifest } from '../../harness/cluster/manifests.ts'
+
+// An import of a directory meets the plugin alone, one of a cluster the CRD first (test/e2e/crd.ts, the same lists):
+// whoever tries it here must not be told otherwise there.
+
+/** What is for the node's settings to judge: policy.ts refuses it. */
+const LEFT_TO_POLICY = ['an interval that is too short']
+
+for (const [what, change] of [...badImports, ...badFeatures]) {
+  t.test(`what the CRD refuses the plugin refuses: ${what}`, async (t) => {
+    const parsed = parseImport(importManifest(change))
+    if (LEFT_TO_POLICY.includes(what)) t.hasProp(parsed, 'spec')
+    else t.match(parsed, { faults: [/^[\w.[\]]+: /] })
+  })
+}
+
+for (const [what, change] of goodFeatures) {
+  t.test(`what the CRD takes the plugin takes: ${what}`, async (t) => {
+    const parsed = parseImport(importManifest(change))
+    t.hasProp(parsed, 'spec', 'faults' in parsed ? parsed.faults.join('; ') : '')
+  })
+}
+
+t.test('CRD and plugin know the same fields, and the CRD describes each', async (t) => {
+  const crd = parse(readFileSync(crdPath, 'utf8'))
+  const found: Record<string, string[]> = {}
+  const walk = (schema: Schema, place: string) => {
+    if (schema.items !== undefined) return walk(schema.items, `${place}[]`)
+    if (schema.properties === undefined) return
+    found[place] = Object.keys(schema.properties).sort()
+    for (const [name, property] of Object.entries(schema.properties)) {
+      t.match(property.description, /^\S.*\.$/s, `${place}.${name}`)
+      walk(property, `${place}.${name}`)
+    }
+  }
+  walk(crd.spec.versions[0].schema.openAPIV3Schema.properties.spec, 'spec')
+  const known = Object.entries(knownFields).filter(([place]) => place !== '')
+  t.strictSame(found, Object.fromEntries(known.map(([place, names]) => [place, [...names].sort()])))
+})
+
+type Schema = { description?: string; items?: Schema; properties?: Record<string, Schema> }

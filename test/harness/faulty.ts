@@ -1,0 +1,6 @@
+import type { Fault } from '../../src/core/faults/fault.ts'
+
+/** What t.rejects and t.throws compare with: the fault, and the message when it matters. */
+export function faulty(fault: Fault, message?: RegExp): Error {
+  return { fault, ...(message && { message }) } as unknown as Error
+}

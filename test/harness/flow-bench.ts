@@ -1,0 +1,204 @@
+import type { FaultError } from '../../src/core/faults/fault.ts'
+import type { ImportSpec } from '../../src/core/imports/import.ts'
+import type { TokenSource, WantedSecret } from '../../src/core/ports/kubernetes.ts'
+import type { PublishRequest } from '../../src/core/ports/node.ts'
+import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
+import { SecretText } from '../../src/core/secret.ts'
+import type { Config } from '../../src/core/settings/config.ts'
+import { createFlow, type Flow } from '../../src/node/node.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { FakeImports, importSpec } from '../fakes/imports.ts'
+import { FakeIssuer } from '../fakes/issuer.ts'
+import { FakeLog } from '../fakes/log.ts'
+import { FakeMeter } from '../fakes/meter.ts'
+import { FakeLedger, FakeNode, FakeSafe } from '../fakes/node.ts'
+import { FakeNotifier } from '../fakes/notifier.ts'
+import { FakeSandbox } from '../fakes/sandbox.ts'
+import { FakeSecretStore } from '../fakes/secret-store.ts'
+
+export const PATH = 'secret/data/database-for-python-app'
+export const MINUTE = 60_000
+
+/** The whole flow over fakes; `restart()` is a new process over the same node, ledger and Vault. */
+export class FlowBench {
+  readonly clock = new FakeClock()
+  readonly imports = new FakeImports()
+  readonly store = new FakeSecretStore()
+  readonly node = new FakeNode()
+  readonly issuer = new FakeIssuer(this.clock)
+  readonly safe = new FakeSafe(this.node.mounts)
+  readonly ledger = new FakeLedger()
+  readonly log = new FakeLog()
+  readonly meter = new FakeMeter()
+  readonly notifier = new FakeNotifier()
+  readonly sandbox = new FakeSandbox()
+  readonly signal = new AbortController().signal
+  /** From 0 to under 1; the same every time unless a test says otherwise. */
+  random = () => 0.5
+  /** What an API server would issue; audiences asked for are kept. */
+  readonly requested: string[] = []
+  readonly tokenSource: TokenSource = {
+    request: async (_pod, audience) => {
+      this.requested.push(audience)
+      return audience === 'nobody' ? undefined : this.token()
+    },
+  }
+  /** What caCertRef leads to, by the object's name. */
+  readonly caCerts = new Map<string, string>()
+  /** Lets a test hold the API server's answer back. */
+  caCert = async (name: string): Promise<string> => this.caCerts.get(name) ?? 'PEM'
+  /** Secret IDs of AppRoles, by the Secret's name; each time one was read. */
+  readonly secretIds = new Map<string, string>()
+  readonly secretIdsRead: string[] = []
+  failSecretIdWith: FaultError | undefined
+  /** Every time Kubernetes Secrets were brought in step. */
+  readonly synced: (readonly WantedSecret[])[] = []
+  failSyncWith: FaultError | undefined
+  readonly #settings: Partial<Config>
+  flow: Flow
+
+  constructor(spec: Partial<ImportSpec> = {}, settings: Partial<Config> = {}) {
+    this.#settings = settings
+    this.imports.put(importSpec(spec))
+    this.setPassword('one')
+    this.flow = this.#create()
+  }
+
+  setPassword(password: string): void {
+    this.store.data.set(PATH, { password })
+  }
+
+  publish(over: Partial<PublishRequest> = {}): Promise<void> {
+    return this.flow.publish(this.request(over), this.signal)
+  }
+
+  unpublish(volumeId = 'volume-1', targetPath = `/pods/${volumeId}/mount`): Promise<void> {
+    return this.flow.unpublish({ volumeId, targetPath }, this.signal)
+  }
+
+  request(over: Partial<PublishRequest> = {}): PublishRequest {
+    const volumeId = over.volumeId ?? 'volume-1'
+    return {
+      volumeId,
+      targetPath: `/pods/${volumeId}/mount`,
+      readOnly: true,
+      fsGroup: undefined,
+      pod: {
+        name: 'backend',
+        namespace: 'my-namespace1',
+        uid: `uid-${volumeId}`,
+        serviceAccount: 'backend-sa',
+      },
+      importName: 'python-backend',
+      tokens: new Map([['', this.token()]]),
+      fingerprint: 'same',
+      ...over,
+    }
+  }
+
+  token(): ServiceAccountToken {
+    return { token: new SecretText('jwt'), expiresAt: this.clock.now() + 60 * MINUTE }
+  }
+
+  content(volumeId = 'volume-1', name = 'db-password'): string | undefined {
+    return this.node.mounts.get(`/pods/${volumeId}/mount`)?.get(name)
+  }
+
+  /** The process is killed: none of its timers runs any more, and a new one finds what is left. */
+  async kill(): Promise<void> {
+    this.clock.forget()
+    this.flow = this.#create()
+    await this.flow.resume()
+  }
+
+  async restart(): Promise<void> {
+    await this.flow.stop()
+    this.flow = this.#create()
+    await this.flow.resume()
+  }
+
+  #create(): Flow {
+    const { clock, imports, store, issuer, safe, node, ledger, log, meter, notifier } = this
+    return createFlow({
+      settings: settings(this.#settings),
+      clock,
+      random: () => this.random(),
+      log,
+      meter,
+      notifier,
+      imports,
+      store,
+      issuer,
+      safe,
+      secretSync: {
+        sync: async (secrets) => {
+          this.synced.push(secrets)
+          if (this.failSyncWith) throw this.failSyncWith
+        },
+      },
+      tokenSource: this.tokenSource,
+      references: {
+        caCert: (_namespace, ref) => this.caCert(ref.name),
+        secretId: async (_namespace, ref) => {
+          this.secretIdsRead.push(ref.name)
+          if (this.failSecretIdWith) throw this.failSecretIdWith
+          return new SecretText(this.secretIds.get(ref.name) ?? 'secret-id')
+        },
+      },
+      mounter: node.mounter,
+      files: node.files,
+      ledger,
+      statsOf: () => ({
+        bytes: { total: 1 << 20, used: 1, available: 3 },
+        inodes: { total: 4, used: 1, available: 3 },
+      }),
+      sandbox: this.sandbox,
+    })
+  }
+}
+
+export function settings(over: Partial<Config> = {}): Config {
+  return {
+    endpoint: 'unix:///csi/csi.sock',
+    nodeId: 'node1',
+    driverName: 'secrets-store.csi.deckhouse.io',
+    registrationSocket: undefined,
+    kubeletEndpoint: '/csi/csi.sock',
+    removeStartupTaint: undefined,
+    stateDir: '/run/vault-files-csi',
+    imports: { kind: 'dir', path: '/imports' },
+    vaultAddr: 'https://vault.example.org',
+    vaultAuthPath: 'kubernetes',
+    vaultNamespace: '',
+    vaultCaCert: undefined,
+    vaultSkipVerify: false,
+    rotationIntervalMs: 2 * MINUTE,
+    minRefreshIntervalMs: 10_000,
+    vaultQps: 50,
+    vaultConcurrency: 16,
+    httpAddr: undefined,
+    httpTlsCert: undefined,
+    httpTlsKey: undefined,
+    httpClientCa: undefined,
+    allowAddress: [],
+    allowHttp: false,
+    allowSkipVerify: false,
+    allowTokenExport: false,
+    allowSecretSync: false,
+    maxVolumeBytes: 4 << 20,
+    maxNodeBytes: 256 << 20,
+    maxNamespaceBytes: 128 << 20,
+    logLevel: 'info',
+    logFormat: 'json',
+    ...over,
+  }
+}
+
+/** A repeatable stream of numbers from 0 to under 1 (a linear congruential generator). */
+export function seededRandom(seed = 1): () => number {
+  let state = seed
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
+    return state / 2_147_483_648
+  }
+}

@@ -1,0 +1,150 @@
+import t from 'tap'
+import { type Fault, FaultError } from '../../src/core/faults/fault.ts'
+import { faulty } from '../harness/faulty.ts'
+import { FlowBench, PATH } from '../harness/flow-bench.ts'
+
+t.test('a first publish reads Vault, mounts and writes', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+  t.same(bench.store.reads, [PATH])
+  t.equal([...bench.ledger.entries.values()][0]?.phase, 'complete')
+  t.equal(bench.meter.count('published ok'), 1)
+})
+
+t.test('a repeated publish touches nothing and asks nobody', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  bench.store.failWith = new FaultError('unreachable')
+  for (let i = 0; i < 3; i++) await bench.publish()
+  t.equal(bench.store.reads.length, 1)
+  t.equal(bench.node.writes.length, 1)
+})
+
+t.test('the same publish twice at once mounts once', async (t) => {
+  const bench = new FlowBench()
+  await Promise.all([bench.publish(), bench.publish()])
+  t.equal(bench.node.writes.length, 1)
+})
+
+t.test('other arguments for a published target are refused', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  await t.rejects(bench.publish({ fingerprint: 'other' }), faulty('already_exists'))
+  await t.rejects(
+    bench.publish({ volumeId: 'volume-2', targetPath: '/pods/volume-1/mount' }),
+    faulty('already_exists', /volume-1/),
+  )
+  t.equal(bench.content(), 'one')
+})
+
+t.test('a failed first publish leaves nothing behind', async (t) => {
+  const cases: [string, (bench: FlowBench) => void, Fault][] = [
+    ['Vault away', (bench) => (bench.store.failWith = new FaultError('unreachable')), 'unreachable'],
+    ['key missing', (bench) => bench.store.data.set(PATH, { other: 'x' }), 'key_missing'],
+    ['path missing', (bench) => bench.store.data.clear(), 'path_not_found'],
+    ['write failing', (bench) => (bench.node.failWriteWith = new FaultError('volume_full')), 'volume_full'],
+    ['no import', (bench) => bench.imports.delete('my-namespace1', 'python-backend'), 'import_not_found'],
+  ]
+  for (const [name, breakIt, fault] of cases) {
+    const bench = new FlowBench()
+    breakIt(bench)
+    await t.rejects(bench.publish(), faulty(fault), name)
+    t.equal(bench.node.mounts.size, 0, `${name}: nothing mounted`)
+    t.equal(bench.ledger.entries.size, 0, `${name}: nothing in the ledger`)
+    t.equal(bench.store.users.size, 0, `${name}: no token kept`)
+    t.equal(bench.meter.count(`published ${fault}`), 1, `${name}: counted by fault`)
+  }
+})
+
+t.test('a fault found after reading still says who asked', async (t) => {
+  const bench = new FlowBench()
+  bench.store.data.set(PATH, { user: 'x' })
+  await t.rejects(bench.publish(), { message: /my-namespace1_backend.*my-namespace1\/backend-sa/ })
+})
+
+t.test('a volume whose mount somebody else took away is published anew', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  bench.node.mounts.clear()
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+  t.match(bench.log.messages('warn'), ['the mount of a known volume is gone, publishing it anew'])
+})
+
+t.test('a mounted volume that a lost ledger does not know is taken over with its files', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  bench.ledger.entries.clear()
+  await bench.restart()
+  bench.store.failWith = new FaultError('unreachable')
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+  t.equal(bench.ledger.entries.size, 1)
+})
+
+t.test('a mount without complete files that a lost ledger does not know is made anew', async (t) => {
+  const bench = new FlowBench()
+  bench.node.mounter.mount('/pods/volume-1/mount', { sizeBytes: 1, gid: undefined })
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+})
+
+t.test('after stop nothing new begins', async (t) => {
+  const bench = new FlowBench()
+  await bench.flow.stop()
+  await t.rejects(bench.publish(), faulty('shutting_down'))
+})
+
+t.test('stats know only the volume that is mounted there', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  t.equal(bench.flow.stats({ volumeId: 'volume-1', volumePath: '/pods/volume-1/mount' }).bytes.total, 1 << 20)
+  t.throws(
+    () => bench.flow.stats({ volumeId: 'volume-2', volumePath: '/pods/volume-1/mount' }),
+    faulty('volume_not_found'),
+  )
+  t.throws(
+    () => bench.flow.stats({ volumeId: 'volume-1', volumePath: 'relative' }),
+    faulty('volume_not_found'),
+  )
+})
+
+t.test("an import's own audience is asked for when kubelet's tokens lack it, and only then", async (t) => {
+  const bench = new FlowBench({ audience: 'own' })
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+  t.same(bench.requested, ['own'])
+  await bench.publish({ volumeId: 'volume-2', tokens: new Map([['own', bench.token()]]) })
+  t.equal(bench.requested.length, 1)
+})
+
+t.test('an audience that nobody issues is told as a missing token', async (t) => {
+  const bench = new FlowBench({ audience: 'nobody' })
+  await t.rejects(bench.publish(), faulty('token_missing'))
+})
+
+t.test('a republish succeeds although the mount cannot be looked at', async (t) => {
+  const bench = new FlowBench()
+  await bench.publish()
+  bench.node.mounter.isMounted = () => {
+    throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+  }
+  await bench.publish()
+  t.equal(bench.content(), 'one')
+  t.equal(bench.node.writes.length, 1)
+})
+
+t.test('a first publish that cannot mount deletes nothing that was there', async (t) => {
+  const bench = new FlowBench()
+  let wiped = 0
+  bench.node.files.wipe = () => {
+    wiped += 1
+  }
+  bench.node.mounter.mount = () => {
+    throw new FaultError('mount_failed')
+  }
+  await t.rejects(bench.publish(), faulty('mount_failed'))
+  t.equal(wiped, 0)
+  t.equal(bench.ledger.entries.size, 0)
+})
