@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT } from '../../deploy/generate/deploy-files.ts'
-import type { Fault } from '../../src/core/faults/fault.ts'
+import type { Fault } from '../../src/core/faults/facts.ts'
 import { explain } from '../../src/core/faults/message.ts'
 import { settingsTable } from '../../src/core/settings/help.ts'
 import { faultSamples } from './fault-samples.ts'

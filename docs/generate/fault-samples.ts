@@ -1,4 +1,4 @@
-import type { Facts, Fault } from '../../src/core/faults/fault.ts'
+import type { Facts, Fault } from '../../src/core/faults/facts.ts'
 
 const asked: Facts = {
   address: 'https://vault.example.org:8200',

@@ -1,4 +1,4 @@
-import type { Retry } from './faults/fault.ts'
+import type { Retry } from './faults/facts.ts'
 
 /** Share of the interval by which a look may come early or late, so that nodes do not march in step. */
 const JITTER = 0.1

@@ -1,4 +1,5 @@
-import { type Facts, FaultError } from '../core/faults/fault.ts'
+import type { Facts } from '../core/faults/facts.ts'
+import { FaultError } from '../core/faults/fault.ts'
 import { ownIdentity, resolveIdentity } from '../core/identity.ts'
 import type { Order } from '../core/imports/calls.ts'
 import type { ImportSpec } from '../core/imports/import.ts'

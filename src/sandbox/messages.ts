@@ -1,4 +1,4 @@
-import type { Facts, Fault } from '../core/faults/fault.ts'
+import type { Facts, Fault } from '../core/faults/facts.ts'
 import type { ImportSpec, ParsedImport } from '../core/imports/import.ts'
 import type { ParsedAnswer } from '../core/json/vault-response.ts'
 import type { SecretData } from '../core/ports/vault.ts'

@@ -1,4 +1,5 @@
-import { type Fault, FaultError } from '../core/faults/fault.ts'
+import type { Fault } from '../core/faults/facts.ts'
+import { FaultError } from '../core/faults/fault.ts'
 import type { ServiceAccountToken } from '../core/ports/pod.ts'
 import type { Identity } from '../core/ports/vault.ts'
 import type { SecretText } from '../core/secret.ts'

@@ -1,4 +1,5 @@
-import { type Facts, FaultError, toFault } from '../core/faults/fault.ts'
+import type { Facts } from '../core/faults/facts.ts'
+import { FaultError, toFault } from '../core/faults/fault.ts'
 import type { ParseAnswer } from '../core/json/vault-response.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Meter } from '../core/ports/metrics.ts'

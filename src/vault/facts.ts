@@ -1,4 +1,4 @@
-import type { Facts } from '../core/faults/fault.ts'
+import type { Facts } from '../core/faults/facts.ts'
 import type { Identity } from '../core/ports/vault.ts'
 
 /** What an error tells of who asked and where. */

@@ -1,4 +1,5 @@
-import { type Facts, FaultError, joinWords, scrub } from '../core/faults/fault.ts'
+import type { Facts } from '../core/faults/facts.ts'
+import { FaultError, joinWords, scrub } from '../core/faults/fault.ts'
 import { isJsonObject } from '../core/json/json.ts'
 import { type Answer, TransportError, type TransportFailure } from './transport.ts'
 

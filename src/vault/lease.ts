@@ -1,4 +1,5 @@
-import type { Lease, Revoked } from '../core/ports/leases.ts'
+import type { Revoked } from '../core/ports/leases.ts'
+import type { Lease } from '../core/ports/vault.ts'
 import { leaseOf } from './answer-data.ts'
 import type { Ask } from './ask.ts'
 import { isFinal, isRefusal, isWorthIt } from './own-token.ts'

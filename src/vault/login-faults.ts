@@ -1,4 +1,5 @@
-import { type Facts, FaultError } from '../core/faults/fault.ts'
+import type { Facts } from '../core/faults/facts.ts'
+import { FaultError } from '../core/faults/fault.ts'
 import type { Identity } from '../core/ports/vault.ts'
 import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'

@@ -1,4 +1,5 @@
-import { type Facts, FaultError } from '../core/faults/fault.ts'
+import type { Facts } from '../core/faults/facts.ts'
+import { FaultError } from '../core/faults/fault.ts'
 import { OWN_TOKEN_SETTING } from '../core/imports/policy.ts'
 import { isJsonNumber } from '../core/json/json.ts'
 import type { Json } from '../core/json/types.ts'

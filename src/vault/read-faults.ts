@@ -1,4 +1,5 @@
-import { type Facts, FaultError, joinWords, scrub } from '../core/faults/fault.ts'
+import type { Facts } from '../core/faults/facts.ts'
+import { FaultError, joinWords, scrub } from '../core/faults/fault.ts'
 import { isJsonObject, jsonToNumber } from '../core/json/json.ts'
 import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'

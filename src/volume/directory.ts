@@ -1,6 +1,7 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { Name } from './at-calls.ts'
-import { type Disk, type Entry, freshName } from './disk.ts'
+import { type Disk, freshName } from './disk.ts'
+import type { Entry } from './entry.ts'
 import type { Pace } from './pace.ts'
 
 /** What opening a directory answers for anything else, a link among it. */

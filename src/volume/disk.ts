@@ -13,9 +13,8 @@ import {
 } from 'node:fs'
 import { createAtCalls, type Name } from './at-calls.ts'
 import { readEntries } from './entries.ts'
+import type { Entry } from './entry.ts'
 import { createSyscalls } from './syscalls.ts'
-
-export type Entry = { name: Name; kind: 'file' | 'directory' | 'link' | 'other' }
 
 export type FileStat = {
   isFile: boolean

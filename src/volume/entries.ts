@@ -1,5 +1,5 @@
 import type { AtCalls, Name } from './at-calls.ts'
-import type { Entry } from './disk.ts'
+import type { Entry } from './entry.ts'
 
 /** More than the volumes that we mount, or that earlier versions mounted, have inodes. */
 const MOST_ENTRIES = 40_000

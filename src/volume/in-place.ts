@@ -1,7 +1,8 @@
 import type { Clock } from '../core/ports/clock.ts'
 import { checkCapacity } from './capacity.ts'
 import { removeTree, unlinkPresent } from './directory.ts'
-import type { Disk, Entry } from './disk.ts'
+import type { Disk } from './disk.ts'
+import type { Entry } from './entry.ts'
 import {
   type HeldFile,
   hasAttributes,

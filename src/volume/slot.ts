@@ -1,5 +1,6 @@
 import { removeTree, unlinkPresent } from './directory.ts'
-import type { Disk, Entry } from './disk.ts'
+import type { Disk } from './disk.ts'
+import type { Entry } from './entry.ts'
 import {
   type HeldFile,
   hasAttributes,

@@ -4,9 +4,9 @@ import { parseJson } from '../../src/core/json/json.ts'
 import type { Json } from '../../src/core/json/types.ts'
 import { toValues } from '../../src/core/json/value.ts'
 import type { Clock } from '../../src/core/ports/clock.ts'
-import type { Holding, Issued, Issuer, Lease, OwnToken, Revoked } from '../../src/core/ports/leases.ts'
+import type { Holding, Issued, Issuer, OwnToken, Revoked } from '../../src/core/ports/leases.ts'
 import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
-import type { Identity } from '../../src/core/ports/vault.ts'
+import type { Identity, Lease } from '../../src/core/ports/vault.ts'
 import { SecretText } from '../../src/core/secret.ts'
 
 type Life = { durationMs: number; renewable: boolean }

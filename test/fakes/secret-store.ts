@@ -1,9 +1,8 @@
 import { FaultError } from '../../src/core/faults/fault.ts'
 import type { Json } from '../../src/core/json/types.ts'
 import { toValues } from '../../src/core/json/value.ts'
-import type { Lease } from '../../src/core/ports/leases.ts'
 import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
-import type { Identity, SecretData, SecretStore, VaultEndpoint } from '../../src/core/ports/vault.ts'
+import type { Identity, Lease, SecretData, SecretStore, VaultEndpoint } from '../../src/core/ports/vault.ts'
 
 /** A Vault of maps. `failWith` makes every read fail until it is cleared. */
 export class FakeSecretStore implements SecretStore {

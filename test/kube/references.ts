@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { Fault } from '../../src/core/faults/fault.ts'
+import type { Fault } from '../../src/core/faults/facts.ts'
 import type { CaCertRef } from '../../src/core/imports/import.ts'
 import { createKubeReferences } from '../../src/kube/references.ts'
 import { FakeClock } from '../fakes/clock.ts'

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
-import type { Fault } from '../../src/core/faults/fault.ts'
+import type { Fault } from '../../src/core/faults/facts.ts'
 import { status } from '../fakes/kube-api.ts'
 import { createCertificateAuthority } from '../harness/certificates.ts'
 import { faulty } from '../harness/faulty.ts'

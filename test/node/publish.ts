@@ -1,5 +1,6 @@
 import t from 'tap'
-import { type Fault, FaultError } from '../../src/core/faults/fault.ts'
+import type { Fault } from '../../src/core/faults/facts.ts'
+import { FaultError } from '../../src/core/faults/fault.ts'
 import { faulty } from '../harness/faulty.ts'
 import { FlowBench, PATH } from '../harness/flow-bench.ts'
 

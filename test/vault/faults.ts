@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Facts, Fault } from '../../src/core/faults/fault.ts'
+import type { Facts, Fault } from '../../src/core/faults/facts.ts'
 import { parseJson } from '../../src/core/json/json.ts'
 import { connectionFault, retryAfterMs, wordsOf } from '../../src/vault/faults.ts'
 import { isBareDenial, loginFault } from '../../src/vault/login-faults.ts'

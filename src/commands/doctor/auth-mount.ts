@@ -1,4 +1,5 @@
-import { type Facts, FaultError } from '../../core/faults/fault.ts'
+import type { Facts } from '../../core/faults/facts.ts'
+import { FaultError } from '../../core/faults/fault.ts'
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Identity, VaultEndpoint } from '../../core/ports/vault.ts'
 import type { Connections } from '../../vault/connections.ts'

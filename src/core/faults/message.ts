@@ -1,4 +1,4 @@
-import type { Facts, Fault } from './fault.ts'
+import type { Facts, Fault } from './facts.ts'
 
 /**
  * The text a fault has for its reader: what went wrong in Vault's own words, what was tried, one next step.

@@ -1,16 +1,7 @@
 import type { Order } from '../imports/calls.ts'
 import type { SecretText } from '../secret.ts'
 import type { ServiceAccountToken } from './pod.ts'
-import type { Identity, SecretData } from './vault.ts'
-
-/** Vault's promise that an answer stays good, which it keeps for as long as the token that asked lives. */
-export type Lease = {
-  id: string
-  /** When it was given or renewed last, by Clock.monotonic(). */
-  leasedAt: number
-  durationMs: number
-  renewable: boolean
-}
+import type { Identity, Lease, SecretData } from './vault.ts'
 
 /** A Vault token of one volume's own. */
 export type OwnToken = {

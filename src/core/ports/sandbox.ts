@@ -1,6 +1,6 @@
 import type { ImportSpec, ParsedImport } from '../imports/import.ts'
 import type { ParseAnswer } from '../json/vault-response.ts'
-import type { Answers } from '../render/render.ts'
+import type { Answers } from '../render/answers.ts'
 import type { RenderedFile, VolumeShape } from './volume.ts'
 
 /**

@@ -1,5 +1,4 @@
 import type { Value } from '../json/value.ts'
-import type { Lease } from './leases.ts'
 import type { ServiceAccountToken } from './pod.ts'
 
 /** Who is asking Vault: the TLS endpoint and the login. Two equal keys share one Vault token. */
@@ -69,4 +68,13 @@ export type SecretStore = {
   release(identityKey: string, volumeId: string, signal: AbortSignal): Promise<void>
   /** Closes connections. Revokes nothing: other processes of ours may go on with the volumes. */
   close(): Promise<void>
+}
+
+/** Vault's promise that an answer stays good, which it keeps for as long as the token that asked lives. */
+export type Lease = {
+  id: string
+  /** When it was given or renewed last, by Clock.monotonic(). */
+  leasedAt: number
+  durationMs: number
+  renewable: boolean
 }

@@ -3,7 +3,7 @@ import type { CredentialFormat, CredentialSpec } from '../imports/import.ts'
 import { credentialOrder } from '../imports/needs.ts'
 import { jsonOf, type Value } from '../json/value.ts'
 import { SecretBytes } from '../secret.ts'
-import type { Answers } from './render.ts'
+import type { Answers } from './answers.ts'
 
 /**
  * The file of one credential, as kubernetes-vault writes it: compact JSON of exactly these keys, in this order.

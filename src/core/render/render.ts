@@ -1,10 +1,12 @@
-import { type Facts, FaultError, isAbsence } from '../faults/fault.ts'
+import type { Facts } from '../faults/facts.ts'
+import { FaultError, isAbsence } from '../faults/fault.ts'
 import type { Call } from '../imports/calls.ts'
 import type { DataFromSpec, Encoding, FileSpec, ImportSpec } from '../imports/import.ts'
 import { isNull, textOf, type Value } from '../json/value.ts'
 import type { SecretData } from '../ports/vault.ts'
 import type { RenderedFile } from '../ports/volume.ts'
 import { SecretBytes } from '../secret.ts'
+import type { Answers } from './answers.ts'
 import { credentialFile } from './credential.ts'
 import { type DataFile, renderDataFrom } from './data-from.ts'
 import type { Room } from './size-limit.ts'
@@ -14,15 +16,6 @@ import { plainValues, type Scope, templateScope } from './template-scope.ts'
 const MODE_ALONE = 0o644
 /** The group may read what root owns, others may not. */
 const MODE_WITH_GROUP = 0o640
-
-/** What Vault said, by the key of each call and order of the import. */
-export type Answers = {
-  /** Its data, or the fault of reading it. */
-  of(key: string): SecretData | FaultError
-  vaultAddr: string
-  /** PEM of the authorities that verify Vault; undefined: the system's. */
-  authority: string | undefined
-}
 
 /** In what the files are made. */
 export type Making = {

@@ -1,5 +1,5 @@
 import type { LiquidError, PropertyAccessToken, Token } from 'liquidjs'
-import type { Facts } from '../faults/fault.ts'
+import type { Facts } from '../faults/facts.ts'
 import { TemplateRefusal } from './template-engine.ts'
 import type { Scope } from './template-scope.ts'
 

@@ -12,7 +12,8 @@ import {
 import { isJsonObject, parseJson } from '../../../src/core/json/json.ts'
 import { toValues } from '../../../src/core/json/value.ts'
 import type { SecretData } from '../../../src/core/ports/vault.ts'
-import { type Answers, renderFiles } from '../../../src/core/render/render.ts'
+import type { Answers } from '../../../src/core/render/answers.ts'
+import { renderFiles } from '../../../src/core/render/render.ts'
 
 function file(changes: Partial<FileSpec> = {}): FileSpec {
   return {
