@@ -111,7 +111,7 @@ export async function startApp(
     })
     closers.push(() => store.close())
 
-    const cluster = await connectCluster({ config, log, clock, judge: sandbox.judge })
+    const cluster = await connectCluster({ config, log, clock, judge: sandbox.validateImport })
     closers.push(() => cluster.close())
     waitsFor = cluster.waitsFor
     const { imports, notifier, tokenSource, references, secretSync } = cluster
@@ -140,7 +140,7 @@ export async function startApp(
     closers.push(() => flow.stop())
     metrics.setVolumes(() => ({
       byState: flow.volumes.countByState(),
-      oldestInStepSeconds: flow.volumes.oldestStepSeconds(clock.monotonic()),
+      oldestInStepSeconds: flow.volumes.oldestSyncSeconds(clock.monotonic()),
       issued: flow.volumes.countIssued(),
       reservedBytes: flow.budget.reservedBytes(),
       limitBytes: flow.budget.limitBytes,

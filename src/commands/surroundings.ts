@@ -3,7 +3,7 @@ import type { Clock } from '../core/ports/clock.ts'
 import type { ImportSource } from '../core/ports/imports.ts'
 import type { Notifier, References, SecretSync, TokenSource } from '../core/ports/kubernetes.ts'
 import type { Log } from '../core/ports/log.ts'
-import type { Judge } from '../core/ports/sandbox.ts'
+import type { ValidateImport } from '../core/ports/sandbox.ts'
 import type { Config } from '../core/settings/config.ts'
 import { createDirImports } from '../files/imports-dir.ts'
 import { createLogNotifier } from '../ops/notifier.ts'
@@ -30,7 +30,7 @@ type Deps = {
   log: Log
   clock: Clock
   /** How an import from the API server is checked; on the spot unless said. */
-  judge?: Judge
+  judge?: ValidateImport
 }
 
 /** @throws FaultError imports_unavailable when --imports=kube finds no way to an API server */

@@ -52,7 +52,7 @@ export function resolveIdentity(
 }
 
 /** The same pod for what is issued to one of its volumes alone: shares no Vault token with anybody. */
-export function ownIdentity(identity: Identity, volumeId: string): Identity {
+export function perVolumeIdentity(identity: Identity, volumeId: string): Identity {
   return { ...identity, key: `${identity.key}|${volumeId}` }
 }
 

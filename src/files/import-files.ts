@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { scrub } from '../core/faults/fault.ts'
 import { type ImportSpec, identifyImport, type ParsedImport } from '../core/imports/import.ts'
-import type { Judge } from '../core/ports/sandbox.ts'
+import type { ValidateImport } from '../core/ports/sandbox.ts'
 import { parseYaml } from './yaml.ts'
 
 /** Of one import, in memory, logs and messages. */
@@ -33,7 +33,7 @@ export type Duplicate = Readonly<{ namespace: string; name: string; file: string
 export async function readImportFile(
   text: string,
   before: ImportFile | undefined,
-  judge: Judge,
+  judge: ValidateImport,
   signal: AbortSignal,
 ): Promise<ImportFile> {
   const entries: ImportEntry[] = []
@@ -110,7 +110,7 @@ export function specInForce(entry: ImportEntry | undefined): ImportSpec | undefi
 async function judged(
   manifest: unknown,
   namespace: string,
-  judge: Judge,
+  judge: ValidateImport,
   signal: AbortSignal,
 ): Promise<ParsedImport> {
   try {

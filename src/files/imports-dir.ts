@@ -5,7 +5,7 @@ import { type ImportSpec, parseImport } from '../core/imports/import.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { ImportSource } from '../core/ports/imports.ts'
 import type { Log } from '../core/ports/log.ts'
-import type { Judge } from '../core/ports/sandbox.ts'
+import type { ValidateImport } from '../core/ports/sandbox.ts'
 import {
   changedImports,
   type Duplicate,
@@ -34,7 +34,7 @@ export function createDirImports(deps: {
   path: string
   log: Log
   clock: Clock
-  judge?: Judge
+  judge?: ValidateImport
 }): ImportSource {
   const { path, log, clock, judge = async (manifest: unknown) => parseImport(manifest) } = deps
   const stop = new AbortController()

@@ -4,7 +4,7 @@ import { type ImportSpec, parseImport } from '../core/imports/import.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { ImportSource } from '../core/ports/imports.ts'
 import type { Log } from '../core/ports/log.ts'
-import type { Judge } from '../core/ports/sandbox.ts'
+import type { ValidateImport } from '../core/ports/sandbox.ts'
 import type { KubeClient } from './client.ts'
 import { createContact } from './contact.ts'
 import { describeError } from './failure.ts'
@@ -52,7 +52,7 @@ export function createKubeImports(deps: {
   /** From 0 to under 1. */
   random?: () => number
   /** How a manifest is checked; on the spot unless said. */
-  judge?: Judge
+  judge?: ValidateImport
   /** Told of each manifest that comes, with its faults. */
   onJudged?: (manifest: unknown, faults: readonly string[]) => void
   /** An import is not followed any more. */

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { FaultError } from '../core/faults/fault.ts'
 import type { ImportSpec } from '../core/imports/import.ts'
 import type { Log } from '../core/ports/log.ts'
-import type { Judge } from '../core/ports/sandbox.ts'
+import type { ValidateImport } from '../core/ports/sandbox.ts'
 import { describeError, fieldOf } from './failure.ts'
 import type { ImportRef } from './import-calls.ts'
 
@@ -39,7 +39,7 @@ export type JudgedImport = {
 export function createJudgedImport(deps: {
   ref: ImportRef
   log: Log
-  judge: Judge
+  judge: ValidateImport
   onChange: () => void
   onJudged: (manifest: unknown, faults: readonly string[]) => void
 }): JudgedImport {

@@ -1,5 +1,5 @@
 import { FaultError } from '../core/faults/fault.ts'
-import type { WantedSecret } from '../core/ports/kubernetes.ts'
+import type { SyncedSecret } from '../core/ports/kubernetes.ts'
 import type { Answer, KubeClient } from './client.ts'
 import type { Call } from './exchange.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
@@ -23,7 +23,7 @@ export type SecretCalls = {
 
 export function createSecretCalls(
   client: KubeClient,
-  wanted: WantedSecret,
+  wanted: SyncedSecret,
   content: SecretContent,
   writer: Writer,
 ): SecretCalls {

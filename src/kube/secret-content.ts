@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { FaultError } from '../core/faults/fault.ts'
-import type { WantedSecret } from '../core/ports/kubernetes.ts'
+import type { SyncedSecret } from '../core/ports/kubernetes.ts'
 import { contentFault } from './secret-types.ts'
 
 // The one file of this folder that reveals what files hold: a request to write a Secret is made of it.
@@ -22,7 +22,7 @@ export type SecretContent = {
 }
 
 /** @throws FaultError sync_invalid that names Secret and key, never a value */
-export function contentOf(wanted: WantedSecret): SecretContent {
+export function contentOf(wanted: SyncedSecret): SecretContent {
   const secret = `${wanted.namespace}/${wanted.name}`
   const values = new Map([...wanted.data].map(([key, value]) => [key, value.reveal()]))
   const sizeBytes = [...values.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
@@ -51,7 +51,7 @@ function hideIn(words: string, values: ReadonlyMap<string, Buffer>): string {
  * Equal for equal content of an equal type, and of no use to who has not the key: content itself is not kept.
  * @param key random bytes of this process
  */
-export function digestOf(wanted: WantedSecret, key: Buffer): string {
+export function digestOf(wanted: SyncedSecret, key: Buffer): string {
   const digest = createHmac('sha256', key)
   digest.update(JSON.stringify([wanted.type, wanted.data.size]))
   for (const [name, value] of wanted.data) {

@@ -1,5 +1,5 @@
 import { FaultError } from '../core/faults/fault.ts'
-import type { WantedSecret } from '../core/ports/kubernetes.ts'
+import type { SyncedSecret } from '../core/ports/kubernetes.ts'
 import type { Pod } from '../core/ports/pod.ts'
 import type { SecretContent } from './secret-content.ts'
 import { type FoundSecret, type Holder, MANAGER, type Writer } from './secret-object.ts'
@@ -25,7 +25,7 @@ export type Decision =
 /** All that is known when it is decided. */
 export type Situation = {
   found: FoundSecret | undefined
-  wanted: WantedSecret
+  wanted: SyncedSecret
   content: SecretContent
   /** Pods of this node that want the same Secret now. */
   pods: readonly Pod[]
@@ -66,17 +66,17 @@ function mayWrite(situation: Situation, found: FoundSecret): boolean | Holder {
   const { wanted, isHolderGone } = situation
   const { holder } = found
   // What was issued to a pod differs from what others were issued for ever: one of them is kept, for as long as it lives.
-  if (!wanted.isOwn || holder?.uid === wanted.pod.uid) return isLater(situation, found)
+  if (!wanted.isPerVolume || holder?.uid === wanted.pod.uid) return isLater(situation, found)
   if (holder === undefined) return true
   if (wanted.deletionPolicy === 'Delete') return !found.owners.has(holder.uid)
   return isHolderGone ?? holder
 }
 
 /** Of two nodes that saw different content the later one is right. */
-function isLater({ wanted, writer, now }: Situation, { seenAt, node }: FoundSecret): boolean {
-  if (seenAt === undefined || seenAt > now + CLOCKS_DIFFER_MS) return true
+function isLater({ wanted, writer, now }: Situation, { fetchedAt, node }: FoundSecret): boolean {
+  if (fetchedAt === undefined || fetchedAt > now + CLOCKS_DIFFER_MS) return true
   // Seen at the same time by the same node is the same: what differs was changed by somebody's hand.
-  return wanted.seenAt > seenAt || (wanted.seenAt === seenAt && node === writer.nodeId)
+  return wanted.fetchedAt > fetchedAt || (wanted.fetchedAt === fetchedAt && node === writer.nodeId)
 }
 
 function isSame({ data }: FoundSecret, content: SecretContent): boolean {
@@ -85,7 +85,7 @@ function isSame({ data }: FoundSecret, content: SecretContent): boolean {
 }
 
 /** What somebody else made is never taken over, even when it holds the same. */
-function refuseForeign(found: FoundSecret, wanted: WantedSecret, { driverName }: Writer): void {
+function refuseForeign(found: FoundSecret, wanted: SyncedSecret, { driverName }: Writer): void {
   if (found.managedBy !== MANAGER || found.importName === undefined) {
     const by = found.managedBy === undefined ? '' : ` (it is managed by "${found.managedBy}")`
     throw refused(wanted, `a Secret of that name exists that driver ${driverName} did not make${by}`)
@@ -102,7 +102,7 @@ function refuseForeign(found: FoundSecret, wanted: WantedSecret, { driverName }:
   }
 }
 
-function refused({ namespace, name }: WantedSecret, reason: string, setting?: string): FaultError {
+function refused({ namespace, name }: SyncedSecret, reason: string, setting?: string): FaultError {
   const facts = { secret: `${namespace}/${name}`, reason }
   return new FaultError('sync_refused', setting === undefined ? facts : { ...facts, setting })
 }

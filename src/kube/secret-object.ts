@@ -1,4 +1,4 @@
-import type { WantedSecret } from '../core/ports/kubernetes.ts'
+import type { SyncedSecret } from '../core/ports/kubernetes.ts'
 import type { Pod } from '../core/ports/pod.ts'
 import { fieldOf } from './failure.ts'
 import type { SecretContent } from './secret-content.ts'
@@ -21,7 +21,7 @@ export type FoundSecret = {
   managedBy: string | undefined
   importName: string | undefined
   /** When Vault was asked for the content: milliseconds since the Unix epoch. */
-  seenAt: number | undefined
+  fetchedAt: number | undefined
   /** The node that wrote the content. */
   node: string | undefined
   holder: Holder | undefined
@@ -35,7 +35,7 @@ export type Writer = { driverName: string; nodeId: string }
 export function annotationsOf({ driverName }: Pick<Writer, 'driverName'>) {
   return {
     importName: `${driverName}/import`,
-    seenAt: `${driverName}/seen-at`,
+    fetchedAt: `${driverName}/seen-at`,
     node: `${driverName}/node`,
     holder: `${driverName}/holder`,
   }
@@ -45,7 +45,7 @@ export function readSecret(body: unknown, writer: Writer): FoundSecret {
   const metadata = fieldOf(body, 'metadata')
   const names = annotationsOf(writer)
   const annotation = (name: string) => textOf(fieldOf(metadata, 'annotations'), name)
-  const seenAt = Date.parse(annotation(names.seenAt) ?? '')
+  const fetchedAt = Date.parse(annotation(names.fetchedAt) ?? '')
   const [holderName, holderUid] = annotation(names.holder)?.split('/') ?? []
   return {
     uid: textOf(metadata, 'uid') ?? '',
@@ -55,7 +55,7 @@ export function readSecret(body: unknown, writer: Writer): FoundSecret {
     data: textsOf(fieldOf(body, 'data')),
     managedBy: textOf(fieldOf(metadata, 'labels'), MANAGED_BY),
     importName: annotation(names.importName),
-    seenAt: Number.isNaN(seenAt) ? undefined : seenAt,
+    fetchedAt: Number.isNaN(fetchedAt) ? undefined : fetchedAt,
     node: annotation(names.node),
     holder: holderName && holderUid ? { name: holderName, uid: holderUid } : undefined,
     owners: podsAmong(fieldOf(metadata, 'ownerReferences')),
@@ -64,7 +64,7 @@ export function readSecret(body: unknown, writer: Writer): FoundSecret {
 
 /** The Secret as it is made. @param owners pods with which it goes */
 export function newSecret(
-  wanted: WantedSecret,
+  wanted: SyncedSecret,
   { data }: SecretContent,
   owners: readonly Pod[],
   writer: Writer,
@@ -91,7 +91,7 @@ export function newSecret(
  */
 export function patchOf(
   found: FoundSecret,
-  wanted: WantedSecret,
+  wanted: SyncedSecret,
   change: { content: SecretContent | undefined; added: readonly Pod[]; dropped: readonly string[] },
   writer: Writer,
 ): object {
@@ -116,13 +116,13 @@ export function patchOf(
 }
 
 /** null takes an annotation away, in a patch. */
-function contentMarks(wanted: WantedSecret, writer: Writer): Record<string, string | null> {
-  const { seenAt, node, holder } = annotationsOf(writer)
-  const { isOwn, pod } = wanted
+function contentMarks(wanted: SyncedSecret, writer: Writer): Record<string, string | null> {
+  const { fetchedAt, node, holder } = annotationsOf(writer)
+  const { isPerVolume, pod } = wanted
   return {
-    [seenAt]: new Date(wanted.seenAt).toISOString(),
+    [fetchedAt]: new Date(wanted.fetchedAt).toISOString(),
     [node]: writer.nodeId,
-    [holder]: isOwn ? `${pod.name}/${pod.uid}` : null,
+    [holder]: isPerVolume ? `${pod.name}/${pod.uid}` : null,
   }
 }
 

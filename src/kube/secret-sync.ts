@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { waitFor } from '../core/collapse.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import type { SecretSync, WantedSecret } from '../core/ports/kubernetes.ts'
+import type { SecretSync, SyncedSecret } from '../core/ports/kubernetes.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { Pod } from '../core/ports/pod.ts'
 import type { KubeClient } from './client.ts'
@@ -41,14 +41,14 @@ export function createKubeSecretSync(deps: {
   const waiting = new Map<string, Map<string, Pod>>()
   const turns = new Map<string, Promise<void>>()
 
-  function isInStep(key: string, digest: string, { deletionPolicy, pod }: WantedSecret): boolean {
+  function isInStep(key: string, digest: string, { deletionPolicy, pod }: SyncedSecret): boolean {
     const memory = memories.get(key)
     if (memory === undefined || memory.digest !== digest) return false
     if (clock.monotonic() - memory.checkedAt >= KEPT_MS) return false
     return deletionPolicy === 'Retain' || memory.owners.has(pod.uid)
   }
 
-  async function bringInStep(key: string, wanted: WantedSecret, signal: AbortSignal): Promise<void> {
+  async function bringInStep(key: string, wanted: SyncedSecret, signal: AbortSignal): Promise<void> {
     const digest = digestOf(wanted, digestKey)
     if (isInStep(key, digest, wanted)) return
     memories.delete(key)
@@ -58,7 +58,7 @@ export function createKubeSecretSync(deps: {
   }
 
   /** @returns UIDs of the pods that own the Secret now */
-  async function write(key: string, wanted: WantedSecret, signal: AbortSignal): Promise<Set<string>> {
+  async function write(key: string, wanted: SyncedSecret, signal: AbortSignal): Promise<Set<string>> {
     const content = contentOf(wanted)
     const calls = createSecretCalls(client, wanted, content, writer)
     for (let tries = 0; tries < TRIES; tries += 1) {
@@ -90,7 +90,7 @@ export function createKubeSecretSync(deps: {
     throw new FaultError('sync_unavailable', { secret: `${wanted.namespace}/${wanted.name}`, reason })
   }
 
-  function tell({ namespace, name, importName, pod }: WantedSecret, message: string): void {
+  function tell({ namespace, name, importName, pod }: SyncedSecret, message: string): void {
     log.info({ namespace, secret: name, importName, pod }, message)
   }
 
@@ -108,10 +108,10 @@ export function createKubeSecretSync(deps: {
     return waitFor(result, signal)
   }
 
-  async function syncOne(wanted: WantedSecret, signal: AbortSignal): Promise<void> {
-    const { namespace, name, importName, deletionPolicy, pod, isOwn } = wanted
+  async function syncOne(wanted: SyncedSecret, signal: AbortSignal): Promise<void> {
+    const { namespace, name, importName, deletionPolicy, pod, isPerVolume } = wanted
     // Of what was issued to pods each has its own content, and its own memory.
-    const key = JSON.stringify([namespace, name, importName, deletionPolicy, isOwn ? pod.uid : ''])
+    const key = JSON.stringify([namespace, name, importName, deletionPolicy, isPerVolume ? pod.uid : ''])
     const pods = waiting.get(key) ?? new Map<string, Pod>()
     waiting.set(key, pods.set(pod.uid, pod))
     try {

@@ -1,7 +1,7 @@
 import { FaultError, toFault } from '../core/faults/fault.ts'
-import type { Order } from '../core/imports/calls.ts'
+import type { IssueRequest } from '../core/imports/calls.ts'
 import { sizeOf } from '../core/json/value.ts'
-import type { Holding } from '../core/ports/leases.ts'
+import type { Lease } from '../core/ports/leases.ts'
 import type { Sandbox } from '../core/ports/sandbox.ts'
 import type { SecretData, SecretStore } from '../core/ports/vault.ts'
 import type { RenderedFile } from '../core/ports/volume.ts'
@@ -29,7 +29,7 @@ export type Collected = {
   /** What it takes in memory: answers or files, whichever are larger, in bytes. */
   weight: number
   /** Issued for these files, and held by no volume yet. */
-  fresh: readonly Holding[]
+  fresh: readonly Lease[]
 }
 
 /** The answers are those that the volume's files were made from. */
@@ -37,7 +37,7 @@ export type Unchanged = { plan: Plan; basis: Basis; files: undefined; at: number
 
 export type How = {
   /** What must be issued, when the caller has found out. */
-  missing?: readonly Order[]
+  missing?: readonly IssueRequest[]
   /** See Ask. */
   isWoken?: boolean
 }
@@ -58,16 +58,12 @@ export type Collecting = {
     how: How,
   ): Promise<Collected | Unchanged>
   /** What files are made from, to be told from other answers: those of all, and which issues of the volume's own. */
-  digests(
-    plan: Plan,
-    seen: ReadonlyMap<string, string>,
-    held: readonly Holding[],
-  ): ReadonlyMap<string, string>
+  digests(plan: Plan, seen: ReadonlyMap<string, string>, held: readonly Lease[]): ReadonlyMap<string, string>
 }
 
 export function createCollecting(deps: {
   settings: Pick<Config, 'maxVolumeBytes'>
-  store: Pick<SecretStore, 'retire' | 'authority'>
+  store: Pick<SecretStore, 'discardToken' | 'authority'>
   planning: Pick<Planning, 'again'>
   logins: Logins
   leases: Pick<Leases, 'keep' | 'issue' | 'discard'>
@@ -102,7 +98,7 @@ export function createCollecting(deps: {
     )
     if (leased.length === 0) return { plan, seen, weight }
     const news = leased.filter(({ path, id }) => leasedPaths.add(identity, path, id))
-    if (news.length > 0) await store.retire(identity, signal)
+    if (news.length > 0) await store.discardToken(identity, signal)
     return { plan: planning.again(plan), seen: undefined }
   }
 
@@ -141,10 +137,10 @@ export function createCollecting(deps: {
   function digests(
     { spec, identity }: Plan,
     seen: ReadonlyMap<string, string>,
-    held: readonly Holding[],
+    held: readonly Lease[],
   ): ReadonlyMap<string, string> {
     const all = new Map(seen)
-    for (const { order, id } of held) all.set(order.key, id)
+    for (const { request, id } of held) all.set(request.key, id)
     const writesCa = spec.credentials.some(({ format }) => format === 'CABundle')
     if (writesCa) all.set('authority', authorityOf(identity) ?? '')
     return all
@@ -157,10 +153,10 @@ export function createCollecting(deps: {
   function answersOf(
     { identity, spec }: Plan,
     seen: Look,
-    held: readonly Holding[],
+    held: readonly Lease[],
     absent: ReadonlyMap<string, FaultError>,
   ): Answers {
-    const issued = new Map(held.map(({ order, data }) => [order.key, data]))
+    const issued = new Map(held.map(({ request, data }) => [request.key, data]))
     return {
       of(key): SecretData | FaultError {
         const answer = seen.answers.get(key) ?? issued.get(key) ?? absent.get(key)
@@ -174,11 +170,11 @@ export function createCollecting(deps: {
 
   async function gather(planned: Plan, volume: MountedVolume, signal: AbortSignal, how: How) {
     const { plan, seen, weight } = await look(planned, volume, signal, how)
-    const { spec, own, orders } = plan
+    const { spec, perVolumeIdentity, issueRequests } = plan
     const known = plan === planned ? how.missing : undefined
-    const missing = known ?? (await leases.keep(volume, orders, own, signal)).missing
-    const who = { spec, identity: own, pod: volume.entry.pod, tokens: volume.tokens }
-    const { fresh, absent } = await leases.issue(missing, own, {
+    const missing = known ?? (await leases.keep(volume, issueRequests, perVolumeIdentity, signal)).missing
+    const who = { spec, identity: perVolumeIdentity, pod: volume.entry.pod, tokens: volume.tokens }
+    const { fresh, absent } = await leases.issue(missing, perVolumeIdentity, {
       volume,
       withTokens: (task) => logins.run(who, signal, task),
       signal,
@@ -230,7 +226,7 @@ export function isSameBasis(basis: Basis | undefined, now: Pick<Basis, 'spec' | 
   return true
 }
 
-function checkIssued(held: readonly Holding[]): void {
+function checkIssued(held: readonly Lease[]): void {
   const total = held.reduce((sum, { data }) => sum + sizeOf(data.values), 0)
   if (total <= MOST_ISSUED) return
   const reason = `what is issued for it holds ${total} bytes, the limit is ${MOST_ISSUED}`

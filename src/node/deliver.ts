@@ -50,7 +50,7 @@ export type Delivery = Pick<Planning, 'plan'> &
 export function createDelivery(deps: {
   planning: Planning
   collecting: Collecting
-  store: Pick<SecretStore, 'retain'>
+  store: Pick<SecretStore, 'acquire'>
   release: Release
   secretSync: SecretSync
   leases: Leases
@@ -77,7 +77,7 @@ export function createDelivery(deps: {
     const { volumeId } = volume.entry
     const before = volume.identity
     const isNew = before?.key !== identity.key
-    store.retain(identity, volumeId)
+    store.acquire(identity, volumeId)
     try {
       const collected = await collecting.collectChanged(plan, volume, signal, how)
       volumes.identify(volume, identity)
@@ -111,7 +111,7 @@ export function createDelivery(deps: {
     }
     // Until the files stand, nothing is known about them: a failed write is made again at the next look.
     volume.basis = undefined
-    leases.adopt(volume, fresh, plan.orders, plan.own)
+    leases.adopt(volume, fresh, plan.issueRequests, plan.perVolumeIdentity)
     const { changed, added, removed } = await writes.run(entry.pod.namespace, () =>
       files.apply(entry.targetPath, shapeOf(entry), collected.files),
     )
@@ -128,7 +128,7 @@ export function createDelivery(deps: {
     const { entry } = volume
     volume.secrets = wantedSecrets(
       plan.spec,
-      { entry, orders: plan.orders, seenAt: wallTime(at) },
+      { entry, requests: plan.issueRequests, fetchedAt: wallTime(at) },
       collected.files,
     )
     if (volume.secrets.length > 0) await secretSync.sync(volume.secrets, signal)
@@ -142,8 +142,8 @@ export function createDelivery(deps: {
   /** Somebody may have edited or deleted a Secret while the files stayed as they are. */
   async function syncAgain(volume: MountedVolume, at: number, signal: AbortSignal): Promise<void> {
     if (volume.secrets.length === 0) return
-    const seenAt = wallTime(at)
-    volume.secrets = volume.secrets.map((secret) => ({ ...secret, seenAt }))
+    const fetchedAt = wallTime(at)
+    volume.secrets = volume.secrets.map((secret) => ({ ...secret, fetchedAt }))
     await secretSync.sync(volume.secrets, signal)
   }
 
@@ -165,7 +165,7 @@ export function createDelivery(deps: {
       if (volume.basis.verdict !== undefined) throw volume.basis.verdict
       return { at: recent.at }
     }
-    return isRewrittenLately(volume, plan) ? { at: volume.inStepAt } : undefined
+    return isRewrittenLately(volume, plan) ? { at: volume.lastSyncedAt } : undefined
   }
 
   async function refresh(
@@ -175,7 +175,7 @@ export function createDelivery(deps: {
     signal: AbortSignal,
   ): Promise<Refreshed> {
     // First of all: reads that fail must not let end what is issued.
-    const { missing, failure } = await leases.keep(volume, plan.orders, plan.own, signal)
+    const { missing, failure } = await leases.keep(volume, plan.issueRequests, plan.perVolumeIdentity, signal)
     await leases.settle(volume)
     const known = missing.length === 0 ? knownStep(volume, plan, sinceMs) : undefined
     if (known !== undefined) {
@@ -204,8 +204,8 @@ export function createDelivery(deps: {
     const held = heldBy(volume, [])
     const [first] = held
     if (first === undefined) return
-    const orders = held.map(({ order }) => order)
-    const { failure } = await leases.keep(volume, orders, first.identity, signal)
+    const requests = held.map(({ request }) => request)
+    const { failure } = await leases.keep(volume, requests, first.identity, signal)
     await leases.settle(volume)
     if (failure !== undefined) throw failure
   }

@@ -84,7 +84,7 @@ export function createFirstFiles(deps: {
     mounter.mount(targetPath, { sizeBytes: entry.sizeBytes, gid: fsGroup })
     mount.isOurs = true
     // Before any file: killed in between, the next start finds what is to be taken back.
-    leases.adopt(volume, collected.fresh, collected.plan.orders, collected.plan.own)
+    leases.adopt(volume, collected.fresh, collected.plan.issueRequests, collected.plan.perVolumeIdentity)
     await files.apply(targetPath, shapeOf(entry), collected.files)
     entry.phase = 'complete'
     ledger.put(entry)

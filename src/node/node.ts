@@ -1,7 +1,7 @@
 import type { Clock } from '../core/ports/clock.ts'
 import type { ImportSource } from '../core/ports/imports.ts'
 import type { Notifier, References, SecretSync, TokenSource } from '../core/ports/kubernetes.ts'
-import type { Issuer, Safe } from '../core/ports/leases.ts'
+import type { Issuer, LeaseStore } from '../core/ports/leases.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { Meter } from '../core/ports/metrics.ts'
 import type { NodeFlow } from '../core/ports/node.ts'
@@ -48,7 +48,7 @@ export type FlowDeps = {
   imports: ImportSource
   store: SecretStore
   issuer: Issuer
-  safe: Safe
+  safe: LeaseStore
   secretSync: SecretSync
   tokenSource: TokenSource
   references: References
@@ -60,7 +60,7 @@ export type FlowDeps = {
 }
 
 export type Flow = NodeFlow & {
-  volumes: Pick<Volumes, 'countByState' | 'countIssued' | 'oldestStepSeconds'>
+  volumes: Pick<Volumes, 'countByState' | 'countIssued' | 'oldestSyncSeconds'>
   /** Bytes that volumes may hold. */
   budget: Pick<Budget, 'reservedBytes' | 'limitBytes'>
   /** Takes up what an earlier process left mounted; before the first RPC. */

@@ -1,7 +1,7 @@
 import type { Facts } from '../core/faults/facts.ts'
 import { FaultError } from '../core/faults/fault.ts'
-import { ownIdentity, resolveIdentity } from '../core/identity.ts'
-import type { Order } from '../core/imports/calls.ts'
+import { perVolumeIdentity, resolveIdentity } from '../core/identity.ts'
+import type { IssueRequest } from '../core/imports/calls.ts'
 import type { ImportSpec } from '../core/imports/import.ts'
 import { needsOf } from '../core/imports/needs.ts'
 import { checkPolicy } from '../core/imports/policy.ts'
@@ -17,11 +17,11 @@ export type Plan = {
   spec: ImportSpec
   identity: Identity
   /** The same pod where an answer is this volume's alone. */
-  own: Identity
+  perVolumeIdentity: Identity
   /** What all volumes of the identity read alike. */
   paths: readonly string[]
   /** What is issued to this volume alone. */
-  orders: readonly Order[]
+  issueRequests: readonly IssueRequest[]
   intervalMs: number
 }
 
@@ -43,13 +43,13 @@ export function createPlanning(deps: {
 }): Planning {
   const { settings, imports, references, leasedPaths } = deps
 
-  function needs(spec: ImportSpec, identity: Identity): Pick<Plan, 'paths' | 'orders'> {
-    const { reads, orders } = needsOf(spec, (call) => leasedPaths.has(identity, call))
-    const calls = reads.length + orders.length
+  function needs(spec: ImportSpec, identity: Identity): Pick<Plan, 'paths' | 'issueRequests'> {
+    const { reads, issueRequests } = needsOf(spec, (call) => leasedPaths.has(identity, call))
+    const calls = reads.length + issueRequests.length
     if (calls > MOST_CALLS) {
       throw new FaultError('import_too_large', { reason: `${calls} paths, the limit is ${MOST_CALLS}` })
     }
-    return { paths: reads.map(({ key }) => key), orders }
+    return { paths: reads.map(({ key }) => key), issueRequests }
   }
 
   return {
@@ -60,7 +60,13 @@ export function createPlanning(deps: {
       const caCert = caCertRef ? await references.caCert(pod.namespace, caCertRef, signal) : spec.caCert
       const identity = resolveIdentity(spec, settings, pod, caCert)
       const intervalMs = spec.refreshIntervalMs ?? settings.rotationIntervalMs
-      return { spec, identity, own: ownIdentity(identity, volumeId), ...needs(spec, identity), intervalMs }
+      return {
+        spec,
+        identity,
+        perVolumeIdentity: perVolumeIdentity(identity, volumeId),
+        ...needs(spec, identity),
+        intervalMs,
+      }
     },
     again: (plan) => ({ ...plan, ...needs(plan.spec, plan.identity) }),
   }

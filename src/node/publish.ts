@@ -35,7 +35,7 @@ export function createPublish(deps: {
   files: VolumeFiles
   ledger: LedgerStore
   statsOf: (targetPath: string) => VolumeStats
-  store: Pick<SecretStore, 'retain'>
+  store: Pick<SecretStore, 'acquire'>
   release: Release
   delivery: Delivery
   firstFiles: FirstFiles
@@ -108,7 +108,7 @@ export function createPublish(deps: {
     // It is there already: who counts it not at all would let others have its memory too.
     budget.count(entry, entry.sizeBytes)
     remember(entry)
-    const volume = openVolume(entry, { tokens: request.tokens, inStepAt: clock.monotonic() })
+    const volume = openVolume(entry, { tokens: request.tokens, lastSyncedAt: clock.monotonic() })
     importUsers.add(entry)
     volumes.set(volume)
     rotation.wake([volume])
@@ -149,10 +149,10 @@ export function createPublish(deps: {
   async function publishNew(request: PublishRequest, signal: AbortSignal): Promise<void> {
     const plan = await waitFor(delivery.plan(request, signal), signal)
     const { identity } = plan
-    store.retain(identity, request.volumeId)
+    store.acquire(identity, request.volumeId)
     const volume = openVolume(entryFor(request, plan.spec.updateMode), {
       tokens: request.tokens,
-      inStepAt: clock.monotonic(),
+      lastSyncedAt: clock.monotonic(),
     })
     try {
       const { basis, at } = await firstFiles(volume, plan, signal)
@@ -177,7 +177,7 @@ export function createPublish(deps: {
       fingerprint,
       updateMode,
       sizeBytes: Math.min(LEAST_BYTES, settings.maxVolumeBytes),
-      safeKey: undefined,
+      leaseStoreKey: undefined,
       phase: 'mounting',
     }
   }
@@ -193,7 +193,7 @@ function checkSame(entry: LedgerEntry, request: PublishRequest): void {
   }
 }
 
-function waitsForToken({ standing }: MountedVolume): boolean {
-  if (standing.state === 'resumed') return true
-  return standing.state === 'stale' && standing.error.fault === 'token_missing'
+function waitsForToken({ sync }: MountedVolume): boolean {
+  if (sync.state === 'resumed') return true
+  return sync.state === 'stale' && sync.error.fault === 'token_missing'
 }

@@ -11,7 +11,7 @@ import { SHORTEST_PAUSE_MS } from './leases/lease-times.ts'
 import type { Leases } from './leases/leases.ts'
 import { factsOf, type Plan } from './plan.ts'
 import type { Lookups } from './read-cache.ts'
-import { type MountedVolume, NOT_BROUGHT, type Volumes } from './volumes.ts'
+import { type MountedVolume, NO_TOKENS_YET, type Volumes } from './volumes.ts'
 
 /** A look that takes longer is given up: well under the shortest usual interval. */
 const LOOK_TIMEOUT_MS = 60_000
@@ -61,8 +61,8 @@ export function createRotation(deps: {
   function schedule(volume: MountedVolume, delayMs: number, why: Partial<Why> = {}): void {
     volume.cancelTimer?.()
     if (stopping.signal.aborted) return
-    const { lookedAt = Number.NEGATIVE_INFINITY } = volume
-    const pauseMs = lookedAt + volume.pauseMs - clock.monotonic()
+    const { refreshedAt = Number.NEGATIVE_INFINITY } = volume
+    const pauseMs = refreshedAt + volume.pauseMs - clock.monotonic()
     volume.cancelTimer = clock.after(Math.max(0, delayMs, pauseMs), () => {
       volume.cancelTimer = undefined
       // One look at a time for each volume; a key of its own, so that unpublish need not wait for it.
@@ -82,7 +82,7 @@ export function createRotation(deps: {
   async function look(volume: MountedVolume, why: Partial<Why>): Promise<void> {
     const { entry } = volume
     if (isGone(volume)) return
-    volume.lookedAt = clock.monotonic()
+    volume.refreshedAt = clock.monotonic()
     // Whoever wakes the volume from now on, for an edit that this look may have missed, sets another.
     volume.cancelTimer?.()
     volume.cancelTimer = undefined
@@ -155,9 +155,9 @@ export function createRotation(deps: {
 
   function succeeded(volume: MountedVolume, changed: readonly string[], at: number): void {
     const { pod, importName, volumeId } = volume.entry
-    const before = volume.standing
-    volume.standing = { state: 'fresh' }
-    volume.inStepAt = at
+    const before = volume.sync
+    volume.sync = { state: 'fresh' }
+    volume.lastSyncedAt = at
     meter.rotated(changed.length > 0 ? 'changed' : 'unchanged', '')
     if (before.state === 'stale') {
       const staleSeconds = Math.round((clock.monotonic() - before.since) / 1000)
@@ -177,11 +177,11 @@ export function createRotation(deps: {
   /** Old files stay. Told once per fault, not at every try. */
   function failed(volume: MountedVolume, error: FaultError): number {
     const { pod, importName, volumeId } = volume.entry
-    const before = volume.standing
+    const before = volume.sync
     const isNews = before.state !== 'stale' || before.error.fault !== error.fault
     const since = before.state === 'stale' ? before.since : clock.monotonic()
     const failures = before.state === 'stale' ? before.failures + 1 : 1
-    volume.standing = { state: 'stale', since, failures, error }
+    volume.sync = { state: 'stale', since, failures, error }
     meter.rotated('failed', error.fault)
     if (isNews) {
       log.warn({ volumeId, pod, importName, error }, 'look failed, the files stay as they are')
@@ -222,7 +222,7 @@ export function createRotation(deps: {
 
 /** Found at start, and kubelet has not published it again yet. */
 function waitsForToken({ tokens }: MountedVolume): boolean {
-  return tokens === NOT_BROUGHT
+  return tokens === NO_TOKENS_YET
 }
 
 /**

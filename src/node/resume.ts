@@ -9,7 +9,7 @@ import type { LeasedPaths } from './leases/leased-paths.ts'
 import type { Leases } from './leases/leases.ts'
 import type { Rotation } from './refresh.ts'
 import type { Farewell } from './unpublish.ts'
-import { NOT_BROUGHT, openVolume, type Volumes } from './volumes.ts'
+import { NO_TOKENS_YET, openVolume, type Volumes } from './volumes.ts'
 
 /**
  * At start: holds the ledger against what is mounted. Mounted volumes with complete files are taken up again and
@@ -51,10 +51,10 @@ export async function resumeVolumes(deps: {
     const isMounted = mounted.has(targetPath) || mounter.isMounted(targetPath)
     // Also of one that cannot be resumed: it is there until somebody unpublishes it.
     if (isMounted) budget.count(entry, entry.sizeBytes)
-    const holdings = isMounted ? leases.restore(targetPath, entry.safeKey) : []
+    const holdings = isMounted ? leases.restore(targetPath, entry.leaseStoreKey) : []
     if (isMounted && entry.phase === 'complete' && (await hasFiles(deps, entry))) {
-      const volume = openVolume(entry, { tokens: NOT_BROUGHT, inStepAt: clock.monotonic(), holdings })
-      for (const { order, identity } of holdings) leasedPaths.add(identity, order.key)
+      const volume = openVolume(entry, { tokens: NO_TOKENS_YET, lastSyncedAt: clock.monotonic(), holdings })
+      for (const { request, identity } of holdings) leasedPaths.add(identity, request.key)
       importUsers.add(entry)
       volumes.set(volume)
       rotation.keepAlive(volume)

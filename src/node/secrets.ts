@@ -1,18 +1,22 @@
-import type { Order } from '../core/imports/calls.ts'
+import type { IssueRequest } from '../core/imports/calls.ts'
 import type { ImportSpec } from '../core/imports/import.ts'
-import { ownFiles } from '../core/imports/needs.ts'
-import type { WantedSecret } from '../core/ports/kubernetes.ts'
+import { perVolumeFiles } from '../core/imports/needs.ts'
+import type { SyncedSecret } from '../core/ports/kubernetes.ts'
 import type { LedgerEntry, RenderedFile } from '../core/ports/volume.ts'
 
 /** The Kubernetes Secrets that an import wants kept in step with these files; a file that is absent leaves its key out. */
 export function wantedSecrets(
   spec: ImportSpec,
-  of: { entry: Pick<LedgerEntry, 'pod' | 'importName'>; orders: readonly Order[]; seenAt: number },
+  of: {
+    entry: Pick<LedgerEntry, 'pod' | 'importName'>
+    requests: readonly IssueRequest[]
+    fetchedAt: number
+  },
   files: readonly RenderedFile[],
-): WantedSecret[] {
-  const own = ownFiles(
+): SyncedSecret[] {
+  const own = perVolumeFiles(
     spec,
-    of.orders,
+    of.requests,
     files.map(({ name }) => name),
   )
   const byName = new Map(files.map(({ name, content }) => [name, content]))
@@ -29,7 +33,7 @@ export function wantedSecrets(
         return content === undefined ? [] : [[key, content] as const]
       }),
     ),
-    seenAt: of.seenAt,
-    isOwn: data.some(({ file }) => own.has(file)),
+    fetchedAt: of.fetchedAt,
+    isPerVolume: data.some(({ file }) => own.has(file)),
   }))
 }

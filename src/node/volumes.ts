@@ -1,8 +1,8 @@
 import type { FaultError } from '../core/faults/fault.ts'
-import type { Order } from '../core/imports/calls.ts'
+import type { IssueRequest } from '../core/imports/calls.ts'
 import type { ImportSpec } from '../core/imports/import.ts'
-import type { WantedSecret } from '../core/ports/kubernetes.ts'
-import type { Holding } from '../core/ports/leases.ts'
+import type { SyncedSecret } from '../core/ports/kubernetes.ts'
+import type { Lease } from '../core/ports/leases.ts'
 import type { ServiceAccountToken } from '../core/ports/pod.ts'
 import type { Identity } from '../core/ports/vault.ts'
 import type { LedgerEntry, RenderedFile } from '../core/ports/volume.ts'
@@ -13,7 +13,7 @@ import { SHORTEST_PAUSE_MS } from './leases/lease-times.ts'
  * How a volume stands to Vault.
  * resumed: found at start, files in place, waiting for kubelet's next token.
  */
-export type Standing =
+export type SyncState =
   | { state: 'fresh' }
   /** since: by Clock.monotonic(). */
   | { state: 'stale'; since: number; failures: number; error: FaultError }
@@ -29,29 +29,29 @@ export type Basis = {
 }
 
 /** Of a volume found at start, until kubelet publishes it again. What it brings then may be nothing: an AppRole needs no token. */
-export const NOT_BROUGHT: MountedVolume['tokens'] = new Map()
+export const NO_TOKENS_YET: MountedVolume['tokens'] = new Map()
 
 /** One mounted volume of this node. */
 export type MountedVolume = {
   readonly entry: LedgerEntry
   /** By audience, from kubelet's latest publish; NOT_BROUGHT before the first. */
   tokens: ReadonlyMap<string, ServiceAccountToken>
-  standing: Standing
+  sync: SyncState
   basis: Basis | undefined
   /** Whose Vault token this volume keeps alive; changed by Volumes.identify alone. */
   identity: Identity | undefined
   /** When the files were last known to equal Vault's answer, by Clock.monotonic(). */
-  inStepAt: number
+  lastSyncedAt: number
   /** When Vault's answers were last written over older ones, by Clock.monotonic(); undefined: never. */
   rewrittenAt: number | undefined
   /** When it was last looked at, by Clock.monotonic(); undefined: never. */
-  lookedAt: number | undefined
+  refreshedAt: number | undefined
   /** Between two looks, whoever asks for them, in milliseconds. */
   pauseMs: number
   /** What it needs in memory while it is read and written is much: see flow/weighing.ts. */
   isHeavy: boolean
   /** What is issued to this volume alone; see flow/leases.ts. */
-  holdings: readonly Holding[]
+  holdings: readonly Lease[]
   /** When what was replaced in the files is to be revoked, by the holding's id: by Clock.monotonic(). */
   retireAt: Map<string, number>
   /** By the order's key. */
@@ -59,7 +59,7 @@ export type MountedVolume = {
   /** Said in the log already: holdings would not survive a restart. */
   isForgetful: boolean
   /** Kubernetes Secrets that are kept in step with the files as they are now. */
-  secrets: readonly WantedSecret[]
+  secrets: readonly SyncedSecret[]
   cancelTimer: (() => void) | undefined
 }
 
@@ -71,17 +71,17 @@ const HEAVY_VOLUME_BYTES = 4 * LIGHT_BYTES
 /** A volume of which nothing is known but that it is mounted. */
 export function openVolume(
   entry: LedgerEntry,
-  known: Pick<MountedVolume, 'tokens' | 'inStepAt'> & { holdings?: readonly Holding[] },
+  known: Pick<MountedVolume, 'tokens' | 'lastSyncedAt'> & { holdings?: readonly Lease[] },
 ): MountedVolume {
   return {
     entry,
     holdings: [],
     ...known,
-    standing: { state: 'resumed' },
+    sync: { state: 'resumed' },
     basis: undefined,
     identity: undefined,
     rewrittenAt: undefined,
-    lookedAt: undefined,
+    refreshedAt: undefined,
     pauseMs: SHORTEST_PAUSE_MS,
     isHeavy: entry.sizeBytes > HEAVY_VOLUME_BYTES,
     issued: new Map(),
@@ -93,9 +93,9 @@ export function openVolume(
 }
 
 /** What the volume holds, but for what is issued anew. */
-export function heldBy({ holdings }: MountedVolume, replaced: readonly Order[]): Holding[] {
+export function heldBy({ holdings }: MountedVolume, replaced: readonly IssueRequest[]): Lease[] {
   return holdings.filter(
-    ({ state, order }) => state === 'held' && !replaced.some(({ key }) => key === order.key),
+    ({ state, request }) => state === 'held' && !replaced.some(({ key }) => key === request.key),
   )
 }
 
@@ -117,16 +117,16 @@ export type Volumes = {
   /** Volumes of one import. */
   ofImport(namespace: string, name: string): MountedVolume[]
   /** How many volumes are in each state. */
-  countByState(): Record<Standing['state'], number>
+  countByState(): Record<SyncState['state'], number>
   /** How many things are issued to volumes, in each state. */
-  countIssued(): Record<Holding['state'], number>
+  countIssued(): Record<Lease['state'], number>
   /** Whether a namespace has any. */
   hasAny(namespace: string): boolean
   /**
    * Seconds since the volume that waits longest was last in step; 0 without volumes.
    * @param now by Clock.monotonic()
    */
-  oldestStepSeconds(now: number): number
+  oldestSyncSeconds(now: number): number
 }
 
 export function createVolumes(): Volumes {
@@ -171,7 +171,7 @@ export function createVolumes(): Volumes {
       ),
     countByState() {
       const counts = { fresh: 0, stale: 0, resumed: 0 }
-      for (const { standing } of byTarget.values()) counts[standing.state] += 1
+      for (const { sync } of byTarget.values()) counts[sync.state] += 1
       return counts
     },
     countIssued() {
@@ -180,9 +180,9 @@ export function createVolumes(): Volumes {
       return counts
     },
     hasAny: (namespace) => [...byTarget.values()].some(({ entry }) => entry.pod.namespace === namespace),
-    oldestStepSeconds(now) {
+    oldestSyncSeconds(now) {
       let oldest = now
-      for (const { inStepAt } of byTarget.values()) oldest = Math.min(oldest, inStepAt)
+      for (const { lastSyncedAt } of byTarget.values()) oldest = Math.min(oldest, lastSyncedAt)
       return (now - oldest) / 1000
     },
   }

@@ -32,7 +32,7 @@ export function createSandbox(deps: { clock: Clock; start?: () => Helper }): San
   const runner = createRunner({ clock, start })
 
   return {
-    async judge(manifest, namespace, signal) {
+    async validateImport(manifest, namespace, signal) {
       signal.throwIfAborted()
       const job = { kind: 'judge', manifest } as const
       try {
@@ -69,9 +69,9 @@ export function createSandbox(deps: { clock: Clock; start?: () => Helper }): San
 }
 
 function toJob(spec: ImportSpec, { of, vaultAddr, authority }: Answers, volume: VolumeShape): RenderJob {
-  const { reads, orders } = needsOf(spec, () => false)
+  const { reads, issueRequests } = needsOf(spec, () => false)
   const answers = new Map<string, PlainAnswer>()
-  for (const { key } of [...reads, ...orders]) {
+  for (const { key } of [...reads, ...issueRequests]) {
     const answer = of(key)
     if (answer instanceof FaultError) answers.set(key, plainFault(answer))
     else answers.set(key, { values: answer.values, version: answer.version })

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { isJsonObject } from '../core/json/json.ts'
 import { valueToNumber } from '../core/json/value.ts'
 import { heldIn } from '../core/json/vault-response.ts'
-import type { Lease, SecretData } from '../core/ports/vault.ts'
+import type { SecretData, VaultLease } from '../core/ports/vault.ts'
 import { checkLeaseId, lifeMs } from './bounds.ts'
 import type { Answer } from './transport.ts'
 
@@ -17,7 +17,7 @@ export function answerData(answer: Answer, askedAt: number): SecretData | undefi
 }
 
 /** The lease of an answer; most have none. */
-export function leaseOf(answer: Answer, askedAt: number): Lease | undefined {
+export function leaseOf(answer: Answer, askedAt: number): VaultLease | undefined {
   if (!isJsonObject(answer.body)) return undefined
   const { lease_id: id, lease_duration: duration, renewable } = answer.body
   if (typeof id !== 'string' || id === '') return undefined

@@ -3,7 +3,7 @@ import { FaultError } from '../core/faults/fault.ts'
 import type { Call } from '../core/imports/calls.ts'
 import { isJsonObject } from '../core/json/json.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import type { Issued, OwnToken } from '../core/ports/leases.ts'
+import type { IssueResponse, LeaseToken } from '../core/ports/leases.ts'
 import type { Identity, SecretData } from '../core/ports/vault.ts'
 import { answerData, certificateEnd } from './answer-data.ts'
 import { createAsk } from './ask.ts'
@@ -19,22 +19,22 @@ import type { Answer } from './transport.ts'
 export async function issueCall(
   deps: { connections: Connections; clock: Clock },
   identity: Identity,
-  token: OwnToken,
+  token: LeaseToken,
   call: Call,
   signal: AbortSignal,
-): Promise<Issued> {
+): Promise<IssueResponse> {
   const askedAt = deps.clock.now()
   const { lease, ...data } = await answerTo(deps, identity, token, call, signal)
   // What was merely stored gets no better by asking again.
   const isMade = call.method !== 'GET' || lease !== undefined
-  const endsAt = isMade ? certificateEnd(data.values, askedAt) : undefined
-  return { data, lease, endsAt, needsToken: lease !== undefined }
+  const expiresAt = isMade ? certificateEnd(data.values, askedAt) : undefined
+  return { data, vaultLease: lease, expiresAt, needsToken: lease !== undefined }
 }
 
 function answerTo(
   deps: { connections: Connections; clock: Clock },
   identity: Identity,
-  token: OwnToken,
+  token: LeaseToken,
   { method, path, version, data }: Call,
   signal: AbortSignal,
 ): Promise<SecretData> {

@@ -1,11 +1,11 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { Value } from '../core/json/value.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import type { Holding, Issued, Issuer, OwnToken } from '../core/ports/leases.ts'
+import type { IssueResponse, Issuer, Lease, LeaseToken } from '../core/ports/leases.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { Meter } from '../core/ports/metrics.ts'
 import type { ServiceAccountToken } from '../core/ports/pod.ts'
-import type { Identity, Lease } from '../core/ports/vault.ts'
+import type { Identity, VaultLease } from '../core/ports/vault.ts'
 import { renewalAt } from '../core/schedule.ts'
 import type { SecretText } from '../core/secret.ts'
 import { type Ask, createAsk } from './ask.ts'
@@ -47,15 +47,15 @@ export function createIssuer(deps: {
 
   const destroyed = async (
     ask: Ask,
-    { identity, order, data }: Holding & { order: SecretIdOrder },
+    { identity, request, data }: Lease & { request: SecretIdOrder },
     signal: AbortSignal,
   ): Promise<void> => {
     try {
-      await destroySecretId(ask, (wrapping) => askAs(identity, wrapping), order, data, signal)
+      await destroySecretId(ask, (wrapping) => askAs(identity, wrapping), request, data, signal)
     } catch (error) {
       if (!(error instanceof FaultError) || error.retry === 'soon') throw error
       // No policy for it: it ends by its TTL, which must not keep the token from being revoked.
-      log.warn({ identity: identity.key, order: order.key, error }, 'secret ID not destroyed')
+      log.warn({ identity: identity.key, request: request.key, error }, 'secret ID not destroyed')
     }
   }
 
@@ -68,61 +68,62 @@ export function createIssuer(deps: {
       throw rootFault(identity)
     },
 
-    issue: async (identity, token, order, signal) => {
+    issue: async (identity, token, request, signal) => {
       const ask = askAs(identity, token.token)
-      if (order.kind === 'call') return issueCall(deps, identity, token, order.call, signal)
-      if (order.kind === 'secret-id') return issueSecretId(ask, order, clock.now(), signal)
+      if (request.kind === 'call') return issueCall(deps, identity, token, request.call, signal)
+      if (request.kind === 'secret-id') return issueSecretId(ask, request, clock.now(), signal)
       return ownTokenIssued(token)
     },
 
     renew: async (holding, signal) => {
-      const { identity, token, lease } = holding
+      const { identity, token, vaultLease } = holding
       const now = clock.monotonic()
       const due = dueParts(holding, clock)
       if (due.end || token === undefined) return undefined
       const ask = askAs(identity, token.token)
       const longer = due.token ? await renewOwnToken(ask, identity, token, now, signal) : token
-      const longerLease = lease && longer && due.lease ? await renewLease(ask, lease, now, signal) : lease
-      const isKept = longer !== undefined && (lease === undefined) === (longerLease === undefined)
-      if (isKept) return { token: longer, lease: longerLease }
+      const longerLease =
+        vaultLease && longer && due.lease ? await renewLease(ask, vaultLease, now, signal) : vaultLease
+      const isKept = longer !== undefined && (vaultLease === undefined) === (longerLease === undefined)
+      if (isKept) return { token: longer, vaultLease: longerLease }
       const what = longer === undefined ? 'token' : 'lease'
-      log.debug({ identity: identity.key, order: holding.order.key, what }, 'not renewed, to be replaced')
+      log.debug({ identity: identity.key, request: holding.request.key, what }, 'not renewed, to be replaced')
       return undefined
     },
 
     revoke: async (holding, signal) => {
-      const { identity, order, token, lease } = holding
+      const { identity, request, token, vaultLease } = holding
       if (token === undefined) return 'unknown'
       const ask = askAs(identity, token.token)
-      if (order.kind === 'secret-id') await destroyed(ask, { ...holding, order }, signal)
-      const endLease = async (ended: Lease) => {
+      if (request.kind === 'secret-id') await destroyed(ask, { ...holding, request }, signal)
+      const endLease = async (ended: VaultLease) => {
         const outcome = await revokeLease(ask, ended, signal)
         if (outcome === 'not-permitted') unrevocable.tell(identity, token.accessor, 'sys/leases/revoke')
         return outcome
       }
-      if (token.isBatch) return lease === undefined ? 'unknown' : endLease(lease)
+      if (token.isBatch) return vaultLease === undefined ? 'unknown' : endLease(vaultLease)
       const outcome = await revokeOwnToken(ask, signal)
       if (outcome !== 'not-permitted') return outcome
       unrevocable.tell(identity, token.accessor, 'auth/token/revoke-self')
       // What was made can end all the same where the policy is for that.
-      if (lease !== undefined) await revokeLease(ask, lease, signal)
+      if (vaultLease !== undefined) await revokeLease(ask, vaultLease, signal)
       return outcome
     },
   }
 }
 
 /** What has used up its share of life. When nothing has, the caller knows better: all that can be renewed. */
-function dueParts({ order, token, lease, endsAt, issuedAt }: Holding, clock: Clock) {
-  const isDue = (life: { from: number; to: number }, now: number) => renewalAt(life, order.renewAt) <= now
+function dueParts({ request, token, vaultLease, expiresAt, issuedAt }: Lease, clock: Clock) {
+  const isDue = (life: { from: number; to: number }, now: number) => renewalAt(life, request.renewAt) <= now
   const isLeaseDue = (one: { leasedAt: number; durationMs: number } | undefined) =>
     one !== undefined && isDue({ from: one.leasedAt, to: one.leasedAt + one.durationMs }, clock.monotonic())
   const due = {
-    end: endsAt !== undefined && isDue({ from: issuedAt, to: endsAt }, clock.now()),
+    end: expiresAt !== undefined && isDue({ from: issuedAt, to: expiresAt }, clock.now()),
     token: isLeaseDue(token),
-    lease: isLeaseDue(lease),
+    lease: isLeaseDue(vaultLease),
   }
   if (due.end || due.token || due.lease) return due
-  return { end: endsAt !== undefined, token: true, lease: true }
+  return { end: expiresAt !== undefined, token: true, lease: true }
 }
 
 function rootFault(identity: Identity): FaultError {
@@ -134,7 +135,7 @@ function rootFault(identity: Identity): FaultError {
   })
 }
 
-function ownTokenIssued({ token, accessor, durationMs, renewable }: OwnToken): Issued {
+function ownTokenIssued({ token, accessor, durationMs, renewable }: LeaseToken): IssueResponse {
   // Vault's own way to say that a token does not end.
   const seconds = durationMs === Number.POSITIVE_INFINITY ? 0 : durationMs / 1000
   const values = new Map<string, Value>([
@@ -143,5 +144,10 @@ function ownTokenIssued({ token, accessor, durationMs, renewable }: OwnToken): I
     ['leaseDuration', { json: String(seconds) }] as const,
     ['renewable', { json: String(renewable) }] as const,
   ])
-  return { data: { values, version: undefined }, lease: undefined, endsAt: undefined, needsToken: true }
+  return {
+    data: { values, version: undefined },
+    vaultLease: undefined,
+    expiresAt: undefined,
+    needsToken: true,
+  }
 }

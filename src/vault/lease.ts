@@ -1,5 +1,5 @@
 import type { Revoked } from '../core/ports/leases.ts'
-import type { Lease } from '../core/ports/vault.ts'
+import type { VaultLease } from '../core/ports/vault.ts'
 import { leaseOf } from './answer-data.ts'
 import type { Ask } from './ask.ts'
 import { isFinal, isRefusal, isWorthIt } from './own-token.ts'
@@ -10,10 +10,10 @@ import { isFinal, isRefusal, isWorthIt } from './own-token.ts'
  */
 export async function renewLease(
   ask: Ask,
-  current: Lease,
+  current: VaultLease,
   now: number,
   signal: AbortSignal,
-): Promise<Lease | undefined> {
+): Promise<VaultLease | undefined> {
   if (!current.renewable) return undefined
   const renewed = await ask(
     {
@@ -33,7 +33,7 @@ export async function renewLease(
  * Ends the lease by itself, for one whose token cannot be revoked.
  * @throws FaultError when Vault could not be asked, or cannot do it now
  */
-export function revokeLease(ask: Ask, { id }: Lease, signal: AbortSignal): Promise<Revoked> {
+export function revokeLease(ask: Ask, { id }: VaultLease, signal: AbortSignal): Promise<Revoked> {
   return ask<Revoked>(
     {
       operation: 'revoke',

@@ -1,5 +1,5 @@
 import { isJsonObject } from '../core/json/json.ts'
-import type { OwnToken, Revoked } from '../core/ports/leases.ts'
+import type { LeaseToken, Revoked } from '../core/ports/leases.ts'
 import type { Identity } from '../core/ports/vault.ts'
 import type { Ask } from './ask.ts'
 import { factsOf } from './facts.ts'
@@ -14,7 +14,7 @@ export function toOwnToken({
   leaseDurationMs,
   renewable,
   isBatch,
-}: VaultToken): OwnToken {
+}: VaultToken): LeaseToken {
   return { token, accessor, leasedAt, durationMs: leaseDurationMs, renewable, isBatch }
 }
 
@@ -26,10 +26,10 @@ export function toOwnToken({
 export async function renewOwnToken(
   ask: Ask,
   identity: Identity,
-  current: OwnToken,
+  current: LeaseToken,
   now: number,
   signal: AbortSignal,
-): Promise<OwnToken | undefined> {
+): Promise<LeaseToken | undefined> {
   if (!current.renewable) return undefined
   const renewed = await ask(
     {

@@ -1,17 +1,17 @@
 import type { Facts } from '../core/faults/facts.ts'
 import { FaultError } from '../core/faults/fault.ts'
-import type { Order } from '../core/imports/calls.ts'
+import type { IssueRequest } from '../core/imports/calls.ts'
 import { isJsonObject, jsonToNumber } from '../core/json/json.ts'
 import type { Json } from '../core/json/types.ts'
 import type { Value } from '../core/json/value.ts'
-import type { Issued } from '../core/ports/leases.ts'
+import type { IssueResponse } from '../core/ports/leases.ts'
 import type { SecretData } from '../core/ports/vault.ts'
 import { SecretText } from '../core/secret.ts'
 import type { Ask } from './ask.ts'
 import { wordsOf } from './faults.ts'
 import type { Answer } from './transport.ts'
 
-export type SecretIdOrder = Extract<Order, { kind: 'secret-id' }>
+export type SecretIdOrder = Extract<IssueRequest, { kind: 'secret-id' }>
 
 /** Seconds for which an application may unwrap a secret ID. */
 const WRAP_SECONDS = 60
@@ -23,12 +23,12 @@ const WRAP_SECONDS = 60
  */
 export async function issueSecretId(
   ask: Ask,
-  order: SecretIdOrder,
+  request: SecretIdOrder,
   now: number,
   signal: AbortSignal,
-): Promise<Issued> {
-  const role = `auth/${order.authPath}/role/${order.role}`
-  const refused = (answer: Answer, facts: Facts) => missingRole(order, answer, facts)
+): Promise<IssueResponse> {
+  const role = `auth/${request.authPath}/role/${request.role}`
+  const refused = (answer: Answer, facts: Facts) => missingRole(request, answer, facts)
   const roleId = await ask(
     {
       operation: 'read',
@@ -45,15 +45,15 @@ export async function issueSecretId(
       method: 'POST',
       path: `${role}/secret-id`,
       body: {},
-      ...(order.isWrapped ? { headers: { 'X-Vault-Wrap-TTL': `${WRAP_SECONDS}s` } } : {}),
-      judge: order.isWrapped ? wrappedSecretId : plainSecretId,
+      ...(request.isWrapped ? { headers: { 'X-Vault-Wrap-TTL': `${WRAP_SECONDS}s` } } : {}),
+      judge: request.isWrapped ? wrappedSecretId : plainSecretId,
       refused,
     },
     signal,
   )
-  const endsAt = made.seconds > 0 ? now + made.seconds * 1000 : undefined
+  const expiresAt = made.seconds > 0 ? now + made.seconds * 1000 : undefined
   const values = new Map<string, Value>([['roleId', roleId], ...made.values])
-  return { data: { values, version: undefined }, lease: undefined, endsAt, needsToken: true }
+  return { data: { values, version: undefined }, vaultLease: undefined, expiresAt, needsToken: true }
 }
 
 type Made = { values: [string, Value][]; seconds: number }
@@ -90,17 +90,17 @@ function wrappedSecretId(answer: Answer, facts: Facts): Made {
 export async function destroySecretId(
   ask: Ask,
   askWith: (token: SecretText) => Ask,
-  order: SecretIdOrder,
+  request: SecretIdOrder,
   { values }: SecretData,
   signal: AbortSignal,
 ): Promise<void> {
-  const accessor = order.isWrapped ? await unwrapAccessor(askWith, values, signal) : values.get('accessor')
+  const accessor = request.isWrapped ? await unwrapAccessor(askWith, values, signal) : values.get('accessor')
   if (typeof accessor !== 'string') return
   await ask(
     {
       operation: 'revoke',
       method: 'POST',
-      path: `auth/${order.authPath}/role/${order.role}/secret-id-accessor/destroy`,
+      path: `auth/${request.authPath}/role/${request.role}/secret-id-accessor/destroy`,
       body: { secret_id_accessor: accessor },
       judge: () => undefined,
       refused: (answer) => (isGone(answer) ? { result: undefined } : undefined),

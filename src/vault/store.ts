@@ -63,9 +63,9 @@ export function createSecretStore(deps: {
           })
         }
       }),
-    retire: tokens.retire,
+    discardToken: tokens.retire,
     authority: connections.authority,
-    retain: tokens.retain,
+    acquire: tokens.retain,
     release: tokens.release,
     close: async () => {
       lease.stop()

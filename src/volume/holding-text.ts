@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { isJsonNumber, isJsonObject, parseJson, stringifyJson } from '../core/json/json.ts'
 import type { Json, JsonNumber } from '../core/json/types.ts'
 import { parseValue, toValue } from '../core/json/value.ts'
-import type { Holding } from '../core/ports/leases.ts'
+import type { Lease } from '../core/ports/leases.ts'
 import { SecretText } from '../core/secret.ts'
 
 // JSON has neither undefined nor Infinity: null stands for both, by field.
@@ -38,7 +38,7 @@ const callSchema = z.object({
   path: z.string(),
   version: maybe(number),
   data: maybe(z.custom<Json>((value) => isJsonObject(value as Json)).transform(plainObject)),
-  isIssue: z.boolean(),
+  isIssued: z.boolean(),
   renewAt: number,
   revokeOnUnmount: z.boolean(),
 })
@@ -83,28 +83,28 @@ const dataSchema = z.object({
 
 const holdingSchema = z.object({
   id: z.string(),
-  order: orderSchema,
+  request: orderSchema,
   identity: identitySchema,
   token: maybe(tokenSchema),
   data: dataSchema.transform(({ lease, ...data }) => (lease === undefined ? data : { ...data, lease })),
-  lease: maybe(leaseSchema),
-  endsAt: maybe(number),
+  vaultLease: maybe(leaseSchema),
+  expiresAt: maybe(number),
   issuedAt: number,
   state: z.enum(['held', 'retiring']),
-}) satisfies z.ZodType<Holding>
+}) satisfies z.ZodType<Lease>
 
 /** As text that a later process reads again. It holds the secrets in the clear: seal it. */
-export function serializeHoldings(holdings: readonly Holding[]): string {
+export function serializeHoldings(holdings: readonly Lease[]): string {
   return JSON.stringify(holdings.map(disclosed), (_key, value) => (value === undefined ? null : value))
 }
 
 /** @throws Error for a text that serializeHoldings of this version did not make; its message may hold secrets */
-export function parseHoldings(text: string): Holding[] {
+export function parseHoldings(text: string): Lease[] {
   return z.array(holdingSchema).parse(parseJson(text))
 }
 
 /** With everything that hides itself from JSON laid open. */
-function disclosed({ token, data, ...holding }: Holding): object {
+function disclosed({ token, data, ...holding }: Lease): object {
   return {
     ...holding,
     token: token && { ...token, token: token.token.reveal() },

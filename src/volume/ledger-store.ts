@@ -51,7 +51,7 @@ const entrySchema = z.object({
   updateMode: z.enum(['Live', 'InPlace', 'Atomic']),
   sizeBytes: z.int().positive(),
   // Earlier plugins wrote none.
-  safeKey: z
+  leaseStoreKey: z
     .string()
     .nullable()
     .default(null)
@@ -126,8 +126,8 @@ function isHalfWritten(name: string): boolean {
 }
 
 function serialize(entry: LedgerEntry): string {
-  const { fsGroup = null, safeKey = null } = entry
-  return `${JSON.stringify({ version: VERSION, ...entry, fsGroup, safeKey })}\n`
+  const { fsGroup = null, leaseStoreKey = null } = entry
+  return `${JSON.stringify({ version: VERSION, ...entry, fsGroup, leaseStoreKey })}\n`
 }
 
 function loadEntry(directory: string, name: string, log: Log): LedgerEntry[] {

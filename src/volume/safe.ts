@@ -1,4 +1,4 @@
-import type { Holding, Safe } from '../core/ports/leases.ts'
+import type { Lease, LeaseStore } from '../core/ports/leases.ts'
 import { parseHoldings, serializeHoldings } from './holding-text.ts'
 import { createRootAttribute, type RootAttribute } from './root-attribute.ts'
 import { newSealKey, seal, unseal } from './seal.ts'
@@ -12,7 +12,11 @@ const FORMAT = 'vault-files-csi holdings 1'
  * becomes of our process. The attribute tells nothing without the ledger's key, nor the key without the attribute.
  * @param deps for tests
  */
-export function createSafe({ attribute = createRootAttribute() }: { attribute?: RootAttribute } = {}): Safe {
+export function createSafe({
+  attribute = createRootAttribute(),
+}: {
+  attribute?: RootAttribute
+} = {}): LeaseStore {
   return {
     newKey: newSealKey,
 
@@ -36,7 +40,7 @@ export function createSafe({ attribute = createRootAttribute() }: { attribute?: 
 }
 
 /** @throws Error when it is larger than an attribute may be */
-function lock(targetPath: string, key: string, holdings: readonly Holding[]): Buffer {
+function lock(targetPath: string, key: string, holdings: readonly Lease[]): Buffer {
   const sealed = seal(Buffer.from(serializeHoldings(holdings)), key, labelOf(targetPath))
   if (sealed.byteLength > ATTRIBUTE_MAX) throw new RangeError('more than one attribute holds')
   return sealed

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { WantedSecret } from '../../src/core/ports/kubernetes.ts'
+import type { SyncedSecret } from '../../src/core/ports/kubernetes.ts'
 import type { Pod } from '../../src/core/ports/pod.ts'
 import { SecretBytes, SecretText } from '../../src/core/secret.ts'
 import { createKubeClient } from '../../src/kube/client.ts'
@@ -34,7 +34,7 @@ t.test('Secrets kept in step, as a real API server has them', { skip: noCluster 
   const pods = await Promise.all(['web-0', 'web-1', 'web-2'].map(createPod))
   const [first, second, third] = pods as [Pod, Pod, Pod]
 
-  const wanted = (more: Partial<Omit<WantedSecret, 'data'>> & { data?: object } = {}): WantedSecret => {
+  const wanted = (more: Partial<Omit<SyncedSecret, 'data'>> & { data?: object } = {}): SyncedSecret => {
     const { data = { PASSWORD: 'first' }, ...rest } = more
     return {
       namespace,
@@ -44,8 +44,8 @@ t.test('Secrets kept in step, as a real API server has them', { skip: noCluster 
       importName: 'app',
       pod: first,
       data: new Map(Object.entries(data).map(([key, value]) => [key, SecretBytes.fromText(value)])),
-      seenAt: clock.now(),
-      isOwn: false,
+      fetchedAt: clock.now(),
+      isPerVolume: false,
       ...rest,
     }
   }
@@ -82,10 +82,10 @@ t.test('Secrets kept in step, as a real API server has them', { skip: noCluster 
   await t.test('a change is written once, keys that went are gone, marks of others stay', async (t) => {
     await api.patch(`${here}/secrets/app-secret`, { metadata: { labels: { team: 'a' } } })
     const next = { USER: 'app', TOKEN: 'next' }
-    const seenAt = clock.now()
+    const fetchedAt = clock.now()
     await Promise.all([
-      one.sync([wanted({ data: next, seenAt })], never),
-      two.sync([wanted({ data: next, seenAt: seenAt + 1, pod: second })], never),
+      one.sync([wanted({ data: next, fetchedAt })], never),
+      two.sync([wanted({ data: next, fetchedAt: fetchedAt + 1, pod: second })], never),
     ])
     t.same(await values(), next)
     t.equal((await get()).metadata.labels.team, 'a')
@@ -93,7 +93,7 @@ t.test('Secrets kept in step, as a real API server has them', { skip: noCluster 
   })
 
   await t.test('an older look changes nothing but the owners', async (t) => {
-    await two.sync([wanted({ data: { OLD: 'old' }, seenAt: clock.now() - 3_600_000, pod: third })], never)
+    await two.sync([wanted({ data: { OLD: 'old' }, fetchedAt: clock.now() - 3_600_000, pod: third })], never)
     t.same(await values(), { USER: 'app', TOKEN: 'next' })
     t.same(await ownersOf(), pods.map(({ uid }) => uid).sort())
   })
@@ -108,7 +108,7 @@ t.test('Secrets kept in step, as a real API server has them', { skip: noCluster 
 
   await t.test('what was issued to one pod stays until it has gone', async (t) => {
     const own = (pod: Pod, more: object = {}) =>
-      wanted({ name: 'own', isOwn: true, pod, data: { OF: pod.name }, ...more })
+      wanted({ name: 'own', isPerVolume: true, pod, data: { OF: pod.name }, ...more })
     for (const deletionPolicy of ['Delete', 'Retain'] as const) {
       const holder = await createPod(`holder-${deletionPolicy.toLowerCase()}`)
       await one.sync([own(holder, { deletionPolicy })], never)

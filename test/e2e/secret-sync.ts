@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { WantedSecret } from '../../src/core/ports/kubernetes.ts'
+import type { SyncedSecret } from '../../src/core/ports/kubernetes.ts'
 import { SecretBytes } from '../../src/core/secret.ts'
 import { createKubeClient } from '../../src/kube/client.ts'
 import { loadConnection } from '../../src/kube/load.ts'
@@ -162,7 +162,7 @@ t.test('Kubernetes Secrets kept in step, under a real kubelet', { skip: notOurs 
     const log = new FakeLog()
     const other = createKubeSecretSync({ client, clock: realClock, log, driverName: DRIVER, nodeId: 'node2' })
     const { uid } = (await get('app-env')).metadata.ownerReferences[0]
-    const wanted = (text: string, seenAt: number): WantedSecret => ({
+    const wanted = (text: string, fetchedAt: number): SyncedSecret => ({
       namespace: NAMESPACE,
       name: 'app-env',
       type: 'Opaque',
@@ -170,8 +170,8 @@ t.test('Kubernetes Secrets kept in step, under a real kubelet', { skip: notOurs 
       importName: 'env',
       pod: { name: 'env-0', namespace: NAMESPACE, uid, serviceAccount: 'backend-sa' },
       data: new Map([['DB_PASSWORD', SecretBytes.fromText(text)]]),
-      seenAt,
-      isOwn: false,
+      fetchedAt,
+      isPerVolume: false,
     })
     const abort = new AbortController()
     const before = { writes: secretWrites(), version: (await get('app-env')).metadata.resourceVersion }

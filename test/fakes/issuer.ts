@@ -1,12 +1,12 @@
 import type { FaultError } from '../../src/core/faults/fault.ts'
-import type { Order } from '../../src/core/imports/calls.ts'
+import type { IssueRequest } from '../../src/core/imports/calls.ts'
 import { parseJson } from '../../src/core/json/json.ts'
 import type { Json } from '../../src/core/json/types.ts'
 import { toValues } from '../../src/core/json/value.ts'
 import type { Clock } from '../../src/core/ports/clock.ts'
-import type { Holding, Issued, Issuer, OwnToken, Revoked } from '../../src/core/ports/leases.ts'
+import type { IssueResponse, Issuer, Lease, LeaseToken, Revoked } from '../../src/core/ports/leases.ts'
 import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
-import type { Identity, Lease } from '../../src/core/ports/vault.ts'
+import type { Identity, VaultLease } from '../../src/core/ports/vault.ts'
 import { SecretText } from '../../src/core/secret.ts'
 
 type Life = { durationMs: number; renewable: boolean }
@@ -57,7 +57,7 @@ export class FakeIssuer implements Issuer {
     identity: Identity,
     _tokens: readonly ServiceAccountToken[],
     signal: AbortSignal,
-  ): Promise<OwnToken> {
+  ): Promise<LeaseToken> {
     await this.#step('logIn', identity.key, signal)
     this.#logins += 1
     const text = `own-${this.#logins}`
@@ -66,37 +66,42 @@ export class FakeIssuer implements Issuer {
     return { token: new SecretText(text), accessor: `accessor-${this.#logins}`, leasedAt, ...this.token }
   }
 
-  async issue(_identity: Identity, token: OwnToken, order: Order, signal: AbortSignal): Promise<Issued> {
-    await this.#step('issue', pathOf(order), signal)
-    const failure = this.failPath.get(pathOf(order))
+  async issue(
+    _identity: Identity,
+    token: LeaseToken,
+    request: IssueRequest,
+    signal: AbortSignal,
+  ): Promise<IssueResponse> {
+    await this.#step('issue', pathOf(request), signal)
+    const failure = this.failPath.get(pathOf(request))
     if (failure) throw failure
     this.#issues += 1
-    const lease = order.kind === 'call' ? this.#newLease(pathOf(order), token) : undefined
-    const endsAt = this.endsAfterMs === undefined ? undefined : this.#clock.now() + this.endsAfterMs
+    const lease = request.kind === 'call' ? this.#newLease(pathOf(request), token) : undefined
+    const expiresAt = this.endsAfterMs === undefined ? undefined : this.#clock.now() + this.endsAfterMs
     return {
-      data: { values: toValues(Object.fromEntries(this.#values(order, token))), version: undefined },
-      lease,
-      endsAt: order.kind === 'token' ? undefined : endsAt,
-      needsToken: order.kind !== 'call' || lease !== undefined,
+      data: { values: toValues(Object.fromEntries(this.#values(request, token))), version: undefined },
+      vaultLease: lease,
+      expiresAt: request.kind === 'token' ? undefined : expiresAt,
+      needsToken: request.kind !== 'call' || lease !== undefined,
     }
   }
 
-  async renew(holding: Holding, signal: AbortSignal): Promise<Pick<Holding, 'token' | 'lease'> | undefined> {
-    await this.#step('renew', pathOf(holding.order), signal)
-    const { token, lease, endsAt } = holding
+  async renew(holding: Lease, signal: AbortSignal): Promise<Pick<Lease, 'token' | 'vaultLease'> | undefined> {
+    await this.#step('renew', pathOf(holding.request), signal)
+    const { token, vaultLease, expiresAt } = holding
     const isAlive = token === undefined || this.tokensAlive.has(token.token.reveal())
-    const isLeased = lease === undefined || this.leasesAlive.has(lease.id)
-    const isRenewable = (token?.renewable ?? true) && (lease?.renewable ?? true)
-    if (!isAlive || !isLeased || !isRenewable || endsAt !== undefined || this.renewalsLeft <= 0) {
+    const isLeased = vaultLease === undefined || this.leasesAlive.has(vaultLease.id)
+    const isRenewable = (token?.renewable ?? true) && (vaultLease?.renewable ?? true)
+    if (!isAlive || !isLeased || !isRenewable || expiresAt !== undefined || this.renewalsLeft <= 0) {
       return undefined
     }
     this.renewalsLeft -= 1
     const leasedAt = this.#clock.monotonic()
-    return { token: token && { ...token, leasedAt }, lease: lease && { ...lease, leasedAt } }
+    return { token: token && { ...token, leasedAt }, vaultLease: vaultLease && { ...vaultLease, leasedAt } }
   }
 
-  async revoke(holding: Holding, signal: AbortSignal): Promise<Revoked> {
-    await this.#step('revoke', pathOf(holding.order), signal)
+  async revoke(holding: Lease, signal: AbortSignal): Promise<Revoked> {
+    await this.#step('revoke', pathOf(holding.request), signal)
     const text = holding.token?.token.reveal()
     if (text === undefined || !this.tokensAlive.delete(text)) return 'unknown'
     this.revoked.push(text)
@@ -112,17 +117,17 @@ export class FakeIssuer implements Issuer {
     if (failure) throw failure
   }
 
-  #newLease(path: string, token: OwnToken): Lease | undefined {
+  #newLease(path: string, token: LeaseToken): VaultLease | undefined {
     if (this.lease === undefined) return undefined
     const id = `${path}/lease-${this.#issues}`
     this.leasesAlive.set(id, token.token.reveal())
     return { id, leasedAt: this.#clock.monotonic(), ...this.lease }
   }
 
-  #values(order: Order, token: OwnToken): [string, Json][] {
+  #values(request: IssueRequest, token: LeaseToken): [string, Json][] {
     const seconds = (ms: number) => parseJson(String(ms === Number.POSITIVE_INFINITY ? 0 : ms / 1000))
     const number = this.#issues
-    if (order.kind === 'token') {
+    if (request.kind === 'token') {
       return [
         ['clientToken', token.token.reveal()],
         ['accessor', token.accessor],
@@ -130,17 +135,18 @@ export class FakeIssuer implements Issuer {
         ['renewable', token.renewable],
       ]
     }
-    if (order.kind === 'secret-id') {
-      const roleId: [string, Json] = ['roleId', `role-id-of-${order.role}`]
-      if (order.isWrapped) return [roleId, ['wrappedSecretId', `wrapped-${number}`], ['ttl', seconds(60_000)]]
+    if (request.kind === 'secret-id') {
+      const roleId: [string, Json] = ['roleId', `role-id-of-${request.role}`]
+      if (request.isWrapped)
+        return [roleId, ['wrappedSecretId', `wrapped-${number}`], ['ttl', seconds(60_000)]]
       return [roleId, ['secretId', `secret-id-${number}`], ['accessor', `secret-id-accessor-${number}`]]
     }
-    const path = pathOf(order)
+    const path = pathOf(request)
     return (this.keys.get(path) ?? ['username', 'password']).map((key) => [key, `${path}-${number}`])
   }
 }
 
 /** How steps and failPath name what an order is for. */
-function pathOf(order: Order): string {
-  return order.kind === 'call' ? order.call.path : order.key
+function pathOf(request: IssueRequest): string {
+  return request.kind === 'call' ? request.call.path : request.key
 }

@@ -1,5 +1,5 @@
 import { FaultError } from '../../src/core/faults/fault.ts'
-import type { Holding, Safe } from '../../src/core/ports/leases.ts'
+import type { Lease, LeaseStore } from '../../src/core/ports/leases.ts'
 import type {
   LedgerEntry,
   LedgerStore,
@@ -64,12 +64,12 @@ export class FakeNode {
 }
 
 /** The real one over attributes in memory: they go with the mount. */
-export class FakeSafe implements Safe {
+export class FakeSafe implements LeaseStore {
   /** By target path: what the kernel would hold, as an onlooker sees it. */
   readonly sealed = new Map<string, Buffer>()
   /** As on a node where the kernel refuses the attribute. */
   isRefused = false
-  readonly #safe: Safe
+  readonly #safe: LeaseStore
 
   constructor(mounts: ReadonlyMap<string, unknown>) {
     this.#safe = createSafe({
@@ -88,11 +88,11 @@ export class FakeSafe implements Safe {
     return this.#safe.newKey()
   }
 
-  put(targetPath: string, key: string, holdings: readonly Holding[]): boolean {
+  put(targetPath: string, key: string, holdings: readonly Lease[]): boolean {
     return this.#safe.put(targetPath, key, holdings)
   }
 
-  get(targetPath: string, key: string): Holding[] | undefined {
+  get(targetPath: string, key: string): Lease[] | undefined {
     return this.#safe.get(targetPath, key)
   }
 }

@@ -2,14 +2,20 @@ import { FaultError } from '../../src/core/faults/fault.ts'
 import type { Json } from '../../src/core/json/types.ts'
 import { toValues } from '../../src/core/json/value.ts'
 import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
-import type { Identity, Lease, SecretData, SecretStore, VaultEndpoint } from '../../src/core/ports/vault.ts'
+import type {
+  Identity,
+  SecretData,
+  SecretStore,
+  VaultEndpoint,
+  VaultLease,
+} from '../../src/core/ports/vault.ts'
 
 /** A Vault of maps. `failWith` makes every read fail until it is cleared. */
 export class FakeSecretStore implements SecretStore {
   readonly data = new Map<string, Record<string, Json>>()
   readonly reads: string[] = []
   /** By path: reads of these are answered with a lease. */
-  readonly leases = new Map<string, Lease>()
+  readonly leases = new Map<string, VaultLease>()
   /** What was at hand to log in with at each read. */
   readonly tokensUsed: string[][] = []
   /** Keys of identities whose token was given up. */
@@ -44,7 +50,7 @@ export class FakeSecretStore implements SecretStore {
     }
   }
 
-  async retire(identity: Identity): Promise<void> {
+  async discardToken(identity: Identity): Promise<void> {
     this.retired.push(identity.key)
   }
 
@@ -52,7 +58,7 @@ export class FakeSecretStore implements SecretStore {
     return caCert ?? this.defaultCa
   }
 
-  retain(identity: Identity, volumeId: string): void {
+  acquire(identity: Identity, volumeId: string): void {
     const users = this.users.get(identity.key) ?? new Set()
     this.users.set(identity.key, users.add(volumeId))
   }

@@ -1,6 +1,6 @@
 import type { FaultError } from '../../src/core/faults/fault.ts'
 import type { ImportSpec } from '../../src/core/imports/import.ts'
-import type { TokenSource, WantedSecret } from '../../src/core/ports/kubernetes.ts'
+import type { SyncedSecret, TokenSource } from '../../src/core/ports/kubernetes.ts'
 import type { PublishRequest } from '../../src/core/ports/node.ts'
 import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
 import { SecretText } from '../../src/core/secret.ts'
@@ -52,7 +52,7 @@ export class FlowBench {
   readonly secretIdsRead: string[] = []
   failSecretIdWith: FaultError | undefined
   /** Every time Kubernetes Secrets were brought in step. */
-  readonly synced: (readonly WantedSecret[])[] = []
+  readonly synced: (readonly SyncedSecret[])[] = []
   failSyncWith: FaultError | undefined
   readonly #settings: Partial<Config>
   flow: Flow

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { SecretSync, WantedSecret } from '../../src/core/ports/kubernetes.ts'
+import type { SecretSync, SyncedSecret } from '../../src/core/ports/kubernetes.ts'
 import type { Pod } from '../../src/core/ports/pod.ts'
 import { SecretBytes } from '../../src/core/secret.ts'
 import { createKubeSecretSync } from '../../src/kube/secret-sync.ts'
@@ -44,8 +44,8 @@ export function podNamed(name: string): Pod {
 
 /** app-secret of import app for pod web-0, with one key. */
 export function wantedSecret(
-  change: Partial<Omit<WantedSecret, 'data'>> & { data?: Record<string, string> } = {},
-): WantedSecret {
+  change: Partial<Omit<SyncedSecret, 'data'>> & { data?: Record<string, string> } = {},
+): SyncedSecret {
   const { data = { PASSWORD: 'first canary' }, ...rest } = change
   return {
     namespace: 'shop',
@@ -55,8 +55,8 @@ export function wantedSecret(
     importName: 'app',
     pod: podNamed('web-0'),
     data: new Map(Object.entries(data).map(([key, value]) => [key, SecretBytes.fromText(value)])),
-    seenAt: Date.UTC(2030, 0, 1),
-    isOwn: false,
+    fetchedAt: Date.UTC(2030, 0, 1),
+    isPerVolume: false,
     ...rest,
   }
 }

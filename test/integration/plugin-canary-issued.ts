@@ -100,7 +100,7 @@ t.test('nothing that is issued or rendered is said or stored', async (t) => {
     for (const secret of secrets) if (text.includes(secret)) t.fail(`${place} holds ${secret.slice(0, 8)}…`)
     t.pass(`${place}: ${text.length} characters`)
   }
-  t.match(places['the ledger'], /safeKey/)
+  t.match(places['the ledger'], /leaseStoreKey/)
   await node.unpublish(volume)
 })
 

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import type { Order } from '../../src/core/imports/calls.ts'
+import type { IssueRequest } from '../../src/core/imports/calls.ts'
 import { valueToNumber } from '../../src/core/json/value.ts'
-import type { Holding } from '../../src/core/ports/leases.ts'
+import type { Lease } from '../../src/core/ports/leases.ts'
 import { loginTokens } from '../harness/login-tokens.ts'
 import { setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
 import { createVaultAdmin } from '../harness/vault-admin.ts'
@@ -107,7 +107,7 @@ await admin.writeJwtRole('jwt', 'issuing', {
   policies: ['issuing'],
 })
 
-const orderOf = (isWrapped: boolean, role = 'app'): Order => ({
+const orderOf = (isWrapped: boolean, role = 'app'): IssueRequest => ({
   kind: 'secret-id',
   key: 'credential: secret ID',
   renewAt: 66,
@@ -117,15 +117,15 @@ const orderOf = (isWrapped: boolean, role = 'app'): Order => ({
   isWrapped,
 })
 
-async function hold(order: Order): Promise<Holding> {
+async function hold(request: IssueRequest): Promise<Lease> {
   const token = await issuer.logIn(pod, [podToken()], patient)
   const issuedAt = Date.now()
-  const { needsToken, ...issued } = await issuer.issue(pod, token, order, patient)
-  const base = { id: `${issuedAt}`, order, identity: pod, issuedAt, state: 'held' as const }
+  const { needsToken, ...issued } = await issuer.issue(pod, token, request, patient)
+  const base = { id: `${issuedAt}`, request, identity: pod, issuedAt, state: 'held' as const }
   return { ...base, ...issued, token: needsToken ? token : undefined }
 }
 
-const text = (holding: Holding, key: string) => String(holding.data.values.get(key))
+const text = (holding: Lease, key: string) => String(holding.data.values.get(key))
 const canLogIn = (text: string) =>
   issuer.logIn(identity, [secretId(text)], patient).then(
     () => true,
@@ -148,7 +148,7 @@ async function unwrap(token: string): Promise<{ secret_id: string; secret_id_acc
 t.test('a secret ID logs in, and is destroyed with the token that made it', async (t) => {
   const held = await hold(orderOf(false))
   t.equal(text(held, 'roleId'), appRole.roleId)
-  t.equal(held.endsAt, undefined, 'it lasts until it is destroyed')
+  t.equal(held.expiresAt, undefined, 'it lasts until it is destroyed')
   t.ok((await accessors()).includes(text(held, 'accessor')))
   t.ok(await canLogIn(text(held, 'secretId')))
   await issuer.revoke(held, patient)
@@ -167,7 +167,7 @@ t.test('a secret ID with a life of its own is to be replaced before it ends', as
   await setUpAppRole(admin, { secret_id_ttl: 2 })
   const held = await hold(orderOf(false))
   await setUpAppRole(admin, { secret_id_ttl: 0 })
-  t.ok(Math.abs((held.endsAt ?? 0) - held.issuedAt - 2_000) < 500)
+  t.ok(Math.abs((held.expiresAt ?? 0) - held.issuedAt - 2_000) < 500)
   await sleep(1_400)
   t.equal(await issuer.renew(held, patient), undefined)
   await issuer.revoke(held, patient)
@@ -176,7 +176,7 @@ t.test('a secret ID with a life of its own is to be replaced before it ends', as
 t.test('a wrapped secret ID can be unwrapped once', async (t) => {
   const held = await hold(orderOf(true))
   t.equal(valueToNumber(held.data.values.get('ttl')), 60)
-  t.ok(Math.abs((held.endsAt ?? 0) - held.issuedAt - 60_000) < 1_000)
+  t.ok(Math.abs((held.expiresAt ?? 0) - held.issuedAt - 60_000) < 1_000)
   const unwrapped = await unwrap(text(held, 'wrappedSecretId'))
   t.ok(await canLogIn(unwrapped.secret_id))
   await t.rejects(unwrap(text(held, 'wrappedSecretId')), /400/)
@@ -236,7 +236,7 @@ t.test('refused secret IDs', async (t) => {
 
   t.test('an auth mount that is not there', async (t) => {
     await allow('auth/nope/*')
-    const error = await fault(hold({ ...orderOf(false), authPath: 'nope' } as Order))
+    const error = await fault(hold({ ...orderOf(false), authPath: 'nope' } as IssueRequest))
     t.equal(error.fault, 'credential_refused')
     t.match(error.message, 'auth/nope')
   })

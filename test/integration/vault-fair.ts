@@ -151,9 +151,9 @@ t.test('a token that may not revoke itself is done with, and told of once', asyn
   const { identity, token } = await pod('bare', { more: { token_no_default_policy: true } })
   for (let i = 0; i < 3; i++) {
     const own = await bench.issuer.logIn(identity, [token], patient)
-    const order = { kind: 'token', key: 'token', renewAt: 66, revokeOnUnmount: true } as const
+    const request = { kind: 'token', key: 'token', renewAt: 66, revokeOnUnmount: true } as const
     const holding = {
-      ...{ id: `${i}`, order, identity, token: own, lease: undefined, endsAt: undefined },
+      ...{ id: `${i}`, request, identity, token: own, vaultLease: undefined, expiresAt: undefined },
       ...{ data: { values: new Map(), version: undefined }, issuedAt: Date.now(), state: 'held' as const },
     }
     t.equal(await bench.issuer.revoke(holding, patient), 'not-permitted')

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { callOrder, type Order, sourceCall } from '../../src/core/imports/calls.ts'
+import { type IssueRequest, issueRequestFor, sourceCall } from '../../src/core/imports/calls.ts'
 import { type JsonText, textOf, valueToNumber } from '../../src/core/json/value.ts'
-import type { Holding } from '../../src/core/ports/leases.ts'
+import type { Lease } from '../../src/core/ports/leases.ts'
 import type { Identity } from '../../src/core/ports/vault.ts'
 import { loginTokens } from '../harness/login-tokens.ts'
 import { startOpenBaoBench } from '../harness/openbao-bench.ts'
@@ -51,16 +51,16 @@ await admin.write('transit/keys/app')
 
 const as = (role: string) => testIdentity(bao.address, { role })
 
-function order(
+function request(
   path: string,
   more: { method?: 'GET' | 'PUT' | 'POST'; data?: Record<string, unknown>; renewAt?: number } = {},
-): Order {
+): IssueRequest {
   const { method = 'GET', data, renewAt } = more
   const lease = { renewAt, revokeOnUnmount: true }
-  return callOrder(sourceCall({ name: 'one', path, method, version: undefined, data, lease }))
+  return issueRequestFor(sourceCall({ name: 'one', path, method, version: undefined, data, lease }))
 }
 
-const tokenOrder: Order = {
+const tokenOrder: IssueRequest = {
   kind: 'token',
   key: 'credential: token',
   renewAt: 66,
@@ -68,11 +68,11 @@ const tokenOrder: Order = {
 }
 
 /** Logs in and has it issued, as the flow does. */
-async function hold(wanted: Order, own: Identity = identity): Promise<Holding> {
+async function hold(wanted: IssueRequest, own: Identity = identity): Promise<Lease> {
   const token = await issuer.logIn(own, [podToken()], patient)
   const issuedAt = Date.now()
   const { needsToken, ...issued } = await issuer.issue(own, token, wanted, patient)
-  const base = { id: `${issuedAt}`, order: wanted, identity: own, issuedAt, state: 'held' as const }
+  const base = { id: `${issuedAt}`, request: wanted, identity: own, issuedAt, state: 'held' as const }
   return { ...base, ...issued, token: needsToken ? token : undefined }
 }
 
@@ -86,27 +86,26 @@ async function faultOf(t: Test, task: Promise<unknown>): Promise<FaultError> {
   return error
 }
 
-const text = (holding: Holding, key: string) => String(holding.data.values.get(key))
+const text = (holding: Lease, key: string) => String(holding.data.values.get(key))
 
 t.test('credentials of a database', { skip: postgresMissing() ?? false }, async (t) => {
   const postgres: Postgres = await startPostgres()
   t.teardown(() => postgres.close())
   await setUpDatabase(admin, postgres, { ttl: 60, maxTtl: 120 })
-  const canLogIn = (holding: Holding) =>
-    postgres.canLogIn(text(holding, 'username'), text(holding, 'password'))
+  const canLogIn = (holding: Lease) => postgres.canLogIn(text(holding, 'username'), text(holding, 'password'))
   const users = async () =>
     (await postgres.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")).split('\n')
-  const isUser = async (holding: Holding) => (await users()).includes(text(holding, 'username'))
+  const isUser = async (holding: Lease) => (await users()).includes(text(holding, 'username'))
 
   t.test('each issue is a user of its own, which a revocation takes away with its token', async (t) => {
     const [one, other] = await Promise.all([
-      hold(order('database/creds/app')),
-      hold(order('database/creds/app')),
+      hold(request('database/creds/app')),
+      hold(request('database/creds/app')),
     ])
     t.not(text(one, 'username'), text(other, 'username'))
     t.ok(await canLogIn(one))
-    t.match(one.lease, { durationMs: 60_000, renewable: true, id: /^database\/creds\/app\// })
-    t.equal(one.endsAt, undefined)
+    t.match(one.vaultLease, { durationMs: 60_000, renewable: true, id: /^database\/creds\/app\// })
+    t.equal(one.expiresAt, undefined)
     t.ok(one.token, 'its lease hangs on the token')
 
     await issuer.revoke(one, patient)
@@ -121,15 +120,15 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
 
   t.test('a lease is prolonged until its maximum is near, then it is to be replaced', async (t) => {
     await setUpDatabase(admin, postgres, { ttl: 3, maxTtl: 5 })
-    const first = await hold(order('database/creds/app', { renewAt: 10 }))
+    const first = await hold(request('database/creds/app', { renewAt: 10 }))
     await sleep(1_500)
     const renewed = await issuer.renew(first, patient)
-    t.equal(renewed?.lease?.durationMs, 3_000)
-    t.ok((renewed?.lease?.leasedAt ?? 0) >= (first.lease?.leasedAt ?? 0) + 1_000)
+    t.equal(renewed?.vaultLease?.durationMs, 3_000)
+    t.ok((renewed?.vaultLease?.leasedAt ?? 0) >= (first.vaultLease?.leasedAt ?? 0) + 1_000)
     t.equal(renewed?.token?.leasedAt, first.token?.leasedAt, 'a long-lived token is left alone')
 
     await sleep(2_100)
-    const second: Holding = { ...first, ...renewed }
+    const second: Lease = { ...first, ...renewed }
     t.ok(await canLogIn(second), 'longer than its first lease')
     t.equal(await issuer.renew(second, patient), undefined)
     await issuer.revoke(second, patient)
@@ -137,21 +136,21 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
   })
 
   t.test('a lease that an operator has revoked is to be replaced', async (t) => {
-    const held = await hold(order('database/creds/app', { renewAt: 0 }))
-    await admin.write('sys/leases/revoke', { lease_id: held.lease?.id, sync: true })
+    const held = await hold(request('database/creds/app', { renewAt: 0 }))
+    await admin.write('sys/leases/revoke', { lease_id: held.vaultLease?.id, sync: true })
     t.equal(await issuer.renew(held, patient), undefined)
     await issuer.revoke(held, patient)
   })
 
   t.test('so is one whose token is gone', async (t) => {
-    const held = await hold(order('database/creds/app', { renewAt: 0 }))
+    const held = await hold(request('database/creds/app', { renewAt: 0 }))
     await admin.write('auth/token/revoke-accessor', { accessor: held.token?.accessor })
     t.equal(await issuer.renew(held, patient), undefined)
     await until('the user to be gone', async () => !(await isUser(held)))
   })
 
   t.test('the token is renewed with the lease, and both are replaced when it can be no more', async (t) => {
-    const held = await hold(order('database/creds/app', { renewAt: 10 }), as('short'))
+    const held = await hold(request('database/creds/app', { renewAt: 10 }), as('short'))
     t.equal(held.token?.durationMs, 2_000)
     await sleep(1_000)
     const renewed = await issuer.renew(held, patient)
@@ -166,7 +165,7 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
   })
 
   t.test('with a batch token the lease itself is revoked', async (t) => {
-    const held = await hold(order('database/creds/app', { renewAt: 0 }), as('batch-revoking'))
+    const held = await hold(request('database/creds/app', { renewAt: 0 }), as('batch-revoking'))
     t.equal(held.token?.isBatch, true)
     t.equal(held.token?.renewable, false)
     t.equal(await issuer.renew(held, patient), undefined)
@@ -175,21 +174,21 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
   })
 
   t.test('which takes a policy, and the log says so', async (t) => {
-    const held = await hold(order('database/creds/app'), as('batch'))
+    const held = await hold(request('database/creds/app'), as('batch'))
     t.equal(await issuer.revoke(held, patient), 'not-permitted')
     t.match(bench.log.text, 'path \\"sys/leases/revoke\\" { capabilities = [\\"update\\"] }')
     t.ok(await canLogIn(held))
   })
 
   t.test('of a token that may not revoke itself the log says what its policy lacks', async (t) => {
-    const held = await hold(order('database/creds/app', { renewAt: 0 }), as('bare'))
+    const held = await hold(request('database/creds/app', { renewAt: 0 }), as('bare'))
     t.equal(await issuer.renew(held, patient), undefined, 'nor can it be renewed')
     t.equal(await issuer.revoke(held, patient), 'not-permitted')
     t.match(bench.log.text, 'path \\"auth/token/revoke-self\\" { capabilities = [\\"update\\"] }')
   })
 
   t.test('an unknown role of the engine is told in its words', async (t) => {
-    const error = await faultOf(t, hold(order('database/creds/none')))
+    const error = await faultOf(t, hold(request('database/creds/none')))
     t.equal(error.fault, 'call_refused')
     t.match(error.message, 'unknown role: none')
   })
@@ -200,33 +199,33 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
     t.match(lease, { id: /^database\/creds\/app\//, durationMs: 60_000, renewable: true })
     const user = String(values.get('username'))
     t.ok((await users()).includes(user))
-    await store.retire(identity, patient)
+    await store.discardToken(identity, patient)
     await until('the user to be gone', async () => !(await users()).includes(user))
     const other = await store.read(identity, 'database/creds/app', [podToken()], patient)
     t.not(String(other.values.get('username')), user, 'others log in again')
-    await store.retire(identity, patient)
+    await store.discardToken(identity, patient)
   })
 })
 
 t.test('certificates', async (t) => {
-  const web = (data: Record<string, unknown>) => order('pki/issue/web', { method: 'PUT', data })
+  const web = (data: Record<string, unknown>) => request('pki/issue/web', { method: 'PUT', data })
 
   t.test('end at notAfter, hang on no token, and are issued anew instead of renewed', async (t) => {
     const issued = await hold(web({ common_name: 'web.example.org', ttl: '30s' }))
     const expiration = issued.data.values.get('expiration') as JsonText
-    t.equal(issued.endsAt, Number(expiration.json) * 1000)
+    t.equal(issued.expiresAt, Number(expiration.json) * 1000)
     t.match(text(issued, 'certificate'), /^-----BEGIN CERTIFICATE/)
     t.match(text(issued, 'private_key'), /PRIVATE KEY/)
     t.equal(issued.token, undefined)
-    t.equal(issued.lease, undefined)
-    t.equal(await issuer.renew({ ...issued, order: { ...issued.order, renewAt: 0 } }, patient), undefined)
+    t.equal(issued.vaultLease, undefined)
+    t.equal(await issuer.renew({ ...issued, request: { ...issued.request, renewAt: 0 } }, patient), undefined)
   })
 
   t.test('are understood as DER and as a bundle with the key too', async (t) => {
     for (const format of ['der', 'pem_bundle']) {
-      const { data, endsAt } = await hold(web({ common_name: 'web.example.org', ttl: '30s', format }))
+      const { data, expiresAt } = await hold(web({ common_name: 'web.example.org', ttl: '30s', format }))
       const expiration = data.values.get('expiration') as JsonText
-      t.equal(endsAt, Number(expiration.json) * 1000, format)
+      t.equal(expiresAt, Number(expiration.json) * 1000, format)
     }
   })
 
@@ -242,16 +241,16 @@ t.test('certificates', async (t) => {
     const names = { allowed_domains: 'example.org', allow_subdomains: true, max_ttl: 3600 }
     await admin.write('pki/roles/leased', { ...names, generate_lease: true, key_type: 'ec', key_bits: 256 })
     const data = { common_name: 'web.example.org', ttl: '30s' }
-    const held = await hold(order('pki/issue/leased', { method: 'POST', data }))
+    const held = await hold(request('pki/issue/leased', { method: 'POST', data }))
     t.ok(held.token)
-    t.equal(held.lease?.renewable, false)
-    t.ok(held.endsAt)
+    t.equal(held.vaultLease?.renewable, false)
+    t.ok(held.expiresAt)
     await issuer.revoke(held, patient)
   })
 })
 
 t.test('a denied issue names the capability', async (t) => {
-  const error = await faultOf(t, hold(order('pki/roles/web', { method: 'POST', data: {} })))
+  const error = await faultOf(t, hold(request('pki/roles/web', { method: 'POST', data: {} })))
   t.equal(error.fault, 'read_denied')
   t.match(error.message, 'path "pki/roles/web" { capabilities = ["update"] }')
 })
@@ -259,18 +258,18 @@ t.test('a denied issue names the capability', async (t) => {
 t.test('PUT and POST send their data, and an answer without a lease hangs on no token', async (t) => {
   for (const method of ['PUT', 'POST'] as const) {
     const plaintext = Buffer.from(`by ${method}`).toString('base64')
-    const sealed = await hold(order('transit/encrypt/app', { method, data: { plaintext } }))
+    const sealed = await hold(request('transit/encrypt/app', { method, data: { plaintext } }))
     t.equal(sealed.token, undefined)
-    t.equal(sealed.endsAt, undefined)
+    t.equal(sealed.expiresAt, undefined)
     const ciphertext = text(sealed, 'ciphertext')
     t.match(ciphertext, /^vault:v1:/)
-    const opened = await hold(order('transit/decrypt/app', { method, data: { ciphertext } }))
+    const opened = await hold(request('transit/decrypt/app', { method, data: { ciphertext } }))
     t.equal(text(opened, 'plaintext'), plaintext)
   }
 })
 
 t.test('answers that cannot become files are refused with the reason', async (t) => {
-  const post = (path: string, data = {}) => hold(order(path, { method: 'POST', data }))
+  const post = (path: string, data = {}) => hold(request(path, { method: 'POST', data }))
   const token = await faultOf(t, post('auth/token/create', { policies: ['default'] }))
   t.equal(token.fault, 'call_refused')
   t.match(token.message, 'spec.credentials')
@@ -278,7 +277,7 @@ t.test('answers that cannot become files are refused with the reason', async (t)
   t.equal(empty.fault, 'call_refused')
   t.match(empty.message, 'it answered without data')
   t.equal((await faultOf(t, post('kv1/'))).fault, 'call_refused')
-  t.equal((await faultOf(t, hold(order('kv1/none')))).fault, 'path_not_found')
+  t.equal((await faultOf(t, hold(request('kv1/none')))).fault, 'path_not_found')
 })
 
 t.test("the pod's own token", async (t) => {

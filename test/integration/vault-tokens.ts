@@ -80,8 +80,8 @@ t.test('a token that ended while nobody read is replaced by a login', async (t) 
 
 t.test('the token goes with the last volume, and at no other time', async (t) => {
   const identity = await roleWith('counted', 600)
-  store.retain(identity, 'v1')
-  store.retain(identity, 'v2')
+  store.acquire(identity, 'v1')
+  store.acquire(identity, 'v2')
   await read('kv1/app', { identity })
   t.equal((await tokensInVault('counted')).length, 1)
   await store.release(identity.key, 'v1', patient)
@@ -93,7 +93,7 @@ t.test('the token goes with the last volume, and at no other time', async (t) =>
 t.test('a volume that goes during its login leaves no token in Vault', async (t) => {
   const identity = await roleWith('hasty', 600)
   const abort = new AbortController()
-  store.retain(identity, 'v1')
+  store.acquire(identity, 'v1')
   const reading = store.read(identity, 'kv1/app', [podToken()], abort.signal)
   setImmediate(() => abort.abort(new Error('unpublished')))
   await reading.catch(() => {})
@@ -112,14 +112,14 @@ t.test('a token that an operator revoked is replaced once it is old enough', asy
 
 t.test('batch tokens, which can be neither renewed nor revoked, serve too', async (t) => {
   const identity = await roleWith('batch', 60, { more: { token_type: 'batch' } })
-  store.retain(identity, 'v1')
+  store.acquire(identity, 'v1')
   t.equal((await read('kv1/app', { identity })).values.get('password'), 'x')
   await store.release(identity.key, 'v1', patient)
 })
 
 t.test('closing leaves the tokens, for the next process of ours', async (t) => {
   const identity = await roleWith('kept', 600)
-  store.retain(identity, 'v1')
+  store.acquire(identity, 'v1')
   await read('kv1/app', { identity })
   await store.close()
   t.equal((await tokensInVault('kept')).length, 1)

@@ -62,7 +62,7 @@ t.test(
       fingerprint: 'f',
       updateMode: 'Live',
       sizeBytes: 64 << 10,
-      safeKey: undefined,
+      leaseStoreKey: undefined,
       phase: 'mounting',
     })
 

@@ -40,7 +40,7 @@ t.test('what Kubernetes does not change is told: type, and immutable content', a
   store.put(ID, { immutable: true })
   await syncs.one.sync([wantedSecret()], never)
   await t.rejects(
-    syncs.one.sync([wantedSecret({ data: { A: 'x' }, seenAt: START + 1 })], never),
+    syncs.one.sync([wantedSecret({ data: { A: 'x' }, fetchedAt: START + 1 })], never),
     faulty('sync_refused', /immutable.*next: delete the Secret/),
   )
 })

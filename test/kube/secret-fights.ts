@@ -12,9 +12,9 @@ t.test('two nodes, 50 interleaved rounds: no more writes than changes', async (t
     // Vault's value changes at every fifth round; node two looks a moment before node one and may see the old one.
     const [old, now] = [Math.floor(Math.max(0, round - 1) / 5), Math.floor(round / 5)]
     changes.add(String(now))
-    const seenAt = clock.now()
-    const one = wantedSecret({ data: { V: `value ${now}` }, seenAt })
-    const two = wantedSecret({ data: { V: `value ${old}` }, seenAt: seenAt - 1, pod: second })
+    const fetchedAt = clock.now()
+    const one = wantedSecret({ data: { V: `value ${now}` }, fetchedAt })
+    const two = wantedSecret({ data: { V: `value ${old}` }, fetchedAt: fetchedAt - 1, pod: second })
     const both = [() => syncs.one.sync([one], never), () => syncs.two.sync([two], never)]
     await Promise.all((round % 2 === 0 ? both : both.reverse()).map((sync) => sync()))
     t.equal(store.values(ID).V, `value ${now}`)
@@ -35,10 +35,12 @@ t.test('twelve nodes that start at one time end with one content and all pods as
 t.test('nodes that see a rotation at one time write it once', async (t) => {
   const nodes = Array.from({ length: 12 }, (_, index) => `node-${index}`)
   const { store, syncs } = await secretSyncBench(t, ...nodes)
-  const all = async (seenAt: number, value: string) => {
-    const wanted = (node: string) => wantedSecret({ pod: podNamed(node), seenAt, data: { V: value } })
+  const all = async (fetchedAt: number, value: string) => {
+    const wanted = (node: string) => wantedSecret({ pod: podNamed(node), fetchedAt, data: { V: value } })
     await Promise.all(
-      nodes.map((node, index) => syncs[node]?.sync([{ ...wanted(node), seenAt: seenAt + index }], never)),
+      nodes.map((node, index) =>
+        syncs[node]?.sync([{ ...wanted(node), fetchedAt: fetchedAt + index }], never),
+      ),
     )
   }
   await all(START, 'first')
@@ -64,7 +66,7 @@ t.test('a conflict leads to another look, not to an overwrite', async (t) => {
     store.put(ID, { data: { PASSWORD: 'bmV3ZXI=' }, metadata: { annotations } })
     return undefined
   }
-  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'old' }, seenAt: START + 1 })], never)
+  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'old' }, fetchedAt: START + 1 })], never)
   t.equal(requests(), 'GET PATCH GET')
   t.strictSame(store.values(ID), { PASSWORD: 'newer' })
 })
@@ -89,8 +91,8 @@ t.test('a Secret that is deleted and made anew between look and write is looked 
 
 t.test('a mark from a clock far ahead stops nobody', async (t) => {
   const { store, syncs } = await secretSyncBench(t, 'one', 'two')
-  await syncs.two.sync([wantedSecret({ seenAt: START + 3_600_000, pod: second })], never)
-  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'next' }, seenAt: START })], never)
+  await syncs.two.sync([wantedSecret({ fetchedAt: START + 3_600_000, pod: second })], never)
+  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'next' }, fetchedAt: START })], never)
   t.strictSame(store.values(ID), { PASSWORD: 'next' })
 })
 
@@ -99,7 +101,7 @@ t.test('conflicts without end are given up for now', async (t) => {
   await syncs.one.sync([wantedSecret()], never)
   api.instead = ({ method }) =>
     method === 'PATCH' ? { status: 409, body: { reason: 'Conflict', message: 'modified' } } : undefined
-  await t.rejects(syncs.one.sync([wantedSecret({ data: { A: 'x' }, seenAt: START + 1 })], never), {
+  await t.rejects(syncs.one.sync([wantedSecret({ data: { A: 'x' }, fetchedAt: START + 1 })], never), {
     fault: 'sync_unavailable',
     message: /others changed it 8 times/,
   })
@@ -108,7 +110,7 @@ t.test('conflicts without end are given up for now', async (t) => {
 t.test('of what was issued to each pod the first stays until its pod has gone', async (t) => {
   const { store, syncs, clock } = await secretSyncBench(t, 'one', 'two')
   const own = (value: string, more: object = {}) =>
-    wantedSecret({ isOwn: true, data: { V: value }, seenAt: clock.now(), ...more })
+    wantedSecret({ isPerVolume: true, data: { V: value }, fetchedAt: clock.now(), ...more })
   await syncs.one.sync([own('of web-0')], never)
   t.equal(store.get(ID).metadata.annotations?.[`${DRIVER}/holder`], 'web-0/uid-of-web-0')
   for (let round = 0; round < 3; round += 1) {
@@ -122,7 +124,7 @@ t.test('of what was issued to each pod the first stays until its pod has gone', 
   store.podGone('uid-of-web-0')
   await clock.advance(61_000)
   // Issued long before what stands there: its holder has gone, so that its time says nothing.
-  await syncs.two.sync([own('of web-1', { pod: second, seenAt: START })], never)
+  await syncs.two.sync([own('of web-1', { pod: second, fetchedAt: START })], never)
   t.strictSame(store.values(ID), { V: 'of web-1' })
   t.equal(store.get(ID).metadata.annotations?.[`${DRIVER}/holder`], 'web-1/uid-of-web-1')
 })
@@ -130,7 +132,7 @@ t.test('of what was issued to each pod the first stays until its pod has gone', 
 t.test('of a retained Secret the API server is asked whether the holder has gone', async (t) => {
   const { store, syncs, clock } = await secretSyncBench(t, 'one', 'two')
   const own = (value: string, more: object = {}) =>
-    wantedSecret({ isOwn: true, deletionPolicy: 'Retain', data: { V: value }, ...more })
+    wantedSecret({ isPerVolume: true, deletionPolicy: 'Retain', data: { V: value }, ...more })
   const take = async () => {
     await clock.advance(61_000)
     await syncs.two.sync([own('of web-1', { pod: second })], never)
@@ -154,8 +156,8 @@ t.test('of a retained Secret the API server is asked whether the holder has gone
 
 t.test('content that is no longer issued to a pod loses its holder', async (t) => {
   const { store, syncs } = await secretSyncBench(t, 'one')
-  await syncs.one.sync([wantedSecret({ isOwn: true })], never)
-  await syncs.one.sync([wantedSecret({ data: { A: 'shared' }, seenAt: START + 1 })], never)
+  await syncs.one.sync([wantedSecret({ isPerVolume: true })], never)
+  await syncs.one.sync([wantedSecret({ data: { A: 'shared' }, fetchedAt: START + 1 })], never)
   t.strictSame(store.values(ID), { A: 'shared' })
   t.equal(store.get(ID).metadata.annotations?.[`${DRIVER}/holder`], undefined)
 })

@@ -31,11 +31,11 @@ t.test('content that stays is looked at once a minute and never written', async 
   await syncs.one.sync([wantedSecret()], never)
   requests()
   for (let seconds = 0; seconds < 60; seconds += 10) {
-    await syncs.one.sync([wantedSecret({ seenAt: clock.now() })], never)
+    await syncs.one.sync([wantedSecret({ fetchedAt: clock.now() })], never)
     await clock.advance(10_000)
   }
   t.equal(requests(), '')
-  await syncs.one.sync([wantedSecret({ seenAt: clock.now() })], never)
+  await syncs.one.sync([wantedSecret({ fetchedAt: clock.now() })], never)
   t.equal(requests(), 'GET')
   t.equal(store.get(ID).metadata.annotations?.[`${DRIVER}/seen-at`], '2030-01-01T00:00:00.000Z')
 })
@@ -45,7 +45,7 @@ t.test('content that changes is written at once: keys that went go', async (t) =
   await syncs.one.sync([wantedSecret({ data: { USER: 'app', PASSWORD: 'first canary' } })], never)
   requests()
   await syncs.one.sync(
-    [wantedSecret({ data: { PASSWORD: 'next canary', TOKEN: 'x' }, seenAt: START + 1 })],
+    [wantedSecret({ data: { PASSWORD: 'next canary', TOKEN: 'x' }, fetchedAt: START + 1 })],
     never,
   )
   t.equal(requests(), 'GET PATCH')
@@ -61,7 +61,7 @@ t.test('what others wrote on the Secret beside its content stays', async (t) => 
   store.put(ID, {
     metadata: { labels: { ...labels, team: 'a' }, annotations: { ...annotations, note: 'b' } },
   })
-  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'next' }, seenAt: START + 1 })], never)
+  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'next' }, fetchedAt: START + 1 })], never)
   t.match(store.get(ID).metadata, { labels: { team: 'a' }, annotations: { note: 'b' } })
 })
 
@@ -119,7 +119,7 @@ t.test('a Secret that is to be retained has no owners, and loses those it had', 
 
 t.test('an owner is added although the content is newer than what its node saw', async (t) => {
   const { store, syncs } = await secretSyncBench(t, 'one', 'two')
-  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'new' }, seenAt: START + 1 })], never)
+  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'new' }, fetchedAt: START + 1 })], never)
   await syncs.two.sync([wantedSecret({ data: { PASSWORD: 'old' }, pod: second })], never)
   t.strictSame(store.values(ID), { PASSWORD: 'new' })
   t.strictSame(store.owners(ID), ['uid-of-web-0', 'uid-of-web-1'])
@@ -145,7 +145,7 @@ t.test('keys that are names of every object come and go as others do', async (t)
   await syncs.one.sync([wantedSecret({ data })], never)
   t.strictSame(store.values(ID), data)
   await clock.advance(60_000)
-  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'p' }, seenAt: clock.now() })], never)
+  await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'p' }, fetchedAt: clock.now() })], never)
   t.strictSame(store.values(ID), { PASSWORD: 'p' }, 'what is wanted no more goes')
   await syncs.one.sync([wantedSecret({ type: 'constructor', name: 'other' })], never)
   t.equal(store.get(ID.replace('app-secret', 'other')).type, 'constructor')

@@ -135,9 +135,9 @@ t.test('what a publish is given after it was given up is taken back', async (t) 
   const bench = new FlowBench(withLease())
   const { promise, resolve } = Promise.withResolvers<void>()
   const issue = bench.issuer.issue.bind(bench.issuer)
-  bench.issuer.issue = async (identity, token, order) => {
+  bench.issuer.issue = async (identity, token, request) => {
     await promise
-    return issue(identity, token, order, bench.signal)
+    return issue(identity, token, request, bench.signal)
   }
   const published = bench.publish().catch(() => undefined)
   await bench.clock.advance(1_000)

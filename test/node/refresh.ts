@@ -52,7 +52,7 @@ t.test('whatever Vault does, the last good files stay; it is told once and its e
   t.equal(bench.content(), 'one')
   t.same(bench.notifier.told, ['backend failed unreachable'])
   t.same(bench.flow.volumes.countByState(), { fresh: 0, stale: 1, resumed: 0 })
-  t.ok(bench.flow.volumes.oldestStepSeconds(bench.clock.monotonic()) > 25 * 60)
+  t.ok(bench.flow.volumes.oldestSyncSeconds(bench.clock.monotonic()) > 25 * 60)
   const tries = bench.store.reads.length
   t.ok(tries > 8 && tries < 20, `${tries} tries in 30 minutes`)
 

@@ -22,7 +22,7 @@ t.test('a Secret is there before the container can start, and follows each rotat
     namespace: 'my-namespace1',
     name: 'app-secret',
     importName: 'python-backend',
-    isOwn: false,
+    isPerVolume: false,
   })
   t.equal(password(bench), 'one')
   bench.setPassword('two')
@@ -33,10 +33,10 @@ t.test('a Secret is there before the container can start, and follows each rotat
 t.test('each look brings it in step again, with the time of the look', async (t) => {
   const bench = new FlowBench(synced(), allowed)
   await bench.publish()
-  const first = last(bench)?.seenAt ?? 0
+  const first = last(bench)?.fetchedAt ?? 0
   await bench.clock.advance(10 * MINUTE)
   t.ok(bench.synced.length >= 4, `${bench.synced.length} times`)
-  t.ok((last(bench)?.seenAt ?? 0) > first)
+  t.ok((last(bench)?.fetchedAt ?? 0) > first)
   t.equal(password(bench), 'one')
 })
 
@@ -82,7 +82,7 @@ t.test('what is issued to one pod alone says so', async (t) => {
     allowed,
   )
   await bench.publish()
-  t.equal(last(bench)?.isOwn, true)
+  t.equal(last(bench)?.isPerVolume, true)
   t.equal(password(bench), 'own-1')
 })
 

@@ -35,10 +35,10 @@ for (const hours of [-3, 3]) {
     await bench.publish()
     await bench.clock.advance(5 * MINUTE)
     bench.clock.step(hours * HOUR)
-    t.ok(bench.flow.volumes.oldestStepSeconds(bench.clock.monotonic()) <= 132)
+    t.ok(bench.flow.volumes.oldestSyncSeconds(bench.clock.monotonic()) <= 132)
     bench.store.failWith = new FaultError('unreachable')
     await bench.clock.advance(20 * MINUTE)
-    const seconds = bench.flow.volumes.oldestStepSeconds(bench.clock.monotonic())
+    const seconds = bench.flow.volumes.oldestSyncSeconds(bench.clock.monotonic())
     t.ok(seconds > 17 * 60 && seconds < 24 * 60, `${seconds} s`)
     bench.clock.step(-hours * HOUR)
     bench.store.failWith = undefined
@@ -114,7 +114,7 @@ for (const hours of [-3, 3]) {
     await bench.publish()
     bench.clock.step(hours * HOUR)
     await bench.clock.advance(3 * MINUTE)
-    const seenAt = bench.synced.at(-1)?.[0]?.seenAt ?? 0
+    const seenAt = bench.synced.at(-1)?.[0]?.fetchedAt ?? 0
     t.ok(Math.abs(seenAt - bench.clock.now()) < 3 * MINUTE)
   })
 }

@@ -39,7 +39,7 @@ function bench(t: Test) {
   const sandbox = createSandbox({ clock: createClock(), start })
   t.teardown(() => sandbox.close())
   const judge = async (spec: object, namespace = 'shop'): Promise<ImportSpec> => {
-    const parsed = await sandbox.judge(manifestOf(spec, namespace), namespace, patient)
+    const parsed = await sandbox.validateImport(manifestOf(spec, namespace), namespace, patient)
     if ('spec' in parsed) return parsed.spec
     throw new Error(parsed.faults.join('\n'))
   }
@@ -129,7 +129,11 @@ t.test('patterns, formats and manifests are ended too', async (t) => {
   let deep: object = {}
   for (let level = 0; level < 5_000; level += 1) deep = { deep }
   const source = { name: 's', path: 'p', method: 'PUT', data: deep }
-  const parsed = await sandbox.judge(manifestOf({ sources: [source], files: [keyed('a')] }), 'shop', patient)
+  const parsed = await sandbox.validateImport(
+    manifestOf({ sources: [source], files: [keyed('a')] }),
+    'shop',
+    patient,
+  )
   t.match(parsed, { faults: [/nested too deep/] })
 })
 
@@ -177,8 +181,16 @@ t.test('a large answer is taken apart elsewhere, exact as ever', async (t) => {
 t.test('who gives up is not kept waiting', async (t) => {
   const { sandbox } = bench(t)
   const abort = new AbortController()
-  const judging = sandbox.judge(manifestOf({ files: [templated('a', '{{ k }}')] }), 'shop', abort.signal)
-  const waiting = sandbox.judge(manifestOf({ files: [templated('a', '{{ k }}')] }), 'shop', abort.signal)
+  const judging = sandbox.validateImport(
+    manifestOf({ files: [templated('a', '{{ k }}')] }),
+    'shop',
+    abort.signal,
+  )
+  const waiting = sandbox.validateImport(
+    manifestOf({ files: [templated('a', '{{ k }}')] }),
+    'shop',
+    abort.signal,
+  )
   abort.abort(new Error('the pod is gone'))
   await t.rejects(waiting, { message: 'the pod is gone' })
   await t.rejects(judging, { message: 'the pod is gone' })

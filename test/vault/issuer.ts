@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { callOrder, type Order, sourceCall } from '../../src/core/imports/calls.ts'
-import type { Holding, OwnToken } from '../../src/core/ports/leases.ts'
+import { type IssueRequest, issueRequestFor, sourceCall } from '../../src/core/imports/calls.ts'
+import type { Lease, LeaseToken } from '../../src/core/ports/leases.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createLimiter } from '../../src/vault/limiter.ts'
 import { createVault } from '../../src/vault/vault.ts'
@@ -34,7 +34,7 @@ async function bench(t: Test, rules: Record<string, (request: SeenRequest) => Fa
     await vault.close()
   })
   const identity = testIdentity(vault.address)
-  const token: OwnToken = {
+  const token: LeaseToken = {
     token: new SecretText('own-token'),
     accessor: 'own-accessor',
     leasedAt: clock.monotonic(),
@@ -42,19 +42,19 @@ async function bench(t: Test, rules: Record<string, (request: SeenRequest) => Fa
     renewable: true,
     isBatch: false,
   }
-  const holding = (more: Partial<Holding> = {}): Holding => ({
+  const holding = (more: Partial<Lease> = {}): Lease => ({
     id: 'one',
-    order: orderOf('database/creds/app'),
+    request: orderOf('database/creds/app'),
     identity,
     token,
-    lease: {
+    vaultLease: {
       id: 'database/creds/app/1',
       leasedAt: clock.monotonic(),
       durationMs: 10 * MINUTE,
       renewable: true,
     },
     data: { values: new Map(), version: undefined },
-    endsAt: undefined,
+    expiresAt: undefined,
     issuedAt: clock.now(),
     state: 'held',
     ...more,
@@ -62,9 +62,9 @@ async function bench(t: Test, rules: Record<string, (request: SeenRequest) => Fa
   return { vault, clock, log, meter, store, issuer, identity, token, holding, rules }
 }
 
-function orderOf(path: string, more: Partial<Parameters<typeof sourceCall>[0]> = {}): Order {
+function orderOf(path: string, more: Partial<Parameters<typeof sourceCall>[0]> = {}): IssueRequest {
   const lease = { renewAt: undefined, revokeOnUnmount: undefined }
-  return callOrder(
+  return issueRequestFor(
     sourceCall({ name: 'one', path, method: 'GET', version: undefined, data: undefined, lease, ...more }),
   )
 }
@@ -159,12 +159,12 @@ t.test('issuing', async (t) => {
     })
     const own = { ...identity, endpoint: { ...identity.endpoint, namespace: 'office' } }
     const data = { common_name: 'web.example.org', ttl: 5, nested: { list: ['a'] } }
-    const order = orderOf('pki/issue/web', { method: 'PUT', data })
-    const issued = await issuer.issue(own, token, order, patient)
+    const request = orderOf('pki/issue/web', { method: 'PUT', data })
+    const issued = await issuer.issue(own, token, request, patient)
     const [seen] = vault.requests
     t.match(seen, { method: 'PUT', path: 'pki/issue/web', body: data })
     t.match(seen?.headers, { 'x-vault-token': 'own-token', 'x-vault-namespace': 'office' })
-    t.match(issued, { lease: undefined, endsAt: undefined, needsToken: false })
+    t.match(issued, { lease: undefined, expiresAt: undefined, needsToken: false })
     t.equal(meter.count('vault issue ok'), 1)
   })
 
@@ -174,8 +174,8 @@ t.test('issuing', async (t) => {
         body: { data: { data: { password: 'x' }, metadata: { version: 3 } } },
       }),
     })
-    const order = orderOf('secret/data/app', { version: 3 })
-    const { data, needsToken } = await issuer.issue(identity, token, order, patient)
+    const request = orderOf('secret/data/app', { version: 3 })
+    const { data, needsToken } = await issuer.issue(identity, token, request, patient)
     t.equal(data.values.get('password'), 'x')
     t.equal(data.version, 3)
     t.equal(needsToken, false)
@@ -187,7 +187,8 @@ t.test('issuing', async (t) => {
     const inOneHour = clock.now() / 1000 + 3600
     const answer = (expiration: number) => () => ({ body: { data: { certificate: 'x', expiration } } })
     const made = orderOf('pki/issue/web', { method: 'POST' })
-    const endOf = async (order: Order) => (await issuer.issue(identity, token, order, patient)).endsAt
+    const endOf = async (request: IssueRequest) =>
+      (await issuer.issue(identity, token, request, patient)).expiresAt
     rules['pki/issue/web'] = answer(inOneHour)
     t.equal(await endOf(made), inOneHour * 1000)
     t.equal(await endOf(orderOf('pki/issue/web')), undefined, 'a GET without a lease')
@@ -198,8 +199,8 @@ t.test('issuing', async (t) => {
 
   t.test('answers that hold no data are refused', async (t) => {
     const { issuer, identity, token, rules } = await bench(t)
-    const order = orderOf('odd', { method: 'POST' })
-    const refusal = () => faultOf(t, issuer.issue(identity, token, order, patient))
+    const request = orderOf('odd', { method: 'POST' })
+    const refusal = () => faultOf(t, issuer.issue(identity, token, request, patient))
     const odd: [FakeAnswer, string, RegExp][] = [
       [{ status: 204 }, 'call_refused', /without data/],
       [{ body: { data: null } }, 'call_refused', /without data/],
@@ -229,19 +230,19 @@ t.test('issuing', async (t) => {
         [`${role}/role-id`]: () => ({ body: { data: { role_id: 'the-role' } } }),
         [`${role}/secret-id`]: () => ({ body: { wrap_info: { token: 'hvs.wrapped', ttl: 60 } } }),
       })
-      const order: Order = {
+      const request: IssueRequest = {
         ...{ kind: 'secret-id', key: 'k', renewAt: 66, revokeOnUnmount: true },
         ...{ role: 'app', authPath: 'approle', isWrapped: true },
       }
-      const { data } = await issuer.issue(identity, token, order, patient)
+      const { data } = await issuer.issue(identity, token, request, patient)
       t.equal(data.values.get('wrappedSecretId'), 'hvs.wrapped')
       t.equal(vault.requests.at(-1)?.headers['x-vault-wrap-ttl'], '60s')
       rules[`${role}/secret-id`] = () => ({ body: { data: { secret_id: 'plain' } } })
-      const error = await faultOf(t, issuer.issue(identity, token, order, patient))
+      const error = await faultOf(t, issuer.issue(identity, token, request, patient))
       t.equal(error.fault, 'vault_error')
       t.notMatch(error.message, 'plain')
       t.equal(
-        (await faultOf(t, issuer.issue(identity, token, { ...order, isWrapped: false }, patient))).fault,
+        (await faultOf(t, issuer.issue(identity, token, { ...request, isWrapped: false }, patient))).fault,
         'vault_error',
       )
     },
@@ -268,7 +269,7 @@ t.test('renewing', async (t) => {
     const held = holding()
     await clock.advance(7 * MINUTE)
     const renewed = await issuer.renew(held, patient)
-    t.match(renewed?.lease, { leasedAt: clock.monotonic(), durationMs: 10 * MINUTE })
+    t.match(renewed?.vaultLease, { leasedAt: clock.monotonic(), durationMs: 10 * MINUTE })
     t.same(
       vault.requests.map(({ path }) => path),
       [LEASE_RENEW],
@@ -290,7 +291,7 @@ t.test('renewing', async (t) => {
     })
     t.ok(await issuer.renew(holding(), patient))
     t.equal(vault.requests.length, 2)
-    t.equal(await issuer.renew(holding({ endsAt: Date.UTC(2031, 0, 1) }), patient), undefined)
+    t.equal(await issuer.renew(holding({ expiresAt: Date.UTC(2031, 0, 1) }), patient), undefined)
   })
 
   t.test('ends where Vault gives half or less, or nothing', async (t) => {
@@ -318,12 +319,12 @@ t.test('renewing', async (t) => {
   t.test('is not asked for where it cannot be', async (t) => {
     const { issuer, holding, token, clock, vault } = await bench(t)
     const batch = { ...token, renewable: false, isBatch: true, durationMs: MINUTE }
-    const { lease } = holding()
-    const fixed = lease && { ...lease, renewable: false }
+    const { vaultLease } = holding()
+    const fixed = vaultLease && { ...vaultLease, renewable: false }
     await clock.advance(59 * MINUTE)
     t.equal(await issuer.renew(holding({ token: batch }), patient), undefined)
-    t.equal(await issuer.renew(holding({ token: undefined, lease: undefined }), patient), undefined)
-    t.equal(await issuer.renew(holding({ lease: fixed, issuedAt: 0 }), patient), undefined)
+    t.equal(await issuer.renew(holding({ token: undefined, vaultLease: undefined }), patient), undefined)
+    t.equal(await issuer.renew(holding({ vaultLease: fixed, issuedAt: 0 }), patient), undefined)
     t.equal(vault.count(LEASE_RENEW), 0)
   })
 
@@ -401,7 +402,7 @@ t.test('revoking', async (t) => {
 
   t.test('where there is no token there is nothing to revoke', async (t) => {
     const { issuer, holding, vault } = await bench(t)
-    await issuer.revoke(holding({ token: undefined, lease: undefined }), patient)
+    await issuer.revoke(holding({ token: undefined, vaultLease: undefined }), patient)
     t.equal(vault.requests.length, 0)
   })
 
@@ -410,19 +411,19 @@ t.test('revoking', async (t) => {
     const batch = { ...token, isBatch: true }
     await issuer.revoke(holding({ token: batch }), patient)
     t.same(vault.requests[0]?.body, { lease_id: 'database/creds/app/1' })
-    await issuer.revoke(holding({ token: batch, lease: undefined }), patient)
+    await issuer.revoke(holding({ token: batch, vaultLease: undefined }), patient)
     t.equal(vault.requests.length, 1)
   })
 
   t.test('fails where Vault cannot be asked, and keeps the token for the next try', async (t) => {
     const { issuer, holding, vault, rules } = await bench(t)
-    const order: Order = {
+    const request: IssueRequest = {
       ...{ kind: 'secret-id', key: 'k', renewAt: 66, revokeOnUnmount: true },
       ...{ role: 'app', authPath: 'approle', isWrapped: false },
     }
     const data = { values: new Map([['accessor', 'a-1']]), version: undefined }
     rules['auth/approle/role/app/secret-id-accessor/destroy'] = () => ({ status: 503, body: {} })
-    const error = await faultOf(t, issuer.revoke(holding({ order, data, lease: undefined }), patient))
+    const error = await faultOf(t, issuer.revoke(holding({ request, data, vaultLease: undefined }), patient))
     t.equal(error.fault, 'sealed')
     t.equal(vault.count(REVOKE), 0)
     t.same(vault.requests[0]?.body, { secret_id_accessor: 'a-1' })
@@ -437,12 +438,12 @@ t.test(
       [destroy]: () => denied,
       [REVOKE]: () => ({ status: 204 }),
     })
-    const order: Order = {
+    const request: IssueRequest = {
       ...{ kind: 'secret-id', key: 'k', renewAt: 66, revokeOnUnmount: true },
       ...{ role: 'app', authPath: 'approle', isWrapped: false },
     }
     const data = { values: new Map([['accessor', 'a-1']]), version: undefined }
-    await issuer.revoke(holding({ order, data, lease: undefined }), patient)
+    await issuer.revoke(holding({ request, data, vaultLease: undefined }), patient)
     t.equal(vault.count(destroy), 1)
     t.equal(vault.count(REVOKE), 1)
     t.match(log.lines.map(({ message }) => message).join(), /not destroyed/)

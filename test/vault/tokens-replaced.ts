@@ -133,7 +133,7 @@ t.test('a replaced token is revoked after the last read with it', async (t) => {
 
 t.test('a token that Vault could not revoke is revoked when Vault is back', async (t) => {
   const { vault, clock, read, store, identity, rules, log } = await bench(t, { seconds: 3_600 })
-  store.retain(identity, 'v1')
+  store.acquire(identity, 'v1')
   await read()
   rules[REVOKE] = () => ({ status: 503, body: { errors: ['Vault is sealed'] } })
   await store.release(identity.key, 'v1', patient)

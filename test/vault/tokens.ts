@@ -149,9 +149,9 @@ t.test('nobody is refused for the service-account token of another', async (t) =
 
 t.test('the last release revokes the token, and nothing else does', async (t) => {
   const { vault, read, store, identity } = await bench(t)
-  store.retain(identity, 'v1')
-  store.retain(identity, 'v2')
-  store.retain(identity, 'v2')
+  store.acquire(identity, 'v1')
+  store.acquire(identity, 'v2')
+  store.acquire(identity, 'v2')
   await read()
   await store.release(identity.key, 'v1', patient)
   await store.release(identity.key, 'v1', patient)
@@ -166,7 +166,7 @@ t.test('the last release revokes the token, and nothing else does', async (t) =>
 
 t.test('closing revokes nothing', async (t) => {
   const { vault, read, store, identity } = await bench(t)
-  store.retain(identity, 'v1')
+  store.acquire(identity, 'v1')
   await read()
   await store.close()
   t.equal(vault.count(REVOKE), 0)
@@ -177,7 +177,7 @@ t.test('a volume released during its login leaves no token behind', async (t) =>
   const login = deferred<FakeAnswer>()
   rules[LOGIN] = () => login.promise
   const abort = new AbortController()
-  store.retain(identity, 'v1')
+  store.acquire(identity, 'v1')
   const reading = read('kv1/app', undefined, abort.signal)
   await moment()
   abort.abort(new Error('unpublished'))
@@ -193,12 +193,12 @@ t.test('a token is not revoked under a read, nor when a new volume came meanwhil
   const { vault, read, store, identity, rules } = await bench(t)
   const answer = deferred<FakeAnswer>()
   rules['kv1/slow'] = () => answer.promise
-  store.retain(identity, 'v1')
+  store.acquire(identity, 'v1')
   const reading = read('kv1/slow')
   await moment()
   await store.release(identity.key, 'v1', patient)
   t.equal(vault.count(REVOKE), 0)
-  store.retain(identity, 'v2')
+  store.acquire(identity, 'v2')
   answer.resolve({ body: { data: { key: 'value' } } })
   await reading
   await moment()
@@ -214,7 +214,7 @@ t.test('a revocation that fails or hangs holds nothing up and is logged without 
     setImmediate(() => clock.advance(3_000))
     return undefined
   }
-  store.retain(identity, 'v1')
+  store.acquire(identity, 'v1')
   await read()
   await store.release(identity.key, 'v1', patient)
   t.same(log.messages('warn'), ['vault token not revoked'])
@@ -304,10 +304,10 @@ t.test('a refused token is not taken back from a renewal that was under way', as
 
 t.test('a token that is given up is revoked, and whoever reads next logs in anew', async (t) => {
   const { vault, store, identity, read, tokensSeen } = await bench(t)
-  await store.retire(identity, patient)
+  await store.discardToken(identity, patient)
   t.equal(vault.requests.length, 0, 'before there is one, nothing happens')
   await read()
-  await store.retire(identity, patient)
+  await store.discardToken(identity, patient)
   t.equal(vault.count(REVOKE), 1)
   await read()
   t.same(tokensSeen(), ['t1', 't2'])
@@ -325,7 +325,7 @@ t.test('a read under way when the token is given up is done again with another',
   }
   const reading = read('kv1/slow')
   await moment()
-  await store.retire(identity, patient)
+  await store.discardToken(identity, patient)
   retired.resolve()
   t.equal((await reading).values.get('key'), 'value')
   t.same(tokensSeen(), ['t1', 't1', 't2'])
@@ -343,7 +343,7 @@ t.test('a renewal under way does not bring a token back that is given up', async
   }
   const reading = read()
   await moment()
-  const retiring = store.retire(identity, patient)
+  const retiring = store.discardToken(identity, patient)
   held.resolve()
   await Promise.all([reading, retiring])
   t.equal(vault.count(REVOKE), 1)
@@ -355,6 +355,6 @@ t.test('giving a token up that Vault does not revoke fails nobody', async (t) =>
   const { store, identity, rules, log, read } = await bench(t)
   await read()
   rules[REVOKE] = () => ({ status: 500 })
-  await store.retire(identity, patient)
+  await store.discardToken(identity, patient)
   t.match(log.lines, [{ level: 'warn', message: 'vault token not revoked' }])
 })

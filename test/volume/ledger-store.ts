@@ -28,7 +28,7 @@ const entry: LedgerEntry = {
   fingerprint: 'f',
   updateMode: 'Live',
   sizeBytes: 4 << 20,
-  safeKey: undefined,
+  leaseStoreKey: undefined,
   phase: 'mounting',
 }
 const other: LedgerEntry = {
@@ -36,7 +36,7 @@ const other: LedgerEntry = {
   volumeId: 'csi-2',
   targetPath: '/other',
   fsGroup: 2000,
-  safeKey: 'k'.repeat(43),
+  leaseStoreKey: 'k'.repeat(43),
   phase: 'complete',
 }
 
@@ -75,8 +75,8 @@ t.test('an entry of a plugin that kept no keys is read', async (t) => {
   const { directory, open, store } = setUp(t)
   store.put(entry)
   const [name = ''] = readdirSync(directory)
-  const { safeKey, ...old } = JSON.parse(readFileSync(join(directory, name), 'utf8'))
-  t.equal(safeKey, null)
+  const { leaseStoreKey, ...old } = JSON.parse(readFileSync(join(directory, name), 'utf8'))
+  t.equal(leaseStoreKey, null)
   writeFileSync(join(directory, name), JSON.stringify(old))
   t.strictSame(open().load(), [entry])
 })

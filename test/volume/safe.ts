@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { callOrder, sourceCall } from '../../src/core/imports/calls.ts'
+import { issueRequestFor, sourceCall } from '../../src/core/imports/calls.ts'
 import { parseJson } from '../../src/core/json/json.ts'
 import { jsonOf, toValues, type Value } from '../../src/core/json/value.ts'
-import type { Holding } from '../../src/core/ports/leases.ts'
+import type { Lease } from '../../src/core/ports/leases.ts'
 import type { Identity } from '../../src/core/ports/vault.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { createMounter } from '../../src/volume/mount.ts'
@@ -40,9 +40,9 @@ const identity: Identity = {
   serviceAccount: 'backend',
 }
 
-const certificate: Holding = {
+const certificate: Lease = {
   id: 'one',
-  order: callOrder(
+  request: issueRequestFor(
     sourceCall({
       name: 'web',
       path: 'pki/issue/web',
@@ -73,16 +73,16 @@ const certificate: Holding = {
     ]),
     version: undefined,
   },
-  lease: undefined,
-  endsAt: 1_700_000_900_000,
+  vaultLease: undefined,
+  expiresAt: 1_700_000_900_000,
   issuedAt: 1_700_000_000_500,
   state: 'held',
 }
 
-const database: Holding = {
+const database: Lease = {
   ...certificate,
   id: 'two',
-  order: {
+  request: {
     key: 'id',
     renewAt: 66,
     revokeOnUnmount: true,
@@ -103,15 +103,15 @@ const database: Holding = {
     version: 7,
     lease: { id: 'read', leasedAt: 1, durationMs: 2, renewable: true },
   },
-  lease: { id: `database/creds/app/${CANARY}`, leasedAt: 5, durationMs: 60_000, renewable: true },
-  endsAt: undefined,
+  vaultLease: { id: `database/creds/app/${CANARY}`, leasedAt: 5, durationMs: 60_000, renewable: true },
+  expiresAt: undefined,
   state: 'retiring',
 }
 
-const token: Holding = {
+const token: Lease = {
   ...database,
   id: 'three',
-  order: { key: 't', renewAt: 1, revokeOnUnmount: true, kind: 'token' },
+  request: { key: 't', renewAt: 1, revokeOnUnmount: true, kind: 'token' },
 }
 
 /** A safe over attributes in memory, and what an onlooker sees of them. */
@@ -131,7 +131,7 @@ t.test('what is issued comes back as it was put', async (t) => {
   t.strictSame(plain(second), plain(database))
   t.strictSame(plain(third), plain(token))
   t.equal(first?.token?.durationMs, Number.POSITIVE_INFINITY)
-  t.ok(first && 'lease' in first && first.lease === undefined)
+  t.ok(first && 'lease' in first && first.vaultLease === undefined)
   t.strictSame([...(first?.data.values.keys() ?? [])], [...certificate.data.values.keys()])
   t.equal(jsonOf(first?.data.values.get('serial') ?? ''), '90071992547409931234')
   t.match(jsonOf(first?.data.values.get('zulu') ?? ''), '{"a":9007199254740993,"b":[1.10,1e2,-0,null],')
@@ -200,7 +200,7 @@ t.test('where the attribute is refused nothing is kept', async (t) => {
 t.test('holdings in no shape of ours are not taken', async (t) => {
   const { safe } = inMemory()
   const key = safe.newKey()
-  t.ok(safe.put(TARGET, key, [{ ...database, state: 'lost' } as unknown as Holding]))
+  t.ok(safe.put(TARGET, key, [{ ...database, state: 'lost' } as unknown as Lease]))
   t.equal(safe.get(TARGET, key), undefined)
 })
 
@@ -271,7 +271,7 @@ t.test('what one attribute cannot hold is not kept, nor what was there', { skip:
   const target = mountedVolume(t)
   const safe = createSafe()
   const key = safe.newKey()
-  const sized = (size: number): Holding => ({
+  const sized = (size: number): Lease => ({
     ...database,
     data: { values: new Map([['password', 'x'.repeat(size)]]), version: undefined },
   })

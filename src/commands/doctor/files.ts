@@ -1,7 +1,7 @@
 import { FaultError } from '../../core/faults/fault.ts'
-import type { Call, Order } from '../../core/imports/calls.ts'
+import type { Call, IssueRequest } from '../../core/imports/calls.ts'
 import type { FileSpec, ImportSpec } from '../../core/imports/import.ts'
-import { credentialOrder } from '../../core/imports/needs.ts'
+import { credentialRequest } from '../../core/imports/needs.ts'
 import type { Sandbox } from '../../core/ports/sandbox.ts'
 import type { SecretData } from '../../core/ports/vault.ts'
 import type { RenderedFile } from '../../core/ports/volume.ts'
@@ -14,7 +14,7 @@ type Deps = {
   report: Report
   /** What could be read, by the key of the call. */
   answers: ReadonlyMap<string, SecretData | FaultError>
-  orders: readonly Order[]
+  requests: readonly IssueRequest[]
   vaultAddr: string
   authority: string | undefined
   sandbox: Pick<Sandbox, 'render'>
@@ -39,7 +39,7 @@ export async function examineFiles(deps: Deps, spec: ImportSpec, signal: AbortSi
   }
   for (const credential of spec.credentials) {
     const name = `file ${credential.name}`
-    if (credentialOrder(credential)) deps.report.skip([name], NOT_TRIED)
+    if (credentialRequest(credential)) deps.report.skip([name], NOT_TRIED)
     else
       await deps.report.run(name, async () => {
         await render(deps, { ...nothing, credentials: [credential] }, signal)
@@ -49,13 +49,13 @@ export async function examineFiles(deps: Deps, spec: ImportSpec, signal: AbortSi
 }
 
 async function examine(
-  { report, answers, orders }: Deps,
+  { report, answers, requests }: Deps,
   name: string,
   calls: readonly Call[],
   check: () => Promise<Verdict>,
 ): Promise<void> {
   const unread = calls.find(({ key }) => !answers.has(key))
-  if (calls.some(({ key }) => orders.some((order) => order.key === key))) report.skip([name], NOT_TRIED)
+  if (calls.some(({ key }) => requests.some((request) => request.key === key))) report.skip([name], NOT_TRIED)
   else if (unread !== undefined) report.skip([name], `${unread.path} cannot be read`)
   else await report.run(name, check)
 }

@@ -34,7 +34,7 @@ const granting = {
 /** Checks policy, paths and files of the import, without showing a value and without having anything issued. */
 export async function examineSecrets(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
   const { report, connections, identity, sandbox } = deps
-  const { reads, orders } = needsOf(spec, () => false)
+  const { reads, issueRequests } = needsOf(spec, () => false)
   const answers = new Map<string, SecretData | FaultError>()
   for (const call of reads) {
     const policy = await report.run(`policy ${call.path}`, () => checkPolicyOf(deps, call, signal))
@@ -46,15 +46,15 @@ export async function examineSecrets(deps: Deps, spec: ImportSpec, signal: Abort
     const answer = valueIn(read)
     if (answer !== undefined) answers.set(call.key, answer)
   }
-  for (const order of orders) {
-    if (order.kind !== 'call') continue
-    const { call } = order
+  for (const request of issueRequests) {
+    if (request.kind !== 'call') continue
+    const { call } = request
     await report.run(`policy ${call.path}`, () => checkPolicyOf(deps, call, signal))
     report.skip([`${call.method === 'GET' ? 'lease' : 'issue'} ${call.path}`], NOT_TRIED)
   }
   const { address: vaultAddr } = identity.endpoint
   const authority = connections.authority(identity.endpoint)
-  await examineFiles({ report, answers, orders, vaultAddr, authority, sandbox }, spec, signal)
+  await examineFiles({ report, answers, requests: issueRequests, vaultAddr, authority, sandbox }, spec, signal)
 }
 
 /** @throws FaultError read_denied */

@@ -50,7 +50,7 @@ export async function examineVault(
     const who = { endpoint, authMount, ...(method && { method }) }
     const mount = await report.run('auth mount', () => checkAuthMount(vault, who, signal))
     if (mount.outcome === 'fail' || asked === undefined) {
-      const why = asked ? 'no auth method answers at the mount' : 'the import is not in order'
+      const why = asked ? 'no auth method answers at the mount' : 'the import is not in request'
       report.skip(rest, why)
       return
     }

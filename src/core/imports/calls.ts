@@ -12,7 +12,7 @@ export type Call = {
   /** Body of PUT and POST. */
   data: Readonly<Record<string, unknown>> | undefined
   /** Its answer is made anew for whoever asks: one for each volume, never asked for by the clock. */
-  isIssue: boolean
+  isIssued: boolean
   /** Percent of the answer's life after which it is renewed or replaced. */
   renewAt: number
   revokeOnUnmount: boolean
@@ -25,7 +25,7 @@ export type NamedCall = { name: string; call: Call }
 export const RENEW_AT = 66
 
 /** What a volume has made for itself alone. */
-export type Order = {
+export type IssueRequest = {
   /** Unique in the import. That of the call, where there is one. */
   key: string
   renewAt: number
@@ -46,7 +46,7 @@ export function readCall(path: string, version?: number): Call {
     path,
     version: version || undefined,
     data: undefined,
-    isIssue: false,
+    isIssued: false,
     renewAt: RENEW_AT,
     revokeOnUnmount: true,
   }
@@ -63,19 +63,19 @@ export function sourceCall(source: {
 }): Call {
   const { name, path, method, version, data, lease } = source
   const read = readCall(path, version)
-  const isIssue = method !== 'GET' || lease !== undefined
+  const isIssued = method !== 'GET' || lease !== undefined
   return {
     ...read,
-    key: isIssue ? `${name}: ${method} ${read.key} ${canonical(data ?? {})}` : read.key,
+    key: isIssued ? `${name}: ${method} ${read.key} ${canonical(data ?? {})}` : read.key,
     method,
     data,
-    isIssue,
+    isIssued,
     renewAt: lease?.renewAt ?? RENEW_AT,
     revokeOnUnmount: lease?.revokeOnUnmount ?? true,
   }
 }
 
-export function callOrder(call: Call): Order {
+export function issueRequestFor(call: Call): IssueRequest {
   const { key, renewAt, revokeOnUnmount } = call
   return { key, renewAt, revokeOnUnmount, kind: 'call', call }
 }

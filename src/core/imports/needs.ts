@@ -1,8 +1,8 @@
-import { type Call, callOrder, type Order, RENEW_AT } from './calls.ts'
+import { type Call, type IssueRequest, issueRequestFor, RENEW_AT } from './calls.ts'
 import type { CredentialSpec, ImportSpec } from './import.ts'
 
 /** What an import needs of Vault: calls whose answers all may share, and orders whose answers are the volume's alone. */
-export type Needs = { reads: Call[]; orders: Order[] }
+export type Needs = { reads: Call[]; issueRequests: IssueRequest[] }
 
 /** @param isLeased whether a read is known to give each asker an answer of its own, as `database/creds/…` does */
 export function needsOf(spec: ImportSpec, isLeased: (call: Call) => boolean): Needs {
@@ -11,21 +11,21 @@ export function needsOf(spec: ImportSpec, isLeased: (call: Call) => boolean): Ne
     for (const one of [call, ...named.map((source) => source.call)]) calls.set(one.key, one)
   }
   for (const { call } of spec.dataFrom) calls.set(call.key, call)
-  const orders = new Map<string, Order>()
+  const requests = new Map<string, IssueRequest>()
   const reads: Call[] = []
   for (const call of calls.values()) {
-    if (call.isIssue || isLeased(call)) orders.set(call.key, callOrder(call))
+    if (call.isIssued || isLeased(call)) requests.set(call.key, issueRequestFor(call))
     else reads.push(call)
   }
   for (const credential of spec.credentials) {
-    const order = credentialOrder(credential)
-    if (order !== undefined) orders.set(order.key, order)
+    const request = credentialRequest(credential)
+    if (request !== undefined) requests.set(request.key, request)
   }
-  return { reads, orders: [...orders.values()] }
+  return { reads, issueRequests: [...requests.values()] }
 }
 
 /** What must be issued for a credential; undefined for one that holds nothing of the pod's own. */
-export function credentialOrder(credential: CredentialSpec): Order | undefined {
+export function credentialRequest(credential: CredentialSpec): IssueRequest | undefined {
   const { format, role, authPath } = credential
   const common = { renewAt: RENEW_AT, revokeOnUnmount: true }
   if (format === 'CABundle') return undefined
@@ -42,12 +42,12 @@ export function credentialOrder(credential: CredentialSpec): Order | undefined {
  * Files of the import into which something goes that is issued to one volume alone.
  * @param names of all files that were made
  */
-export function ownFiles(
+export function perVolumeFiles(
   spec: ImportSpec,
-  orders: readonly Order[],
+  requests: readonly IssueRequest[],
   names: readonly string[],
 ): ReadonlySet<string> {
-  const keys = new Set(orders.map(({ key }) => key))
+  const keys = new Set(requests.map(({ key }) => key))
   const own = new Set<string>()
   const declared = new Set([...spec.files, ...spec.credentials].map(({ name }) => name))
   for (const { name, call, named } of spec.files) {
@@ -59,6 +59,6 @@ export function ownFiles(
     const keyed = names.filter((name) => name.startsWith(prefix) && !declared.has(name))
     for (const name of fileName ? [fileName] : keyed) own.add(name)
   }
-  for (const credential of spec.credentials) if (credentialOrder(credential)) own.add(credential.name)
+  for (const credential of spec.credentials) if (credentialRequest(credential)) own.add(credential.name)
   return own
 }

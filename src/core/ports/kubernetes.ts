@@ -27,7 +27,7 @@ export type References = {
 }
 
 /** One Kubernetes Secret that must hold what files hold. */
-export type WantedSecret = {
+export type SyncedSecret = {
   namespace: string
   name: string
   type: string
@@ -37,9 +37,9 @@ export type WantedSecret = {
   pod: Pod
   data: ReadonlyMap<string, SecretBytes>
   /** When Vault was asked for it: of two that differ, the later is right. Milliseconds since the Unix epoch. */
-  seenAt: number
+  fetchedAt: number
   /** Something in it was issued to this pod alone: other pods' values differ for ever, and one of them is kept. */
-  isOwn: boolean
+  isPerVolume: boolean
 }
 
 /** Kubernetes Secrets kept in step with files. */
@@ -48,7 +48,7 @@ export type SecretSync = {
    * Writes what differs, and nothing when nothing does.
    * @throws FaultError sync_refused, sync_invalid, sync_unavailable
    */
-  sync(secrets: readonly WantedSecret[], signal: AbortSignal): Promise<void>
+  sync(secrets: readonly SyncedSecret[], signal: AbortSignal): Promise<void>
 }
 
 /** Tells the pod's owner: Kubernetes events, or only the log where there is no API server. */

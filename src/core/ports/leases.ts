@@ -1,10 +1,10 @@
-import type { Order } from '../imports/calls.ts'
+import type { IssueRequest } from '../imports/calls.ts'
 import type { SecretText } from '../secret.ts'
 import type { ServiceAccountToken } from './pod.ts'
-import type { Identity, Lease, SecretData } from './vault.ts'
+import type { Identity, SecretData, VaultLease } from './vault.ts'
 
 /** A Vault token of one volume's own. */
-export type OwnToken = {
+export type LeaseToken = {
   token: SecretText
   accessor: string
   /** When it was given or renewed last, by Clock.monotonic(). */
@@ -17,27 +17,27 @@ export type OwnToken = {
 }
 
 /** What Vault answered to an order. */
-export type Issued = {
+export type IssueResponse = {
   data: SecretData
-  lease: Lease | undefined
+  vaultLease: VaultLease | undefined
   /** When it ends whatever is renewed, such as a certificate's notAfter: milliseconds since the Unix epoch. */
-  endsAt: number | undefined
+  expiresAt: number | undefined
   /** Whether anything ends, or can be taken back, with the token that asked. */
   needsToken: boolean
 }
 
 /** Something issued to one volume, kept good for as long as the volume lives. */
-export type Holding = Omit<Issued, 'needsToken'> & {
+export type Lease = Omit<IssueResponse, 'needsToken'> & {
   /** New for each issue: tells whether files were made from it. */
   id: string
-  order: Order
+  request: IssueRequest
   identity: Identity
   /** undefined: nothing hangs on a token. */
-  token: OwnToken | undefined
+  token: LeaseToken | undefined
   /** In wall time, as endsAt. */
   issuedAt: number
   /** When endsAt seemed to be when it was issued, by Clock.monotonic(); a process that comes after does not know. */
-  endsOn?: number
+  expiresAtMonotonic?: number
   /** retiring: replaced, or not yet in any file; to be revoked. */
   state: 'held' | 'retiring'
 }
@@ -48,19 +48,24 @@ export type Issuer = {
    * A token that nobody else uses.
    * @throws FaultError as SecretStore.read does for logins
    */
-  logIn(identity: Identity, tokens: readonly ServiceAccountToken[], signal: AbortSignal): Promise<OwnToken>
+  logIn(identity: Identity, tokens: readonly ServiceAccountToken[], signal: AbortSignal): Promise<LeaseToken>
   /** @throws FaultError read_denied, path_not_found, call_refused, credential_refused, tls, unreachable, … */
-  issue(identity: Identity, token: OwnToken, order: Order, signal: AbortSignal): Promise<Issued>
+  issue(
+    identity: Identity,
+    token: LeaseToken,
+    order: IssueRequest,
+    signal: AbortSignal,
+  ): Promise<IssueResponse>
   /**
    * Token and lease with their lives prolonged; undefined when Vault will not prolong them by what is worth it.
    * @throws FaultError when Vault could not be asked
    */
-  renew(holding: Holding, signal: AbortSignal): Promise<Pick<Holding, 'token' | 'lease'> | undefined>
+  renew(holding: Lease, signal: AbortSignal): Promise<Pick<Lease, 'token' | 'vaultLease'> | undefined>
   /**
    * Takes back what was issued, with its token. Every answer is final: asking again would change nothing.
    * @throws FaultError when Vault could not be asked, or cannot do it now: try again
    */
-  revoke(holding: Holding, signal: AbortSignal): Promise<Revoked>
+  revoke(holding: Lease, signal: AbortSignal): Promise<Revoked>
 }
 
 /**
@@ -74,11 +79,11 @@ export type Revoked = 'revoked' | 'unknown' | 'not-permitted'
  * volume's own tmpfs, where neither a pod
  * nor a disk sees it, under a key that the ledger keeps.
  */
-export type Safe = {
+export type LeaseStore = {
   /** A new key, for a new volume. */
   newKey(): string
   /** Replaces what is kept. False: this node or these holdings do not allow it, nothing is kept. Never throws. */
-  put(targetPath: string, key: string, holdings: readonly Holding[]): boolean
+  put(targetPath: string, key: string, holdings: readonly Lease[]): boolean
   /** undefined: nothing is kept, or it cannot be read. Never throws. */
-  get(targetPath: string, key: string): Holding[] | undefined
+  get(targetPath: string, key: string): Lease[] | undefined
 }

@@ -7,7 +7,11 @@ import type { RenderedFile, VolumeShape } from './volume.ts'
  * Checks a manifest as parseImport does.
  * @param namespace whose turn it takes
  */
-export type Judge = (manifest: unknown, namespace: string, signal: AbortSignal) => Promise<ParsedImport>
+export type ValidateImport = (
+  manifest: unknown,
+  namespace: string,
+  signal: AbortSignal,
+) => Promise<ParsedImport>
 
 /**
  * Where the work is done that tenants can make long or large: not where pods of all tenants are served. Turns go
@@ -16,7 +20,7 @@ export type Judge = (manifest: unknown, namespace: string, signal: AbortSignal) 
  * may pass; with FaultError internal when there is no place to do it; with the signal's reason.
  */
 export type Sandbox = {
-  judge: Judge
+  validateImport: ValidateImport
   /**
    * Makes the files of an import as renderFiles does, and no more of them than the volume holds.
    * @throws FaultError as renderFiles

@@ -33,7 +33,7 @@ export type SecretData = {
   /** KV v2 version, when the engine tells one. */
   version: number | undefined
   /** Set when the answer was made for whoever asked and ends by itself: it must not be shared. */
-  lease?: Lease
+  lease?: VaultLease
 }
 
 /**
@@ -59,11 +59,11 @@ export type SecretStore = {
    * Gives the identity's Vault token up for another: what was leased by a read, which nobody may keep, ends with it.
    * Best effort, never throws.
    */
-  retire(identity: Identity, signal: AbortSignal): Promise<void>
+  discardToken(identity: Identity, signal: AbortSignal): Promise<void>
   /** The certificate authorities that verify the endpoint; undefined: the system's. */
   authority(endpoint: VaultEndpoint): string | undefined
   /** Counts a volume as a user of the identity's Vault token. Idempotent. */
-  retain(identity: Identity, volumeId: string): void
+  acquire(identity: Identity, volumeId: string): void
   /** The volume is gone: with its last user the Vault token is revoked (best effort, never throws). Idempotent. */
   release(identityKey: string, volumeId: string, signal: AbortSignal): Promise<void>
   /** Closes connections. Revokes nothing: other processes of ours may go on with the volumes. */
@@ -71,7 +71,7 @@ export type SecretStore = {
 }
 
 /** Vault's promise that an answer stays good, which it keeps for as long as the token that asked lives. */
-export type Lease = {
+export type VaultLease = {
   id: string
   /** When it was given or renewed last, by Clock.monotonic(). */
   leasedAt: number

@@ -74,7 +74,7 @@ export type LedgerEntry = {
   updateMode: UpdateMode
   sizeBytes: number
   /** Opens what the volume's Safe holds; undefined for volumes to which nothing is issued. */
-  safeKey: string | undefined
+  leaseStoreKey: string | undefined
   /** mounting: killed in this phase, the target holds no complete files and is removed at start. */
   phase: 'mounting' | 'complete'
 }

@@ -1,6 +1,6 @@
 import { FaultError } from '../faults/fault.ts'
 import type { CredentialFormat, CredentialSpec } from '../imports/import.ts'
-import { credentialOrder } from '../imports/needs.ts'
+import { credentialRequest } from '../imports/needs.ts'
 import { jsonOf, type Value } from '../json/value.ts'
 import { SecretBytes } from '../secret.ts'
 import type { Answers } from './answers.ts'
@@ -34,7 +34,7 @@ const writers = {
 type Values = ReadonlyMap<string, Value>
 
 function issued(credential: CredentialSpec, answers: Answers): Values {
-  const answer = answers.of(credentialOrder(credential)?.key ?? '')
+  const answer = answers.of(credentialRequest(credential)?.key ?? '')
   if (answer instanceof FaultError) throw answer.with({ file: credential.name })
   return answer.values
 }

@@ -1,4 +1,4 @@
-import type { Holding } from '../../core/ports/leases.ts'
+import type { Lease } from '../../core/ports/leases.ts'
 import type { MountedVolume } from '../volumes.ts'
 import { type Clocks, untilDueMs } from './lease-times.ts'
 
@@ -24,8 +24,8 @@ export function untilReissueMs({ issued }: MountedVolume, orderKey: string, cloc
 }
 
 /** To be told of each issue: its own life is what warrants the next. */
-export function noteIssue({ issued }: MountedVolume, holding: Holding, clock: Clocks): void {
-  const { key } = holding.order
+export function noteIssue({ issued }: MountedVolume, holding: Lease, clock: Clocks): void {
+  const { key } = holding.request
   const isBrief = untilDueMs(holding, clock) < BRIEF_MS
   const brief = isBrief ? (issued.get(key)?.brief ?? 0) + 1 : 0
   issued.set(key, { on: clock.monotonic(), brief, isEnding: false })

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/ports/clock.ts'
-import type { Holding, OwnToken } from '../../core/ports/leases.ts'
+import type { Lease, LeaseToken } from '../../core/ports/leases.ts'
 import type { Identity } from '../../core/ports/vault.ts'
 import { renewalAt } from '../../core/schedule.ts'
 
@@ -14,30 +14,37 @@ export type Clocks = Pick<Clock, 'now' | 'monotonic'>
 type Life = { from: number; to: number; now: number }
 
 /** Each part that ends, with the clock by which it does. */
-function livesOf({ token, lease, endsAt, endsOn, issuedAt }: Holding, clock: Clocks): Life[] {
-  const leases = [token, lease].filter((one) => one !== undefined)
+function livesOf(
+  { token, vaultLease, expiresAt, expiresAtMonotonic, issuedAt }: Lease,
+  clock: Clocks,
+): Life[] {
+  const leases = [token, vaultLease].filter((one) => one !== undefined)
   const lives = leases.map(({ leasedAt, durationMs }) => ({
     from: leasedAt,
     to: leasedAt + durationMs,
     now: clock.monotonic(),
   }))
-  if (endsAt === undefined) return lives
-  lives.push({ from: issuedAt, to: endsAt, now: clock.now() })
+  if (expiresAt === undefined) return lives
+  lives.push({ from: issuedAt, to: expiresAt, now: clock.now() })
   // Whichever clock comes first: the wall clock may have been set back since.
-  if (endsOn !== undefined) {
-    lives.push({ from: endsOn - (endsAt - issuedAt), to: endsOn, now: clock.monotonic() })
+  if (expiresAtMonotonic !== undefined) {
+    lives.push({
+      from: expiresAtMonotonic - (expiresAt - issuedAt),
+      to: expiresAtMonotonic,
+      now: clock.monotonic(),
+    })
   }
   return lives
 }
 
 /** Milliseconds until nothing of it is good any more, unless it is renewed; Infinity for never. */
-export function untilEndMs(holding: Holding, clock: Clocks): number {
+export function untilEndMs(holding: Lease, clock: Clocks): number {
   return Math.min(Number.POSITIVE_INFINITY, ...livesOf(holding, clock).map(({ to, now }) => to - now))
 }
 
 /** Milliseconds until it is to be renewed or replaced, none or less when it is due; Infinity for never. */
-export function untilDueMs(holding: Holding, clock: Clocks): number {
-  const { renewAt } = holding.order
+export function untilDueMs(holding: Lease, clock: Clocks): number {
+  const { renewAt } = holding.request
   const dues = livesOf(holding, clock).map((life) => renewalAt(life, renewAt) - life.now)
   return Math.min(Number.POSITIVE_INFINITY, ...dues)
 }
@@ -46,7 +53,7 @@ export function untilDueMs(holding: Holding, clock: Clocks): number {
  * Milliseconds until the next try after a failure: when it is due, and when it is already, some more times before it
  * ends. Infinity for what never ends or has ended.
  */
-export function untilRetryMs(holding: Holding, clock: Clocks): number {
+export function untilRetryMs(holding: Lease, clock: Clocks): number {
   const dueMs = untilDueMs(holding, clock)
   if (dueMs > 0) return dueMs
   const leftMs = untilEndMs(holding, clock)
@@ -54,8 +61,8 @@ export function untilRetryMs(holding: Holding, clock: Clocks): number {
 }
 
 /** For another process, whose monotonic clock is not ours: each leasedAt in wall time. */
-export function toWallTime(holding: Holding, clock: Clocks): Holding {
-  const { endsOn: _, ...lasting } = holding
+export function toWallTime(holding: Lease, clock: Clocks): Lease {
+  const { expiresAtMonotonic: _, ...lasting } = holding
   return onOtherClock(lasting, (leasedAt) => clock.now() - (clock.monotonic() - leasedAt))
 }
 
@@ -63,40 +70,40 @@ export function toWallTime(holding: Holding, clock: Clocks): Holding {
  * The way back. A lease that comes from the future was given before a clock was set back: nobody knows how old it is,
  * so that it is due now.
  */
-export function toMonotonicTime(holding: Holding, clock: Clocks): Holding {
+export function toMonotonicTime(holding: Lease, clock: Clocks): Lease {
   return onOtherClock(holding, (leasedAt, durationMs) => {
     const ageMs = clock.now() - leasedAt
     if (ageMs >= 0) return clock.monotonic() - ageMs
     const isEndless = durationMs === Number.POSITIVE_INFINITY
-    return clock.monotonic() - (isEndless ? 0 : (durationMs * holding.order.renewAt) / 100)
+    return clock.monotonic() - (isEndless ? 0 : (durationMs * holding.request.renewAt) / 100)
   })
 }
 
-function onOtherClock(holding: Holding, at: (leasedAt: number, durationMs: number) => number): Holding {
-  const { token, lease } = holding
+function onOtherClock(holding: Lease, at: (leasedAt: number, durationMs: number) => number): Lease {
+  const { token, vaultLease } = holding
   return {
     ...holding,
     token: token && { ...token, leasedAt: at(token.leasedAt, token.durationMs) },
-    lease: lease && { ...lease, leasedAt: at(lease.leasedAt, lease.durationMs) },
+    vaultLease: vaultLease && { ...vaultLease, leasedAt: at(vaultLease.leasedAt, vaultLease.durationMs) },
   }
 }
 
 /** A token with nothing under it yet: written down before it is used, so that a killed process leaves no orphan. */
 export function bareHolding(
-  of: Pick<Holding, 'id' | 'order' | 'identity' | 'issuedAt'> & { token: OwnToken },
-): Holding {
+  of: Pick<Lease, 'id' | 'request' | 'identity' | 'issuedAt'> & { token: LeaseToken },
+): Lease {
   return {
     ...of,
-    lease: undefined,
-    endsAt: undefined,
+    vaultLease: undefined,
+    expiresAt: undefined,
     data: { values: new Map(), version: undefined },
     state: 'retiring',
   }
 }
 
 /** See bareHolding. */
-export function isBare({ data, lease }: Holding): boolean {
-  return data.values.size === 0 && lease === undefined
+export function isBare({ data, vaultLease }: Lease): boolean {
+  return data.values.size === 0 && vaultLease === undefined
 }
 
 /** An edited CA is the better one for what was issued before, too. */
@@ -107,6 +114,6 @@ export function reachedAs(old: Identity, now: Identity): Identity {
 }
 
 /** Without a token nothing hangs on it: a certificate ends by its notAfter. */
-export function isRevocable(holding: Holding): holding is Holding & { token: OwnToken } {
+export function isRevocable(holding: Lease): holding is Lease & { token: LeaseToken } {
   return holding.token !== undefined
 }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { type FaultError, isAbsence, toFault } from '../../core/faults/fault.ts'
-import type { Order } from '../../core/imports/calls.ts'
+import type { IssueRequest } from '../../core/imports/calls.ts'
 import type { Clock } from '../../core/ports/clock.ts'
-import type { Holding, Issuer } from '../../core/ports/leases.ts'
+import type { Issuer, Lease } from '../../core/ports/leases.ts'
 import type { Log } from '../../core/ports/log.ts'
 import type { ServiceAccountToken } from '../../core/ports/pod.ts'
 import type { Identity } from '../../core/ports/vault.ts'
@@ -37,18 +37,28 @@ export type Leases = Pick<Retiring, 'retire' | 'settle' | 'release' | 'discard'>
    * Prolongs what is due of all that the files hold, also what is not ordered any more: until the files are made anew
    * the pod works with it. Changes no file, never throws.
    */
-  keep(volume: MountedVolume, orders: readonly Order[], own: Identity, signal: AbortSignal): Promise<Kept>
+  keep(
+    volume: MountedVolume,
+    requests: readonly IssueRequest[],
+    own: Identity,
+    signal: AbortSignal,
+  ): Promise<Kept>
   /**
    * Issues all or nothing, where nothing to issue is an answer too. Tokens are written down before they are used.
    * @throws FaultError of the first that failed
    */
   issue(
-    orders: readonly Order[],
+    requests: readonly IssueRequest[],
     own: Identity,
     ask: { volume: MountedVolume; withTokens: WithTokens; signal: AbortSignal },
-  ): Promise<{ fresh: Holding[]; absent: ReadonlyMap<string, FaultError> }>
+  ): Promise<{ fresh: Lease[]; absent: ReadonlyMap<string, FaultError> }>
   /** From now on `fresh` is what the volume holds, and what it replaces is to be revoked: before any file is written. */
-  adopt(volume: MountedVolume, fresh: readonly Holding[], orders: readonly Order[], own: Identity): void
+  adopt(
+    volume: MountedVolume,
+    fresh: readonly Lease[],
+    requests: readonly IssueRequest[],
+    own: Identity,
+  ): void
   restore: Safekeeping['restore']
   /** Milliseconds until something must be done next; Infinity for never. */
   untilDueMs(volume: MountedVolume): number
@@ -58,7 +68,7 @@ export type Leases = Pick<Retiring, 'retire' | 'settle' | 'release' | 'discard'>
 
 export type Kept = {
   /** What must be issued, for it never was or can be prolonged no more. */
-  missing: Order[]
+  missing: IssueRequest[]
   /** Why something that is ordered could not be prolonged yet; it is good for some more time. */
   failure: FaultError | undefined
 }
@@ -74,29 +84,29 @@ export function createLeases(deps: {
   const { discard } = retiring
   const { remember, restore } = safekeeping
 
-  function replace(volume: MountedVolume, old: Holding, now: Holding): void {
+  function replace(volume: MountedVolume, old: Lease, now: Lease): void {
     volume.holdings = volume.holdings.map((one) => (one === old ? now : one))
   }
 
   /** @throws FaultError when Vault could not be asked, and it is good for some more time */
   async function prolong(
     volume: MountedVolume,
-    held: Holding,
-    order: Order,
+    held: Lease,
+    request: IssueRequest,
     signal: AbortSignal,
   ): Promise<'good' | 'renewed' | 'ending'> {
-    const one = { ...held, order }
+    const one = { ...held, request }
     if (untilDueMs(one, clock) > 0) return 'good'
     const askedAt = clock.monotonic()
     try {
       const renewed = await issuer.renew(one, signal)
       if (renewed === undefined) return 'ending'
-      const { token, lease } = renewed
+      const { token, vaultLease } = renewed
       // What is as it was has not been renewed: only one of both was due.
       replace(volume, held, {
         ...one,
         token: token === one.token ? token : since(token, askedAt),
-        lease: lease === one.lease ? lease : since(lease, askedAt),
+        vaultLease: vaultLease === one.vaultLease ? vaultLease : since(vaultLease, askedAt),
       })
       return 'renewed'
     } catch (error) {
@@ -106,26 +116,28 @@ export function createLeases(deps: {
   }
 
   async function issueOne(
-    order: Order,
+    request: IssueRequest,
     own: Identity,
     ask: { volume: MountedVolume; withTokens: WithTokens; signal: AbortSignal },
-  ): Promise<Holding> {
+  ): Promise<Lease> {
     const { volume, withTokens, signal } = ask
     const issuedAt = clock.now()
     const askedAt = clock.monotonic()
     const token = since(await withTokens((tokens) => issuer.logIn(own, tokens, signal)), askedAt)
-    const bare = bareHolding({ id: randomUUID(), order, identity: own, issuedAt, token })
+    const bare = bareHolding({ id: randomUUID(), request, identity: own, issuedAt, token })
     // Until `adopt` puts in its place what was issued: whoever writes down the holdings meanwhile writes this one too.
     volume.holdings = [...volume.holdings, bare]
     remember(volume)
     try {
-      const { needsToken, lease, ...issued } = await issuer.issue(own, token, order, signal)
+      const { needsToken, vaultLease, ...issued } = await issuer.issue(own, token, request, signal)
       if (!needsToken) await discard(volume, [bare])
-      const holding: Holding = {
+      const holding: Lease = {
         ...bare,
         ...issued,
-        ...(issued.endsAt === undefined ? {} : { endsOn: askedAt + issued.endsAt - issuedAt }),
-        lease: since(lease, askedAt),
+        ...(issued.expiresAt === undefined
+          ? {}
+          : { expiresAtMonotonic: askedAt + issued.expiresAt - issuedAt }),
+        vaultLease: since(vaultLease, askedAt),
         // The token that asked may stay to be revoked under its own name, should Vault not take it back now.
         id: needsToken ? bare.id : randomUUID(),
         state: 'held',
@@ -140,25 +152,28 @@ export function createLeases(deps: {
   }
 
   return {
-    async keep(volume, orders, own, signal) {
-      const missing = new Set(orders)
+    async keep(volume, requests, own, signal) {
+      const missing = new Set(requests)
       let isRenewed = false
       let failure: FaultError | undefined
       await Promise.all(
         inUse(volume).map(async (held) => {
-          const ordered = orders.find((order) => isHeldFor(held, order, own))
+          const requested = requests.find((request) => isHeldFor(held, request, own))
           try {
-            const outcome = await prolong(volume, held, ordered ?? held.order, signal)
+            const outcome = await prolong(volume, held, requested ?? held.request, signal)
             isRenewed ||= outcome === 'renewed'
-            if (ordered === undefined) return
-            noteEnding(volume, ordered.key, outcome === 'ending')
-            if (outcome !== 'ending' || untilReissueMs(volume, ordered.key, clock) > 0)
-              missing.delete(ordered)
+            if (requested === undefined) return
+            noteEnding(volume, requested.key, outcome === 'ending')
+            if (outcome !== 'ending' || untilReissueMs(volume, requested.key, clock) > 0)
+              missing.delete(requested)
           } catch (error) {
             const fault = toFault(error)
-            log.debug({ identity: held.identity.key, order: held.order.key, error: fault }, 'not renewed yet')
-            if (ordered === undefined) return
-            missing.delete(ordered)
+            log.debug(
+              { identity: held.identity.key, request: held.request.key, error: fault },
+              'not renewed yet',
+            )
+            if (requested === undefined) return
+            missing.delete(requested)
             failure ??= fault
           }
         }),
@@ -167,20 +182,20 @@ export function createLeases(deps: {
       return { missing: [...missing], failure }
     },
 
-    async issue(orders, own, ask) {
-      const fresh: Holding[] = []
+    async issue(requests, own, ask) {
+      const fresh: Lease[] = []
       const absent = new Map<string, FaultError>()
-      const issueAny = async (order: Order) => {
+      const issueAny = async (request: IssueRequest) => {
         try {
-          fresh.push(await issueOne(order, own, ask))
+          fresh.push(await issueOne(request, own, ask))
         } catch (error) {
           const fault = toFault(error)
-          if (isAbsence(fault)) absent.set(order.key, fault)
+          if (isAbsence(fault)) absent.set(request.key, fault)
           else throw error
         }
       }
       try {
-        await eachOf(orders, ISSUES_AT_ONCE, issueAny)
+        await eachOf(requests, ISSUES_AT_ONCE, issueAny)
         return { fresh, absent }
       } catch (error) {
         await discard(ask.volume, fresh)
@@ -188,19 +203,19 @@ export function createLeases(deps: {
       }
     },
 
-    adopt(volume, fresh, orders, own) {
-      const before = volume.holdings.flatMap((old): Holding[] => {
+    adopt(volume, fresh, requests, own) {
+      const before = volume.holdings.flatMap((old): Lease[] => {
         if (fresh.some(({ id }) => id === old.id)) return []
-        const order = orders.find((one) => isHeldFor(old, one, own))
-        const isReplaced = order === undefined || fresh.some((one) => one.order.key === order.key)
-        if (!isReplaced) return [{ ...old, order }]
+        const request = requests.find((one) => isHeldFor(old, one, own))
+        const isReplaced = request === undefined || fresh.some((one) => one.request.key === request.key)
+        if (!isReplaced) return [{ ...old, request }]
         return isRevocable(old) ? [{ ...old, state: 'retiring', identity: reachedAs(old.identity, own) }] : []
       })
       setHoldings(volume, [...before, ...fresh])
       for (const key of volume.issued.keys()) {
-        if (!orders.some((order) => order.key === key)) volume.issued.delete(key)
+        if (!requests.some((request) => request.key === key)) volume.issued.delete(key)
       }
-      if (volume.holdings.length > 0 || volume.entry.safeKey !== undefined) remember(volume)
+      if (volume.holdings.length > 0 || volume.entry.leaseStoreKey !== undefined) remember(volume)
     },
 
     retire: retiring.retire,
@@ -212,7 +227,7 @@ export function createLeases(deps: {
     untilDueMs(volume) {
       const now = clock.monotonic()
       const dues = inUse(volume).map((one) =>
-        Math.max(untilDueMs(one, clock), untilReissueMs(volume, one.order.key, clock)),
+        Math.max(untilDueMs(one, clock), untilReissueMs(volume, one.request.key, clock)),
       )
       const ends = [...volume.retireAt.values()].map((at) => at - now)
       return Math.min(Number.POSITIVE_INFINITY, ...dues, ...ends)
@@ -229,10 +244,10 @@ function since<Part extends { leasedAt: number } | undefined>(part: Part, leased
 }
 
 /** What the files hold or are about to: also what is replaced, until new files stand. */
-function inUse({ holdings, retireAt }: MountedVolume): Holding[] {
+function inUse({ holdings, retireAt }: MountedVolume): Lease[] {
   return holdings.filter((one) => one.state === 'held' || !(retireAt.has(one.id) || isBare(one)))
 }
 
-function isHeldFor(holding: Holding, order: Order, own: Identity): boolean {
-  return holding.state === 'held' && holding.order.key === order.key && holding.identity.key === own.key
+function isHeldFor(holding: Lease, request: IssueRequest, own: Identity): boolean {
+  return holding.state === 'held' && holding.request.key === request.key && holding.identity.key === own.key
 }

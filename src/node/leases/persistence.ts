@@ -1,6 +1,6 @@
 import { toFault } from '../../core/faults/fault.ts'
 import type { Clock } from '../../core/ports/clock.ts'
-import type { Holding, Safe } from '../../core/ports/leases.ts'
+import type { Lease, LeaseStore } from '../../core/ports/leases.ts'
 import type { Log } from '../../core/ports/log.ts'
 import type { LedgerStore, Mounter } from '../../core/ports/volume.ts'
 import type { MountedVolume, Volumes } from '../volumes.ts'
@@ -11,11 +11,11 @@ export type Safekeeping = {
   /** Writes down what the volume holds now, unless it is gone. Never throws: what cannot be kept is told in the log. */
   remember(volume: MountedVolume): void
   /** What an earlier process left. */
-  restore(targetPath: string, safeKey: string | undefined): Holding[]
+  restore(targetPath: string, leaseStoreKey: string | undefined): Lease[]
 }
 
 export function createSafekeeping(deps: {
-  safe: Safe
+  safe: LeaseStore
   ledger: Pick<LedgerStore, 'put'>
   mounter: Pick<Mounter, 'isMounted'>
   volumes: Pick<Volumes, 'get'>
@@ -33,17 +33,17 @@ export function createSafekeeping(deps: {
 
   /** @returns whether all of it would be found again. @throws FaultError when the ledger cannot be written */
   function write({ entry, holdings }: MountedVolume): boolean {
-    if (entry.safeKey === undefined) {
+    if (entry.leaseStoreKey === undefined) {
       if (holdings.length === 0) return true
-      const safeKey = safe.newKey()
-      ledger.put({ ...entry, safeKey })
-      entry.safeKey = safeKey
+      const leaseStoreKey = safe.newKey()
+      ledger.put({ ...entry, leaseStoreKey })
+      entry.leaseStoreKey = leaseStoreKey
     }
     const lasting = holdings.map((one) => toWallTime(one, clock))
-    if (safe.put(entry.targetPath, entry.safeKey, lasting)) return true
+    if (safe.put(entry.targetPath, entry.leaseStoreKey, lasting)) return true
     // Too much for one attribute: of what cannot be taken back nothing is left behind when it is forgotten.
     const revocable = lasting.filter(({ token }) => token !== undefined)
-    if (revocable.length < holdings.length) safe.put(entry.targetPath, entry.safeKey, revocable)
+    if (revocable.length < holdings.length) safe.put(entry.targetPath, entry.leaseStoreKey, revocable)
     return false
   }
 
@@ -57,8 +57,8 @@ export function createSafekeeping(deps: {
       }
     },
 
-    restore(targetPath, safeKey) {
-      const kept = safeKey === undefined ? undefined : safe.get(targetPath, safeKey)
+    restore(targetPath, leaseStoreKey) {
+      const kept = leaseStoreKey === undefined ? undefined : safe.get(targetPath, leaseStoreKey)
       return (kept ?? []).map((one) => toMonotonicTime(one, clock))
     },
   }

@@ -1,6 +1,6 @@
 import { toFault } from '../../core/faults/fault.ts'
 import type { Clock } from '../../core/ports/clock.ts'
-import type { Holding, Issuer } from '../../core/ports/leases.ts'
+import type { Issuer, Lease } from '../../core/ports/leases.ts'
 import type { Log } from '../../core/ports/log.ts'
 import { backoffMs } from '../../core/schedule.ts'
 import { waitAtMost } from '../patience.ts'
@@ -21,11 +21,11 @@ export type Revocations = {
    * Resolves when all are gone, or after some seconds whatever Vault does; never rejects.
    * @returns those that Vault has not taken back yet
    */
-  revoke(holdings: readonly Holding[]): Promise<Holding[]>
+  revoke(holdings: readonly Lease[]): Promise<Lease[]>
   /** The same, and what is left is tried again in the background. */
-  revokeSurely(holdings: readonly Holding[]): Promise<void>
+  revokeSurely(holdings: readonly Lease[]): Promise<void>
   /** What is left is tried again in the background. */
-  goOn(left: readonly Holding[]): void
+  goOn(left: readonly Lease[]): void
   stop(): void
 }
 
@@ -38,21 +38,21 @@ export function createRevocations(deps: {
   const { issuer, clock, random, log } = deps
   const stopping = new AbortController()
 
-  async function isRevoked(holding: Holding, signal: AbortSignal): Promise<boolean> {
+  async function isRevoked(holding: Lease, signal: AbortSignal): Promise<boolean> {
     try {
       await issuer.revoke(holding, signal)
       return true
     } catch (error) {
-      const { order, identity, token } = holding
+      const { request, identity, token } = holding
       log.warn(
-        { identity: identity.key, order: order.key, accessor: token?.accessor, error: toFault(error) },
+        { identity: identity.key, request: request.key, accessor: token?.accessor, error: toFault(error) },
         'not revoked yet',
       )
       return false
     }
   }
 
-  async function revoke(holdings: readonly Holding[]): Promise<Holding[]> {
+  async function revoke(holdings: readonly Lease[]): Promise<Lease[]> {
     // Until it is known to be gone, each is left.
     const left = new Set(holdings)
     await waitAtMost(clock, PATIENCE_MS, (signal) =>
@@ -63,7 +63,7 @@ export function createRevocations(deps: {
     return [...left]
   }
 
-  async function tryAgain(left: readonly Holding[]): Promise<void> {
+  async function tryAgain(left: readonly Lease[]): Promise<void> {
     let waiting = left
     for (let failures = 1; waiting.length > 0; failures += 1) {
       const pause = { retry: 'soon', failures, intervalMs: FIRST_RETRY_MS, retryAfterMs: undefined } as const
@@ -72,7 +72,7 @@ export function createRevocations(deps: {
     }
   }
 
-  function goOn(left: readonly Holding[]): void {
+  function goOn(left: readonly Lease[]): void {
     if (left.length > 0) tryAgain(left).catch(() => undefined)
   }
 

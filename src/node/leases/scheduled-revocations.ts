@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/ports/clock.ts'
-import type { Holding } from '../../core/ports/leases.ts'
+import type { Lease } from '../../core/ports/leases.ts'
 import type { MountedVolume, Volumes } from '../volumes.ts'
 import { isRevocable, untilEndMs } from './lease-times.ts'
 import type { Safekeeping } from './persistence.ts'
@@ -23,7 +23,7 @@ export type Retiring = {
   /** The volume goes, and all that was issued to it. Ends within some seconds, never throws. */
   release(volume: Pick<MountedVolume, 'holdings'>): Promise<void>
   /** Never in any file: taken back at once. Ends within some seconds, never throws. */
-  discard(volume: MountedVolume, holdings: readonly Holding[]): Promise<void>
+  discard(volume: MountedVolume, holdings: readonly Lease[]): Promise<void>
 }
 
 export function createRetiring(deps: {
@@ -35,7 +35,7 @@ export function createRetiring(deps: {
   const { revocations, safekeeping, volumes, clock } = deps
   const { remember } = safekeeping
 
-  function tryLater(volume: MountedVolume, left: readonly Holding[]): void {
+  function tryLater(volume: MountedVolume, left: readonly Lease[]): void {
     for (const { id } of left) volume.retireAt.set(id, clock.monotonic() + NOTICE_MS)
   }
 
@@ -65,7 +65,9 @@ export function createRetiring(deps: {
 
     release: ({ holdings }) =>
       revocations.revokeSurely(
-        holdings.filter((one) => isRevocable(one) && (one.order.revokeOnUnmount || one.state === 'retiring')),
+        holdings.filter(
+          (one) => isRevocable(one) && (one.request.revokeOnUnmount || one.state === 'retiring'),
+        ),
       ),
 
     /** What Vault does not take back now is tried again: from the volume's holdings, where a kill does not lose it. */
@@ -86,7 +88,7 @@ export function createRetiring(deps: {
 }
 
 /** Of what is held no more no date may stay: it would be due for ever. */
-export function setHoldings(volume: MountedVolume, holdings: readonly Holding[]): void {
+export function setHoldings(volume: MountedVolume, holdings: readonly Lease[]): void {
   volume.holdings = holdings
   const ids = new Set(holdings.map(({ id }) => id))
   for (const id of volume.retireAt.keys()) if (!ids.has(id)) volume.retireAt.delete(id)

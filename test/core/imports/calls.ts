@@ -1,5 +1,5 @@
 import t from 'tap'
-import { callOrder, readCall, sourceCall } from '../../../src/core/imports/calls.ts'
+import { issueRequestFor, readCall, sourceCall } from '../../../src/core/imports/calls.ts'
 
 type Source = Parameters<typeof sourceCall>[0]
 
@@ -40,14 +40,14 @@ t.test('what is issued is a call for each name, method, path and data', async (t
 })
 
 t.test('whatever is not a plain GET is issued to each volume alone', async (t) => {
-  t.equal(readCall('a').isIssue, false)
-  t.equal(sourceCall(source()).isIssue, false)
-  t.equal(sourceCall(source({ method: 'POST' })).isIssue, true)
+  t.equal(readCall('a').isIssued, false)
+  t.equal(sourceCall(source()).isIssued, false)
+  t.equal(sourceCall(source({ method: 'POST' })).isIssued, true)
   const lease = { renewAt: undefined, revokeOnUnmount: undefined }
   t.match(sourceCall(source({ lease })), { isIssue: true, renewAt: 66, revokeOnUnmount: true })
   const other = { renewAt: 30, revokeOnUnmount: false }
   t.match(sourceCall(source({ lease: other })), { isIssue: true, renewAt: 30, revokeOnUnmount: false })
-  t.match(callOrder(sourceCall(source({ lease: other }))), {
+  t.match(issueRequestFor(sourceCall(source({ lease: other }))), {
     kind: 'call',
     renewAt: 30,
     revokeOnUnmount: false,

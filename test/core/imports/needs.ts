@@ -1,7 +1,7 @@
 import t from 'tap'
 import { type Call, readCall } from '../../../src/core/imports/calls.ts'
 import { type ImportSpec, parseImport } from '../../../src/core/imports/import.ts'
-import { needsOf, ownFiles } from '../../../src/core/imports/needs.ts'
+import { needsOf, perVolumeFiles } from '../../../src/core/imports/needs.ts'
 
 function importOf(spec: Record<string, unknown>): ImportSpec {
   const parsed = parseImport({
@@ -47,23 +47,23 @@ const everything = importOf({
 t.test(
   'each path is read once, each source issued once, and what nothing names is not asked for',
   async (t) => {
-    const { reads, orders } = needsOf(everything, none)
+    const { reads, issueRequests } = needsOf(everything, none)
     t.strictSame(reads.map(({ key }) => key).sort(), [
       'database/creds/app',
       'secret/data/app',
       'secret/data/app?version=2',
       'secret/data/env',
     ])
-    const calls = orders.filter(({ kind }) => kind === 'call')
+    const calls = issueRequests.filter(({ kind }) => kind === 'call')
     t.match(calls, [{ call: { path: 'pki/issue/web' } }])
     t.equal(calls.length, 1)
   },
 )
 
 t.test('one token serves all files of it; each AppRole has its secret IDs, wrapped and plain', async (t) => {
-  const { orders } = needsOf(everything, none)
+  const { issueRequests } = needsOf(everything, none)
   t.match(
-    orders.filter(({ kind }) => kind !== 'call'),
+    issueRequests.filter(({ kind }) => kind !== 'call'),
     [
       { kind: 'token' },
       { kind: 'secret-id', role: 'web', authPath: 'approle', isWrapped: false },
@@ -71,16 +71,16 @@ t.test('one token serves all files of it; each AppRole has its secret IDs, wrapp
       { kind: 'secret-id', role: 'other', isWrapped: false },
     ],
   )
-  t.equal(new Set(orders.map(({ key }) => key)).size, orders.length)
+  t.equal(new Set(issueRequests.map(({ key }) => key)).size, issueRequests.length)
 })
 
 t.test('a read that turned out to be leased is ordered for the volume alone', async (t) => {
   const isLeased = ({ path }: Call) => path === 'database/creds/app'
-  const { reads, orders } = needsOf(everything, isLeased)
+  const { reads, issueRequests } = needsOf(everything, isLeased)
   t.notOk(reads.some(isLeased))
-  t.ok(orders.some((order) => order.kind === 'call' && isLeased(order.call)))
+  t.ok(issueRequests.some((order) => order.kind === 'call' && isLeased(order.call)))
   t.equal(
-    orders.find((order) => order.kind === 'call' && isLeased(order.call))?.key,
+    issueRequests.find((order) => order.kind === 'call' && isLeased(order.call))?.key,
     readCall('database/creds/app').key,
   )
 })
@@ -92,12 +92,16 @@ t.test('files made from what is issued are told from those that all may share', 
   const own = (count: number) => {
     const paths = leased.slice(0, count)
     return [
-      ...ownFiles(everything, needsOf(everything, ({ path }) => paths.includes(path)).orders, names),
+      ...perVolumeFiles(
+        everything,
+        needsOf(everything, ({ path }) => paths.includes(path)).issueRequests,
+        names,
+      ),
     ].sort()
   }
   t.strictSame(own(0), issued)
   t.strictSame(own(1), [...issued, 'db'].sort())
   t.strictSame(own(2), [...issued, 'db', 'env'].sort())
   t.strictSame(own(3), [...issued, 'db', 'env', 'user', 'a-key-of-app'].sort())
-  t.strictSame([...ownFiles(everything, [], names)].includes('user'), false)
+  t.strictSame([...perVolumeFiles(everything, [], names)].includes('user'), false)
 })

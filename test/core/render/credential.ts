@@ -1,7 +1,7 @@
 import t from 'tap'
 import { FaultError } from '../../../src/core/faults/fault.ts'
 import type { CredentialFormat, CredentialSpec } from '../../../src/core/imports/import.ts'
-import { credentialOrder } from '../../../src/core/imports/needs.ts'
+import { credentialRequest } from '../../../src/core/imports/needs.ts'
 import type { SecretData } from '../../../src/core/ports/vault.ts'
 import { credentialFile } from '../../../src/core/render/credential.ts'
 import { faultOf, secretOf } from '../../harness/specs.ts'
@@ -14,7 +14,7 @@ function spec(format: CredentialFormat): CredentialSpec {
 function fileOf(format: CredentialFormat, answer: SecretData | FaultError, authority?: string): string {
   const credential = spec(format)
   const of = (key: string) =>
-    key === credentialOrder(credential)?.key ? answer : new FaultError('internal', { reason: key })
+    key === credentialRequest(credential)?.key ? answer : new FaultError('internal', { reason: key })
   const answers = { of, vaultAddr: 'https://vault.example.org:8200', authority }
   return credentialFile(credential, answers).reveal().toString()
 }

@@ -36,8 +36,8 @@ t.test('killed while the second of two is issued: the first one is known to the 
     if (logins === 2) await bench.clock.sleep(2_000)
     return logIn(...args)
   }
-  bench.issuer.issue = (identity, token, order, signal) =>
-    token.token.reveal() === 'own-4' ? new Promise(() => {}) : issue(identity, token, order, signal)
+  bench.issuer.issue = (identity, token, request, signal) =>
+    token.token.reveal() === 'own-4' ? new Promise(() => {}) : issue(identity, token, request, signal)
   await bench.clock.advance(20 * MINUTE)
   t.same([...bench.issuer.tokensAlive], ['own-1', 'own-2', 'own-3', 'own-4'])
   bench.issuer.logIn = logIn
@@ -92,10 +92,10 @@ t.test('too much for the safe: what can be taken back is kept, the rest is issue
     ],
   })
   const issue = bench.issuer.issue.bind(bench.issuer)
-  bench.issuer.issue = async (identity, token, order, signal) => {
-    const issued = await issue(identity, token, order, signal)
-    const isWeb = order.kind === 'call' && order.call === web
-    return isWeb ? { ...issued, lease: undefined, needsToken: false } : issued
+  bench.issuer.issue = async (identity, token, request, signal) => {
+    const issued = await issue(identity, token, request, signal)
+    const isWeb = request.kind === 'call' && request.call === web
+    return isWeb ? { ...issued, vaultLease: undefined, needsToken: false } : issued
   }
   await bench.publish()
   const before = bench.content('volume-1', 'db-user')

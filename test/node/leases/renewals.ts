@@ -2,7 +2,7 @@ import t from 'tap'
 import { FaultError } from '../../../src/core/faults/fault.ts'
 import { sourceCall } from '../../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../../src/core/imports/import.ts'
-import type { Holding } from '../../../src/core/ports/leases.ts'
+import type { Lease } from '../../../src/core/ports/leases.ts'
 import { fileSpec, importSpec } from '../../fakes/imports.ts'
 import { FlowBench, MINUTE } from '../../harness/flow-bench.ts'
 
@@ -32,9 +32,9 @@ const user = (bench: FlowBench) => bench.content('volume-1', 'db-user')
 /** Renewals of one path are answered as `answer` says. */
 function onRenew(bench: FlowBench, path: string, answer: () => Promise<undefined>): void {
   const renew = bench.issuer.renew.bind(bench.issuer)
-  bench.issuer.renew = (holding: Holding, signal) => {
-    const { order } = holding
-    return order.kind === 'call' && order.call.path === path ? answer() : renew(holding, signal)
+  bench.issuer.renew = (holding: Lease, signal) => {
+    const { request } = holding
+    return request.kind === 'call' && request.call.path === path ? answer() : renew(holding, signal)
   }
 }
 
