@@ -28,7 +28,7 @@ export async function perform(stage: Stage, cleanups: Cleanups, keep: boolean): 
   cleanups.add(() => kubelet.close())
 
   const target = join(folder, 'pods/demo-uid/volumes/kubernetes.io~csi/secrets/mount')
-  mkdirSync(join(target, '../src'), { recursive: true })
+  mkdirSync(join(target, '..'), { recursive: true })
   const unpublish = () => kubelet.nodeUnpublish({ volumeId: VOLUME_ID, targetPath: target })
   await podStarts(stage, { kubelet, issuer, target })
   cleanups.add(() => (existsSync(target) ? unpublish() : undefined))

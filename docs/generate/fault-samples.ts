@@ -88,7 +88,7 @@ export const faultSamples = {
     path,
     key: 'tls/key',
     reason:
-      'cannot be a file: its name "tls/key" may hold letters, digits, "-", "_" and "../../test/harness" alone',
+      'cannot be a file: its name "tls/key" may hold letters, digits, "-", "_" and "." alone',
     setting: 'leave it out with dataFrom.exclude, or choose another dataFrom.format than Files',
   },
   name_taken: { file: 'password', reason: 'one of spec.files, one of "secret/data/my-app"' },

@@ -25,7 +25,7 @@ export function vaultCall(
     .replaceAll(/\/+/g, '/')
     .replace(/\/$/, '')
   const isUsable =
-    PATH.test(clean) && !clean.split('/').some((segment) => segment === '.' || segment === '../..')
+    PATH.test(clean) && !clean.split('/').some((segment) => segment === '.' || segment === '..')
   if (!isUsable)
     return {
       fault: `the path ${JSON.stringify(path)} has characters that spec.files[].source.path cannot have`,

@@ -4,7 +4,7 @@ export const LONGEST_FILE_NAME = 255
 
 /** Why a text cannot be the name of a file in a volume; undefined when it can. `..data` and `..slot-a` are ours. */
 export function fileNameFault(name: string): string | undefined {
-  if (!FILE_NAME.test(name)) return 'may hold letters, digits, "-", "_" and ".." alone'
-  if (name === '..' || name.startsWith('../..')) return 'must not be ".." or begin with "../.."'
+  if (!FILE_NAME.test(name)) return 'may hold letters, digits, "-", "_" and "." alone'
+  if (name === '.' || name.startsWith('..')) return 'must not be "." or begin with ".."'
   return name.length > LONGEST_FILE_NAME ? `must have at most ${LONGEST_FILE_NAME} characters` : undefined
 }

@@ -92,7 +92,7 @@ function article(type: string): string {
 export function formatPath(path: readonly PropertyKey[]): string {
   return path
     .map((step, index) =>
-      typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '..'}${String(step)}`,
+      typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${String(step)}`,
     )
     .join('')
 }

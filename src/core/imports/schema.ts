@@ -21,15 +21,15 @@ const matching = (pattern: RegExp, longest: number) => text(longest).regex(patte
 /** A text for which '' says the same as leaving it out. */
 const mayBeEmpty = (longest: number) => text(longest).transform((given) => (given === '' ? undefined : given))
 
-/** Slashes at the ends or in a row mean nothing to Vault; a segment `../..` would name another path than the one shown. */
+/** Slashes at the ends or in a row mean nothing to Vault; a segment `..` would name another path than the one shown. */
 const slashed = (pattern: RegExp, longest: number) =>
   matching(pattern, longest).transform((given, context) => {
     const segments = given.split('/').filter(Boolean)
-    if (segments.length > 0 && !segments.includes('..') && !segments.includes('../..'))
+    if (segments.length > 0 && !segments.includes('.') && !segments.includes('..'))
       return segments.join('/')
     return refuse(
       context,
-      segments.length > 0 ? 'must not have a segment ".." or "../.."' : 'must not be empty',
+      segments.length > 0 ? 'must not have a segment "." or ".."' : 'must not be empty',
     )
   })
 

@@ -83,8 +83,8 @@ export function requireTargetPath(value: string | undefined): string {
   const path = requireText(value, 'target_path')
   const segments = path.split('/').slice(1)
   if (!path.startsWith('/')) throw invalid(`target_path "${path}" is not absolute`)
-  if (path.includes('\0') || segments.some((segment) => segment === '../..' || segment === '..')) {
-    throw invalid('target_path must not hold ".." or "../.." segments or NUL')
+  if (path.includes('\0') || segments.some((segment) => segment === '..' || segment === '.')) {
+    throw invalid('target_path must not hold "." or ".." segments or NUL')
   }
   if (segments.every((segment) => segment === '')) throw invalid('target_path must not be the root directory')
   return path
@@ -146,7 +146,7 @@ function importNameFaults(name: string, namespace: string): string[] {
   }
   if (!SUBDOMAIN.test(name)) {
     return [
-      `volumeAttributes.${IMPORT_KEY} "${name}" cannot be an object's name: lower-case letters, digits, "-" and ".." only, letter or digit at both ends, at most 253`,
+      `volumeAttributes.${IMPORT_KEY} "${name}" cannot be an object's name: lower-case letters, digits, "-" and "." only, letter or digit at both ends, at most 253`,
     ]
   }
   return []

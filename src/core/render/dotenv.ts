@@ -11,7 +11,7 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_.]*$/
 export function dotenvLine(key: string, text: string): FormattedLine {
   if (!NAME.test(key)) {
     return {
-      fault: 'cannot be a name in a dotenv file (a letter or "_", then letters, digits, "_" and "..")',
+      fault: 'cannot be a name in a dotenv file (a letter or "_", then letters, digits, "_" and ".")',
     }
   }
   if (text.includes('\0')) return { fault: 'holds a NUL character, which no environment variable can' }

@@ -36,7 +36,7 @@ function missingName(token: Token, cause: Error | undefined, { scope, others }: 
     }
     // The name of a loop's or an assign's own is not in our scope, and yet there.
     if (at === 0 && Reflect.get(cause ?? {}, 'variableName') !== step) return whole
-    const name = steps.slice(0, at + 1).join('..')
+    const name = steps.slice(0, at + 1).join('.')
     const known = new Set([...Object.keys(level), ...(at === 0 ? others : [])])
     return { reason: `there is no ${quote(name)} (line ${lineOf(token)})`, known: [...known] }
   }

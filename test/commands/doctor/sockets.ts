@@ -27,8 +27,8 @@ function node(t: Test) {
     return report.findings
   }
   const makeFolders = () => {
-    mkdirSync(join(csi, '../..'), { recursive: true })
-    mkdirSync(join(registration, '../..'))
+    mkdirSync(join(csi, '..'), { recursive: true })
+    mkdirSync(join(registration, '..'))
   }
   return { csi, registration, check, makeFolders }
 }

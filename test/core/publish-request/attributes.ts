@@ -90,7 +90,7 @@ t.test('a target path that is not absolute and plain is refused', async (t) => {
   for (const path of ['pods/1', './pods', 'C:\\pods'])
     t.match(refusal({ ...good, target_path: path }), 'not absolute')
   for (const path of ['/pods/../etc', '/pods/./1', '/pods/..', '/a\0b']) {
-    t.match(refusal({ ...good, target_path: path }), '".." or "../.." segments or NUL')
+    t.match(refusal({ ...good, target_path: path }), '"." or ".." segments or NUL')
   }
   for (const path of ['/', '//']) t.match(refusal({ ...good, target_path: path }), 'root directory')
   t.equal(parsePublishRequest({ ...good, target_path: '/pods/..data/x' }).targetPath, '/pods/..data/x')
@@ -138,7 +138,7 @@ t.test('the import name must be a name that an object can have', async (t) => {
     '-a',
     'a-',
     'a..b',
-    '..',
+    '.',
     'a'.repeat(254),
     `${'a'.repeat(64)}.b`,
     'a\nb',

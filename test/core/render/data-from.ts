@@ -48,14 +48,14 @@ t.test('keys are chosen before they are prefixed', async (t) => {
 })
 
 t.test('a key that cannot be a file name is named, with path and way out', async (t) => {
-  for (const key of ['a/b', 'a b', '', '..', '../..', '..data', 'é', 'a\n', 'x'.repeat(256)]) {
+  for (const key of ['a/b', 'a b', '', '.', '..', '..data', 'é', 'a\n', 'x'.repeat(256)]) {
     const error = faultOf(() => filesOf(JSON.stringify({ [key]: 'canary' })))
     t.match(error, { fault: 'key_unusable', facts: { key, path: 'secret/data/app' } })
     t.match(error.message, /next: leave it out with dataFrom\.exclude, or choose another dataFrom\.format/)
     t.notMatch(error.message, /canary/)
   }
   t.strictSame(filesOf('{"..a":"1"}', { prefix: 'x' }), [['x..a', '1']], 'the name with its prefix counts')
-  t.equal(faultOf(() => filesOf('{"a":"1"}', { prefix: '../..' })).fault, 'key_unusable')
+  t.equal(faultOf(() => filesOf('{"a":"1"}', { prefix: '..' })).fault, 'key_unusable')
   t.strictSame(filesOf('{"a/b":null}'), [], 'a key that makes no file may be called anything')
 })
 

@@ -20,7 +20,7 @@ const shells = [
 /** The environment of a program that the shell starts once it has sourced the file. */
 function sourcedBy(t: Test, [command = '', ...options]: string[], file: string): Map<string, string> {
   const path = join(mkdtempSync(join(tmpdir(), 'shell-')), 'app.env')
-  t.teardown(() => spawnSync('rm', ['-r', join(path, '../..')]))
+  t.teardown(() => spawnSync('rm', ['-r', join(path, '..')]))
   writeFileSync(path, file)
   const { stdout, stderr, status } = spawnSync(command, [...options, '-ec', '. "$0"; exec env -0', path], {
     encoding: 'utf8',

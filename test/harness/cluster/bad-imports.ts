@@ -42,8 +42,8 @@ export const badImports: [string, (spec: Spec) => void, RegExp][] = [
     /files may be empty only when dataFrom or credentials is set/,
   ],
   [
-    'a file name "../.."',
-    (s) => Object.assign(fileOf(s), { name: '../..' }),
+    'a file name ".."',
+    (s) => Object.assign(fileOf(s), { name: '..' }),
     /files\[0\]\.name.*must not be "\." or begin with "\.\."/,
   ],
   [

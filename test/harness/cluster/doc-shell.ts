@@ -54,7 +54,7 @@ export async function createDocShell(
   writeFileSync(join(folder, 'reviewer.jwt'), vault.issuer.issue(reviewer))
   writeFileSync(join(folder, 'kube-ca.crt'), createCertificateAuthority().certificate)
   for (const account of options.accounts) {
-    const [namespace = '', serviceAccount = ''] = account.split('..')
+    const [namespace = '', serviceAccount = ''] = account.split('.')
     const token = vault.issuer.issue({ namespace, serviceAccount, audience: AUDIENCE })
     writeFileSync(join(folder, 'tokens', account), token)
   }

@@ -77,7 +77,7 @@ export async function importImage(image: Image, containerdSocket: string): Promi
 }
 
 async function pack({ tar, name }: Image): Promise<void> {
-  const folder = join(tar, '../..')
+  const folder = join(tar, '..')
   mkdirSync(folder, { recursive: true })
   // Images are large, and one of an older state of the source is of no more use.
   const older = globSync('*.tar', { cwd: folder })
@@ -90,7 +90,7 @@ async function pack({ tar, name }: Image): Promise<void> {
     for (const file of older) rmSync(join(folder, file), { force: true })
   } finally {
     rmSync(app, { recursive: true, force: true })
-    rmSync(join(scratch, '../..'), { recursive: true, force: true })
+    rmSync(join(scratch, '..'), { recursive: true, force: true })
   }
 }
 
@@ -105,7 +105,7 @@ export async function stage(app: string): Promise<void> {
 
 async function stageOne(app: string, { source, target }: Copy): Promise<void> {
   const name = basename(source)
-  const to = target === '../' ? join(app, name) : join(app, target)
+  const to = target === './' ? join(app, name) : join(app, target)
   if (name === 'dist') await buildInto(to)
   else if (name === 'node_modules') await copyProductionModules(to)
   else cpSync(join(ROOT, name), to, { recursive: true })
