@@ -88,6 +88,8 @@ type Handlers = Omit<HttpHandlers, 'metrics'> & { metrics: () => Promise<Omit<An
 
 function listen(handlers: Handlers): RequestListener {
   return (request, response) => {
+    // One of many requests at once, which the parser goes on to hand out though keepDoor has shut the door.
+    if (request.socket.destroyed) return
     void answer(request.method, request.url, handlers).then(({ status, contentType, body }) => {
       // keepDoor has shut the door meanwhile.
       if (request.socket.destroyed) return
