@@ -131,7 +131,7 @@ t.test('what is issued comes back as it was put', async (t) => {
   t.strictSame(plain(second), plain(database))
   t.strictSame(plain(third), plain(token))
   t.equal(first?.token?.durationMs, Number.POSITIVE_INFINITY)
-  t.ok(first && 'lease' in first && first.vaultLease === undefined)
+  t.ok(first && 'vaultLease' in first && first.vaultLease === undefined)
   t.strictSame([...(first?.data.values.keys() ?? [])], [...certificate.data.values.keys()])
   t.equal(jsonOf(first?.data.values.get('serial') ?? ''), '90071992547409931234')
   t.match(jsonOf(first?.data.values.get('zulu') ?? ''), '{"a":9007199254740993,"b":[1.10,1e2,-0,null],')

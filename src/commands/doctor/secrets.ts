@@ -54,7 +54,11 @@ export async function examineSecrets(deps: Deps, spec: ImportSpec, signal: Abort
   }
   const { address: vaultAddr } = identity.endpoint
   const authority = connections.authority(identity.endpoint)
-  await examineFiles({ report, answers, requests: issueRequests, vaultAddr, authority, sandbox }, spec, signal)
+  await examineFiles(
+    { report, answers, requests: issueRequests, vaultAddr, authority, sandbox },
+    spec,
+    signal,
+  )
 }
 
 /** @throws FaultError read_denied */

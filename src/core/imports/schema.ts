@@ -25,12 +25,8 @@ const mayBeEmpty = (longest: number) => text(longest).transform((given) => (give
 const slashed = (pattern: RegExp, longest: number) =>
   matching(pattern, longest).transform((given, context) => {
     const segments = given.split('/').filter(Boolean)
-    if (segments.length > 0 && !segments.includes('.') && !segments.includes('..'))
-      return segments.join('/')
-    return refuse(
-      context,
-      segments.length > 0 ? 'must not have a segment "." or ".."' : 'must not be empty',
-    )
+    if (segments.length > 0 && !segments.includes('.') && !segments.includes('..')) return segments.join('/')
+    return refuse(context, segments.length > 0 ? 'must not have a segment "." or ".."' : 'must not be empty')
   })
 
 const duration = text(32).transform((given, context) => {

@@ -1,5 +1,4 @@
 import type { Lease } from '../../core/ports/leases.ts'
-import type { MountedVolume } from '../volumes.ts'
 import { type Clocks, untilDueMs } from './lease-times.ts'
 
 /** What is due again sooner is not worth the asking, in milliseconds: Vault, or a clock, is wrong about it. */
@@ -17,14 +16,22 @@ export type Issued = {
 }
 
 /** What can be prolonged no more is to be replaced: milliseconds until it may, none or less for at once. */
-export function untilReissueMs({ issued }: MountedVolume, orderKey: string, clock: Clocks): number {
+export function untilReissueMs(
+  { issued }: { issued: Map<string, Issued> },
+  orderKey: string,
+  clock: Clocks,
+): number {
   const last = issued.get(orderKey)
   if (last === undefined || !last.isEnding || last.brief === 0) return 0
   return last.on + Math.min(BRIEF_MS * 2 ** last.brief, MOST_MS) - clock.monotonic()
 }
 
 /** To be told of each issue: its own life is what warrants the next. */
-export function noteIssue({ issued }: MountedVolume, holding: Lease, clock: Clocks): void {
+export function noteIssue(
+  { issued }: { issued: Map<string, Issued> },
+  holding: Lease,
+  clock: Clocks,
+): void {
   const { key } = holding.request
   const isBrief = untilDueMs(holding, clock) < BRIEF_MS
   const brief = isBrief ? (issued.get(key)?.brief ?? 0) + 1 : 0
@@ -32,7 +39,11 @@ export function noteIssue({ issued }: MountedVolume, holding: Lease, clock: Cloc
 }
 
 /** To be told of each try to prolong it. */
-export function noteEnding({ issued }: MountedVolume, orderKey: string, isEnding: boolean): void {
+export function noteEnding(
+  { issued }: { issued: Map<string, Issued> },
+  orderKey: string,
+  isEnding: boolean,
+): void {
   const last = issued.get(orderKey)
   if (last !== undefined) last.isEnding = isEnding
 }

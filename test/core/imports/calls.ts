@@ -44,9 +44,9 @@ t.test('whatever is not a plain GET is issued to each volume alone', async (t) =
   t.equal(sourceCall(source()).isIssued, false)
   t.equal(sourceCall(source({ method: 'POST' })).isIssued, true)
   const lease = { renewAt: undefined, revokeOnUnmount: undefined }
-  t.match(sourceCall(source({ lease })), { isIssue: true, renewAt: 66, revokeOnUnmount: true })
+  t.match(sourceCall(source({ lease })), { isIssued: true, renewAt: 66, revokeOnUnmount: true })
   const other = { renewAt: 30, revokeOnUnmount: false }
-  t.match(sourceCall(source({ lease: other })), { isIssue: true, renewAt: 30, revokeOnUnmount: false })
+  t.match(sourceCall(source({ lease: other })), { isIssued: true, renewAt: 30, revokeOnUnmount: false })
   t.match(issueRequestFor(sourceCall(source({ lease: other }))), {
     kind: 'call',
     renewAt: 30,

@@ -722,11 +722,11 @@ t.test('every new field arrives where it belongs', async (t) => {
   t.match(key?.call, {
     path: 'pki/issue/web',
     method: 'PUT',
-    isIssue: true,
+    isIssued: true,
     renewAt: 50,
     revokeOnUnmount: false,
   })
-  t.match(dsn, { key: undefined, call: { key: 'secret/data/db', isIssue: false } })
+  t.match(dsn, { key: undefined, call: { key: 'secret/data/db', isIssued: false } })
   t.strictSame(
     dsn?.named.map(({ name, call }) => [name, call.key]),
     [
