@@ -1,11 +1,11 @@
 /** Characters that are compared: the work grows with their square. */
-const LONGEST = 64
+const MAX_LENGTH = 64
 
 /**
  * The known name that was most likely meant by a mistyped one: case and dashes do not count, then the fewest edits.
  * @returns undefined when nothing is near
  */
-export function nearest(name: string, known: readonly string[]): string | undefined {
+export function nearestName(name: string, known: readonly string[]): string | undefined {
   const meant = plain(name)
   const ranked = known
     .map((candidate) => ({ candidate, edits: countEdits(meant, plain(candidate)) }))
@@ -17,7 +17,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
 }
 
 function plain(name: string): string {
-  return name.slice(0, LONGEST).toLowerCase().replaceAll(/[-_]/g, '').slice(0, LONGEST)
+  return name.slice(0, MAX_LENGTH).toLowerCase().replaceAll(/[-_]/g, '').slice(0, MAX_LENGTH)
 }
 
 /** Levenshtein distance. */

@@ -1,11 +1,11 @@
 import { X509Certificate } from 'node:crypto'
 
 /** Characters: a ConfigMap holds no more. */
-const LONGEST = 1 << 20
+const MAX_LENGTH = 1 << 20
 /** The authorities of a whole operating system are some 150. */
-const MOST_CERTIFICATES = 512
+const MAX_CERTIFICATES = 512
 /** Characters of what stands between BEGIN or END and the dashes. */
-const LONGEST_LABEL = 64
+const MAX_LABEL_LENGTH = 64
 
 const BEGIN = '-----BEGIN '
 const END = '-----END '
@@ -16,12 +16,12 @@ const DASHES = '-----'
  * @param text PEM: one certificate or several, comments between them allowed
  */
 export function certificatesFault(text: string): string | undefined {
-  if (text.length > LONGEST) return `must have at most ${LONGEST} characters`
+  if (text.length > MAX_LENGTH) return `must have at most ${MAX_LENGTH} characters`
   const certificates: string[] = []
   for (const { label, pem } of blocksOf(text)) {
     if (label.includes('PRIVATE KEY')) return 'holds a private key, wants certificates only'
     if (label === 'CERTIFICATE') certificates.push(pem)
-    if (certificates.length > MOST_CERTIFICATES) return `must have at most ${MOST_CERTIFICATES} certificates`
+    if (certificates.length > MAX_CERTIFICATES) return `must have at most ${MAX_CERTIFICATES} certificates`
   }
   if (certificates.length === 0) return 'holds no PEM certificate (-----BEGIN CERTIFICATE-----)'
   const broken = certificates.findIndex((pem) => !isCertificate(pem))
@@ -46,7 +46,7 @@ export function* blocksOf(text: string): Generator<Block> {
 }
 
 function labelAt(text: string, start: number): string | undefined {
-  const near = text.slice(start, start + LONGEST_LABEL + DASHES.length)
+  const near = text.slice(start, start + MAX_LABEL_LENGTH + DASHES.length)
   const label = near.slice(0, Math.max(near.indexOf(DASHES), 0))
   return /^[A-Z0-9 ]{1,64}$/.test(label) ? label : undefined
 }

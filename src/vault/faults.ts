@@ -1,5 +1,5 @@
 import type { Facts } from '../core/faults/facts.ts'
-import { FaultError, joinWords, scrub } from '../core/faults/fault.ts'
+import { FaultError, joinMessages, scrub } from '../core/faults/fault.ts'
 import { isJsonObject } from '../core/json/json.ts'
 import { type Answer, TransportError, type TransportFailure } from './transport.ts'
 
@@ -11,7 +11,7 @@ const LONGEST_PAUSE_MS = 5 * 60_000
 /** Vault's own words for an error, safe to show; '' when it gave none. */
 export function wordsOf(answer: Answer): string {
   if (!isJsonObject(answer.body)) return ''
-  const words = scrub(joinWords(answer.body.errors, '; '))
+  const words = scrub(joinMessages(answer.body.errors, '; '))
   // Go's error lists come as "1 error occurred:\n\t* permission denied\n\n", of which scrub has made one line.
   return words.replace(/ ?\b\d{1,6} errors? occurred: ?\* ?/g, ' ').trim()
 }

@@ -1,5 +1,5 @@
 import type { Facts } from '../core/faults/facts.ts'
-import { FaultError, joinWords, scrub } from '../core/faults/fault.ts'
+import { FaultError, joinMessages, scrub } from '../core/faults/fault.ts'
 import { isJsonObject, jsonToNumber } from '../core/json/json.ts'
 import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'
@@ -42,7 +42,7 @@ const VERSIONED = /invalid path for a versioned k\/v secrets engine/i
 /** Vault's warnings, as the words of a fault. */
 export function warningFacts(answer: Answer): Facts {
   const warnings = isJsonObject(answer.body) ? answer.body.warnings : undefined
-  const words = scrub(joinWords(warnings, ' '))
+  const words = scrub(joinMessages(warnings, ' '))
   return { httpStatus: answer.status, words }
 }
 

@@ -1,4 +1,4 @@
-import { nearest } from '../../core/nearest-name.ts'
+import { nearestName } from '../../core/nearest-name.ts'
 import { type System, systems } from './conversion.ts'
 
 export type ConvertArguments = {
@@ -35,6 +35,6 @@ export function parseConvertArguments(argv: readonly string[]): ParsedArguments 
 }
 
 function hint(value: string): string {
-  const meant = nearest(value, systems)
+  const meant = nearestName(value, systems)
   return meant === undefined ? '' : `, did you mean ${meant}?`
 }

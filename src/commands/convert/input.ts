@@ -1,5 +1,5 @@
 import { Document, isMap, isSeq, LineCounter, parseAllDocuments, visit } from 'yaml'
-import { likeKubectl } from '../../core/imports/kubectl-yaml.ts'
+import { kubectlTags } from '../../core/imports/kubectl-yaml.ts'
 import { at, textAt } from './value.ts'
 
 /** One manifest of the input; `document` holds its comments too and is changed in place. */
@@ -14,7 +14,7 @@ export type Manifest = {
 /** The manifests, or where and why the text cannot be read. The words never quote it: it may hold a Secret. */
 export type Input = { manifests: Manifest[] } | { fault: string }
 
-const OPTIONS = { version: '1.1', customTags: likeKubectl, prettyErrors: false, logLevel: 'silent' } as const
+const OPTIONS = { version: '1.1', customTags: kubectlTags, prettyErrors: false, logLevel: 'silent' } as const
 
 /** Reads YAML or JSON, several documents or a List in each. */
 export function readInput(text: string): Input {

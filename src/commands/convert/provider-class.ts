@@ -1,6 +1,6 @@
 import { parseDocument } from 'yaml'
 import { parseMode } from '../../core/imports/file-mode.ts'
-import { likeKubectl } from '../../core/imports/kubectl-yaml.ts'
+import { kubectlTags } from '../../core/imports/kubectl-yaml.ts'
 import { secretTypeFaults } from '../../core/imports/secret-types.ts'
 import { changed, noCounterpart, toDo, withOriginal } from './comment.ts'
 import {
@@ -101,7 +101,7 @@ function convertAccess(draft: ImportDraft, parameters: ReadonlyMap<string, strin
 function readObjects(text: string): { list: readonly unknown[] } | { fault: string } {
   const document = parseDocument(text, {
     version: '1.1',
-    customTags: likeKubectl,
+    customTags: kubectlTags,
     prettyErrors: false,
     logLevel: 'silent',
   })

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { certificatesFault } from '../../core/pem.ts'
 import type { Config } from '../../core/settings/config.ts'
-import { type ParsedConfig, parseConfig } from '../../core/settings/parse.ts'
+import { type ParsedConfig, parseConfig } from '../../core/settings/parse-config.ts'
 import { readCommandLine } from '../../core/settings/sources.ts'
 import { parseYaml, readYamlFile } from '../../files/yaml.ts'
 import type { KubeClient } from '../../kube/client.ts'

@@ -37,7 +37,7 @@ export async function examineVault(
     limiter: createLimiter({ clock, callsPerSecond: config.vaultQps, concurrency: config.vaultConcurrency }),
     defaultCa: () => ca ?? { pem: undefined, source: 'none' },
     callTimeoutMs: CALL_TIMEOUT_MS,
-    parseAnswer: deps.sandbox.parseAnswer,
+    parseAnswer: deps.sandbox.parseResponse,
   })
   const vault = { ...deps, connections }
   try {

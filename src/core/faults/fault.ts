@@ -85,8 +85,8 @@ export function toFault(error: unknown): FaultError {
 }
 
 /** Characters of a foreign text that are looked at, and those that are shown. */
-const LOOKED_AT = 4096
-const SHOWN = 500
+const MAX_SCANNED = 4096
+const MAX_SHOWN = 500
 
 /**
  * Takes whatever looks like a Vault token, a JWT or a wrapping token out of a foreign text and cuts it to a line.
@@ -94,14 +94,14 @@ const SHOWN = 500
  * and secrets: it is cut before a pattern meets it, and no pattern looks twice at a character more than a few times.
  */
 export function scrub(text: string): string {
-  const near = text.slice(0, LOOKED_AT)
-  const whole = text.length > LOOKED_AT ? near.replace(CUT_TOKEN, '[token]') : near
+  const near = text.slice(0, MAX_SCANNED)
+  const whole = text.length > MAX_SCANNED ? near.replace(CUT_TOKEN, '[token]') : near
   return whole
     .replace(JWT, '[token]')
     .replace(VAULT_TOKEN, '[token]')
     .replace(/\s+/g, ' ')
     .trim()
-    .slice(0, SHOWN)
+    .slice(0, MAX_SHOWN)
 }
 
 /** The first characters of a foreign text. A token that the cut would make too short to be known is taken out. */
@@ -116,13 +116,13 @@ const VAULT_TOKEN = /\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{20,}/g
 const CUT_TOKEN = /\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{0,19}$/
 
 /** The first texts of a foreign list, joined, as far as scrub looks at all. */
-export function joinWords(list: unknown, separator: string): string {
+export function joinMessages(list: unknown, separator: string): string {
   if (!Array.isArray(list)) return ''
   let joined = ''
   for (const entry of list) {
-    if (joined.length > LOOKED_AT) break
+    if (joined.length > MAX_SCANNED) break
     if (typeof entry !== 'string') continue
-    joined += `${joined === '' ? '' : separator}${entry.slice(0, LOOKED_AT + 1)}`
+    joined += `${joined === '' ? '' : separator}${entry.slice(0, MAX_SCANNED + 1)}`
   }
   return joined
 }

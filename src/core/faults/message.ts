@@ -8,14 +8,14 @@ export function explain(fault: Fault, facts: Facts): string {
   const { what, next }: Line = lines[fault](facts)
   const sentence = facts.words && !what.includes(facts.words) ? `${what}: ${facts.words}` : what
   const text = [sentence, tried(facts), next && `next: ${next}`].filter(Boolean).join('; ')
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text
+  return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text
 }
 
 /** Characters of one fault: names of keys, and values of an import, are as long as their authors like. */
-const LONGEST = 16_384
+const MAX_LENGTH = 16_384
 /** Of one name that exists where another was asked for, and how many of them. */
-const LONGEST_NAME = 128
-const MOST_NAMES = 50
+const MAX_NAME_LENGTH = 128
+const MAX_NAMES = 50
 
 type Line = { what: string; next?: string }
 
@@ -238,7 +238,7 @@ function again(f: Facts): string {
 
 function exist(names: readonly string[] | undefined): string {
   if (!names || names.length === 0) return 'exist none'
-  const shown = names.slice(0, MOST_NAMES).map((name) => name.slice(0, LONGEST_NAME))
+  const shown = names.slice(0, MAX_NAMES).map((name) => name.slice(0, MAX_NAME_LENGTH))
   const more = names.length - shown.length
   return `exist ${shown.map(quote).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }

@@ -1,14 +1,14 @@
 /** Characters of a manifest as JSON, without metadata and status: etcd takes little more. */
-const MOST_CHARACTERS = (1 << 20) + (1 << 16)
+const MAX_CHARACTERS = (1 << 20) + (1 << 16)
 /** Values in it: more than twice what full lists hold without spec.sources[].data. */
-const MOST_VALUES = 50_000
+const MAX_VALUES = 50_000
 /** Objects and lists within each other. Our own fields need 7, the rest is for spec.sources[].data. */
-const DEEPEST = 64
+const MAX_DEPTH = 64
 /** Fields of one object: our own have 25 at most, spec.sources[].data as many as the CRD's maxProperties. */
-const MOST_FIELDS = 256
+const MAX_FIELDS = 256
 
 /** Items of each list of spec, as the CRD's maxItems. */
-export const MOST_ITEMS: ReadonlyMap<string, number> = new Map([
+export const MAX_ITEMS: ReadonlyMap<string, number> = new Map([
   ['sources', 64],
   ['files', 512],
   ['dataFrom', 64],
@@ -16,7 +16,7 @@ export const MOST_ITEMS: ReadonlyMap<string, number> = new Map([
   ['secretSync', 16],
 ])
 /** Of spec.secretSync[].data. */
-export const MOST_KEYS = 256
+export const MAX_KEYS = 256
 
 /** What there is to judge, of a size that anybody may look at; or why it is not looked at at all. */
 export type BoundManifest = { value: unknown } | { faults: string[] }
@@ -53,14 +53,14 @@ function sizeFault(root: unknown): string | undefined {
     if (typeof value === 'object' && value !== null) {
       const members = membersOf(value)
       if (members === undefined) return 'must be plain JSON, without YAML tags such as !!binary and !!set'
-      if (members.keys.length > MOST_FIELDS) return `must have at most ${MOST_FIELDS} fields in each object`
-      if (depth >= DEEPEST) return `must have at most ${DEEPEST} levels of objects and lists`
+      if (members.keys.length > MAX_FIELDS) return `must have at most ${MAX_FIELDS} fields in each object`
+      if (depth >= MAX_DEPTH) return `must have at most ${MAX_DEPTH} levels of objects and lists`
       values += members.items.length
       for (const key of members.keys) characters += key.length + 3
-      if (values > MOST_VALUES) return `must have at most ${MOST_VALUES} values`
+      if (values > MAX_VALUES) return `must have at most ${MAX_VALUES} values`
       for (const item of members.items) open.push({ value: item, depth: depth + 1 })
     }
-    if (characters > MOST_CHARACTERS) return `must have at most ${MOST_CHARACTERS} characters as JSON`
+    if (characters > MAX_CHARACTERS) return `must have at most ${MAX_CHARACTERS} characters as JSON`
   }
   return undefined
 }
@@ -73,10 +73,10 @@ function membersOf(value: object): { items: readonly unknown[]; keys: readonly s
 function listFaults(manifest: unknown): string[] {
   const spec = isPlain(manifest) ? manifest.spec : undefined
   if (!isPlain(spec)) return []
-  const ofSpec = [...MOST_ITEMS].flatMap(([name, most]) => lengthFault(`spec.${name}`, spec[name], most))
+  const ofSpec = [...MAX_ITEMS].flatMap(([name, most]) => lengthFault(`spec.${name}`, spec[name], most))
   if (ofSpec.length > 0 || !Array.isArray(spec.secretSync)) return ofSpec
   return spec.secretSync.flatMap((secret: unknown, index) =>
-    isPlain(secret) ? lengthFault(`spec.secretSync[${index}].data`, secret.data, MOST_KEYS) : [],
+    isPlain(secret) ? lengthFault(`spec.secretSync[${index}].data`, secret.data, MAX_KEYS) : [],
   )
 }
 

@@ -1,13 +1,13 @@
 import type { Templates } from '../render/template.ts'
 import { patternFault } from './key-pattern.ts'
-import { LONGEST_PATTERN, LONGEST_TEMPLATE, show } from './schema.ts'
+import { MAX_PATTERN_LENGTH, MAX_TEMPLATE_LENGTH, show } from './schema.ts'
 import { secretTypeFaults } from './secret-types.ts'
 
 /** Names of sources that a fault lists. */
-const MOST_NAMES = 16
+const MAX_NAMES = 16
 
 /** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
-export function crossFaults(manifest: unknown, check: Templates['check']): string[] {
+export function crossFieldFaults(manifest: unknown, check: Templates['check']): string[] {
   const spec = fieldOf(manifest, 'spec')
   const sources = new Set(listOf(spec, 'sources').map((source) => fieldOf(source, 'name')))
   return [
@@ -94,13 +94,13 @@ function fileFaults(file: unknown, field: string, { sources, check }: FileContex
 
 function namesOf(sources: ReadonlySet<unknown>): string {
   const names = [...sources].filter((name) => typeof name === 'string')
-  const shown = names.slice(0, MOST_NAMES).map((name) => name.slice(0, 63))
-  return `${shown.join(', ') || 'none'}${names.length > MOST_NAMES ? ', …' : ''}`
+  const shown = names.slice(0, MAX_NAMES).map((name) => name.slice(0, 63))
+  return `${shown.join(', ') || 'none'}${names.length > MAX_NAMES ? ', …' : ''}`
 }
 
 /** One that is too long the schema refuses. */
 function templateFaults(template: string, field: string, check: Templates['check']): string[] {
-  if (template.length > LONGEST_TEMPLATE) return []
+  if (template.length > MAX_TEMPLATE_LENGTH) return []
   const checked = check(template)
   return 'fault' in checked ? [`${field}: ${checked.fault}`] : []
 }
@@ -123,7 +123,7 @@ function dataFromFaults(entry: unknown, field: string): string[] {
     ...(format === 'Files' && hasName ? [`${field}.fileName: has no meaning with format "Files"`] : []),
     ...['include', 'exclude'].flatMap((name) => {
       const pattern = fieldOf(entry, name)
-      const isPattern = typeof pattern === 'string' && pattern.length <= LONGEST_PATTERN
+      const isPattern = typeof pattern === 'string' && pattern.length <= MAX_PATTERN_LENGTH
       const fault = isPattern ? patternFault(pattern) : undefined
       return fault === undefined ? [] : [`${field}.${name}: ${fault}`]
     }),

@@ -1,9 +1,9 @@
 import { createTemplates, type Templates } from '../render/template.ts'
 import { boundManifest } from './bounds.ts'
 import { type Call, type NamedCall, readCall, sourceCall } from './calls.ts'
-import { crossFaults, fieldOf } from './cross-field-rules.ts'
+import { crossFieldFaults, fieldOf } from './cross-field-rules.ts'
 import { type Manifest, type ManifestFile, manifestSchema } from './schema.ts'
-import { describeIssues, fewFaults } from './schema-faults.ts'
+import { describeIssues, limitFaults } from './schema-faults.ts'
 
 export type UpdateMode = 'Live' | 'InPlace' | 'Atomic'
 export type Encoding = 'utf-8' | 'base64' | 'hex'
@@ -111,12 +111,12 @@ export function parseImport(manifest: unknown, templates = createTemplates()): P
 
 function judge(manifest: unknown, { check }: Templates): ParsedImport {
   const bound = boundManifest(manifest)
-  if ('faults' in bound) return { faults: fewFaults(bound.faults) }
+  if ('faults' in bound) return { faults: limitFaults(bound.faults) }
   const { value } = bound
   const checked = manifestSchema.safeParse(value)
   const found = checked.success ? [] : describeIssues(checked.error.issues, value)
-  const faults = [...found, ...crossFaults(value, check)]
-  if (!checked.success || faults.length > 0) return { faults: fewFaults(faults) }
+  const faults = [...found, ...crossFieldFaults(value, check)]
+  if (!checked.success || faults.length > 0) return { faults: limitFaults(faults) }
   return { spec: toSpec(checked.data, check) }
 }
 

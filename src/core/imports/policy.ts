@@ -51,7 +51,7 @@ function checkPaths(spec: ImportSpec, settings: PolicySettings): void {
     const whole = [...namespace.split('/').filter(Boolean), ...own]
     if (isTokenLookup(whole)) {
       // Several pods share that token, and what it may do does not end with this one.
-      refuse(spec, `path ${path} would write the Vault token that reads it into files`, OWN_TOKEN_SETTING)
+      refuse(spec, `path ${path} would write the Vault token that reads it into files`, TOKEN_EXPORT_HINT)
     }
     const isRefused = isSystem(own) || isSystem(whole) || (method !== 'GET' && makesCredentials(whole))
     if (isRefused && !settings.allowTokenExport) {
@@ -62,7 +62,7 @@ function checkPaths(spec: ImportSpec, settings: PolicySettings): void {
 }
 
 /** What an author may have wanted instead. */
-export const OWN_TOKEN_SETTING =
+export const TOKEN_EXPORT_HINT =
   '--allow-token-export, and use spec.credentials with format Token: a token of this pod alone'
 
 function callsOf({ files, dataFrom }: ImportSpec): readonly Call[] {

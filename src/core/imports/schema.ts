@@ -2,15 +2,15 @@ import * as z from 'zod'
 import { parseDuration } from '../duration.ts'
 import { certificatesFault } from '../pem.ts'
 import { parseMode } from './file-mode.ts'
-import { FILE_NAME, fileNameFault, LONGEST_FILE_NAME } from './file-name.ts'
+import { FILE_NAME, fileNameFault, MAX_FILE_NAME_LENGTH } from './file-name.ts'
 
 /** Kubernetes object names: DNS labels, for names joined by dots. */
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
 
 /** Characters, as all lengths here those of the CRD. */
-export const LONGEST_TEMPLATE = 65_536
-export const LONGEST_PATTERN = 256
+export const MAX_TEMPLATE_LENGTH = 65_536
+export const MAX_PATTERN_LENGTH = 256
 
 /** A text of at most so many characters: a longer one is not looked at any further. */
 const text = (longest: number) => z.string().max(longest, { abort: true })
@@ -60,7 +60,7 @@ const caCertRefSchema = z.strictObject({
   key: matching(/^[-._a-zA-Z0-9]+$/, 253),
 })
 
-const fileName = matching(FILE_NAME, LONGEST_FILE_NAME).transform((name, context) => {
+const fileName = matching(FILE_NAME, MAX_FILE_NAME_LENGTH).transform((name, context) => {
   const fault = fileNameFault(name)
   return fault === undefined
     ? name
@@ -95,7 +95,7 @@ const sourceSchema = z.strictObject({
 const fileSchema = z.strictObject({
   name: fileName,
   source: sourceSchema,
-  template: text(LONGEST_TEMPLATE).min(1).optional(),
+  template: text(MAX_TEMPLATE_LENGTH).min(1).optional(),
   decodeBase64: z.boolean().optional(),
   encoding: z.enum(['utf-8', 'base64', 'hex']).optional(),
   mode: mode.optional(),
@@ -105,10 +105,10 @@ const fileSchema = z.strictObject({
 const dataFromSchema = z.strictObject({
   path: secretPath,
   prefix: matching(/^[-_a-zA-Z0-9.]*$/, 128).optional(),
-  include: mayBeEmpty(LONGEST_PATTERN).optional(),
-  exclude: mayBeEmpty(LONGEST_PATTERN).optional(),
+  include: mayBeEmpty(MAX_PATTERN_LENGTH).optional(),
+  exclude: mayBeEmpty(MAX_PATTERN_LENGTH).optional(),
   format: z.enum(['Files', 'JSON', 'Dotenv', 'Shell', 'Properties']).optional(),
-  fileName: mayBeEmpty(LONGEST_FILE_NAME).pipe(fileName.optional()).optional(),
+  fileName: mayBeEmpty(MAX_FILE_NAME_LENGTH).pipe(fileName.optional()).optional(),
 })
 
 const credentialSchema = z.strictObject({

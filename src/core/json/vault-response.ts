@@ -5,15 +5,15 @@ import type { Json } from './types.ts'
 import { toValues } from './value.ts'
 
 /** Keys of one answer: each is looked at many times, and an honest secret has some dozens. */
-const MOST_KEYS = 4096
+const MAX_KEYS = 4096
 
 type JsonObject = { [key: string]: Json }
 
 /** What an answer holds of a secret. */
-export type Held = Pick<SecretData, 'values' | 'version'>
+export type ResponseData = Pick<SecretData, 'values' | 'version'>
 
 /** A large answer, taken apart: `held` is its data, `rest` the JSON of all that stands beside it. */
-export type ParsedAnswer = { held: Held | undefined; rest: string }
+export type ParsedResponse = { data: ResponseData | undefined; rest: string }
 
 /**
  * Takes a large answer apart where it holds up nobody.
@@ -21,20 +21,20 @@ export type ParsedAnswer = { held: Held | undefined; rest: string }
  * @returns undefined for what is not JSON
  * @throws FaultError import_too_large; the signal's reason
  */
-export type ParseAnswer = (
+export type ParseResponse = (
   bytes: Buffer,
   namespace: string,
   signal: AbortSignal | undefined,
-) => Promise<ParsedAnswer | undefined>
+) => Promise<ParsedResponse | undefined>
 
 /** @returns undefined for what is not JSON @throws FaultError import_too_large */
-export function parseAnswerText(text: string): ParsedAnswer | undefined {
+export function parseResponse(text: string): ParsedResponse | undefined {
   const body = parsed(text)
   if (body === undefined) return undefined
-  const held = heldIn(body)
+  const data = readResponseData(body)
   // A body without data of its own is told by the rest, which is then all of it.
-  const rest = held && isJsonObject(body) ? { ...body, data: {} } : body
-  return { held, rest: stringifyJson(rest) }
+  const rest = data && isJsonObject(body) ? { ...body, data: {} } : body
+  return { data, rest: stringifyJson(rest) }
 }
 
 function parsed(text: string): Json | undefined {
@@ -47,7 +47,7 @@ function parsed(text: string): Json | undefined {
 }
 
 /** The data of an answer; undefined when it has none. @throws FaultError import_too_large */
-export function heldIn(body: Json | undefined): Held | undefined {
+export function readResponseData(body: Json | undefined): ResponseData | undefined {
   const data = isJsonObject(body) ? body.data : undefined
   if (!isJsonObject(data)) return undefined
   if (!isVersioned(data)) return { values: valuesOf(data), version: undefined }
@@ -61,9 +61,9 @@ function isVersioned(data: JsonObject): data is { data: JsonObject; metadata: Js
 
 function valuesOf(object: JsonObject): SecretData['values'] {
   const count = Object.keys(object).length
-  if (count <= MOST_KEYS) return toValues(object)
+  if (count <= MAX_KEYS) return toValues(object)
   throw new FaultError('import_too_large', {
-    reason: `Vault's answer has ${count} keys, and ${MOST_KEYS} are read`,
+    reason: `Vault's answer has ${count} keys, and ${MAX_KEYS} are read`,
     setting: 'keep the secret at several paths',
   })
 }

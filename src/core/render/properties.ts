@@ -22,7 +22,7 @@ export function propertiesLine(key: string, text: string): FormattedLine {
 /** By code, into bytes: of a value that is nothing but escapes a pattern would take a second for a megabyte. */
 function escapeText(text: string): string {
   if (isPlain(text)) return text
-  const bytes = Buffer.allocUnsafe(text.length * LONGEST_ESCAPE)
+  const bytes = Buffer.allocUnsafe(text.length * MAX_ESCAPE_LENGTH)
   let end = 0
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at)
@@ -45,7 +45,7 @@ function isPlain(text: string): boolean {
 
 const HEX = '0123456789abcdef'
 /** Bytes: Java reads \uXXXX as a UTF-16 unit, and a character beyond them is two. */
-const LONGEST_ESCAPE = 6
+const MAX_ESCAPE_LENGTH = 6
 const BLANK = 0x20
 const BACKSLASH = 0x5c
 const LETTER_U = 0x75

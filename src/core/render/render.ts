@@ -9,7 +9,7 @@ import { SecretBytes } from '../secret.ts'
 import type { Answers } from './answers.ts'
 import { credentialFile } from './credential.ts'
 import { type DataFile, renderDataFrom } from './data-from.ts'
-import type { Room } from './size-limit.ts'
+import type { SizeLimit } from './size-limit.ts'
 import { createTemplates, type Templates } from './template.ts'
 import { plainValues, type Scope, templateScope } from './template-scope.ts'
 
@@ -18,9 +18,9 @@ const MODE_ALONE = 0o644
 const MODE_WITH_GROUP = 0o640
 
 /** In what the files are made. */
-export type Making = {
+export type RenderOptions = {
   /** Default: as much as there is. */
-  room?: Room
+  sizeLimit?: SizeLimit
   templates?: Templates
   /** Told before each step that a tenant's words could make long. */
   onStep?: (what: string) => void
@@ -37,7 +37,7 @@ export function renderFiles(
   spec: ImportSpec,
   answers: Answers,
   fsGroup: number | undefined,
-  { room, templates = createTemplates(), onStep = () => undefined }: Making = {},
+  { sizeLimit, templates = createTemplates(), onStep = () => undefined }: RenderOptions = {},
 ): RenderedFile[] {
   const plainOf = remember(plainValues)
   const plainMode = spec.defaultMode ?? (fsGroup === undefined ? MODE_ALONE : MODE_WITH_GROUP)
@@ -48,7 +48,7 @@ export function renderFiles(
     if (other !== undefined) {
       throw new FaultError('name_taken', { file: file.name, reason: `one of ${other}, one of ${origin}` })
     }
-    room?.take(file.content.byteLength)
+    sizeLimit?.add(file.content.byteLength)
     origins.set(file.name, origin)
     rendered.push(file)
   }

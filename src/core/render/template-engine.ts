@@ -1,21 +1,21 @@
 import { createRequire } from 'node:module'
 import type { Context, Emitter, Liquid, Template, Value } from 'liquidjs'
-import { ExactNumber } from '../json/exact-number.ts'
 import { shellQuote } from './shell.ts'
+import { ExactNumber } from './template-scope.ts'
 
 const require = createRequire(import.meta.url)
 
 /** Characters of a template. */
-const LONGEST_TEMPLATE = 65_536
+const MAX_TEMPLATE_LENGTH = 65_536
 /** Characters and list items that one rendering may make, all together. */
 export const TEMPLATE_MEMORY = 4 << 20
 
-const READING_TAGS = ['include', 'render', 'layout', 'block']
+const FILE_TAGS = ['include', 'render', 'layout', 'block']
 /**
  * `sample` makes another file of the same secret each time. The others take an expression as text, which a value could
  * be, and whose names nobody can know before.
  */
-const LEFT_OUT_FILTERS = [
+const REMOVED_FILTERS = [
   'sample',
   'where_exp',
   'reject_exp',
@@ -36,7 +36,7 @@ export class TemplateRefusal extends Error {
 export function createEngine(): Liquid {
   const liquid = require('liquidjs') as typeof import('liquidjs')
   const engine = new liquid.Liquid({
-    parseLimit: LONGEST_TEMPLATE,
+    parseLimit: MAX_TEMPLATE_LENGTH,
     memoryLimit: TEMPLATE_MEMORY,
     strictVariables: true,
     strictFilters: true,
@@ -48,12 +48,12 @@ export function createEngine(): Liquid {
   })
   engine.registerFilter('url_encode', encodeUrl)
   engine.registerFilter('shell_quote', quoteForShell)
-  refusePresent(engine)
+  refuseCurrentTime(engine)
   // Nothing is escaped here, and what cannot be printed is refused with it too.
   engine.registerFilter('raw', (value: unknown) => value)
-  for (const name of LEFT_OUT_FILTERS) delete engine.filters[name]
+  for (const name of REMOVED_FILTERS) delete engine.filters[name]
   countOutput(engine)
-  for (const tag of READING_TAGS) engine.registerTag(tag, readingTag(liquid, tag))
+  for (const tag of FILE_TAGS) engine.registerTag(tag, fileTag(liquid, tag))
   engine.registerTag('assign', strictAssign(liquid))
   return engine
 }
@@ -67,7 +67,7 @@ function encodeUrl(value: unknown): string {
 const DATE_FILTERS = ['date', 'date_to_xmlschema', 'date_to_rfc822', 'date_to_string', 'date_to_long_string']
 
 /** What a file holds depends on Vault's values only: with the time in it, it would change at every refresh. */
-function refusePresent(engine: Liquid): void {
+function refuseCurrentTime(engine: Liquid): void {
   for (const name of DATE_FILTERS) {
     const filter = engine.filters[name]
     if (typeof filter !== 'function') continue
@@ -126,7 +126,7 @@ function countingEmitter({ memoryLimit }: Context): Emitter {
   }
 }
 
-function readingTag({ Tag }: typeof import('liquidjs'), name: string) {
+function fileTag({ Tag }: typeof import('liquidjs'), name: string) {
   return class extends Tag {
     constructor(...args: ConstructorParameters<typeof Tag>) {
       super(...args)

@@ -4,7 +4,7 @@ import { TemplateRefusal } from './template-engine.ts'
 import type { Scope } from './template-scope.ts'
 
 /** Characters of the template that are shown. */
-const LONGEST_QUOTE = 120
+const MAX_QUOTE_LENGTH = 120
 
 type Reason = Pick<Facts, 'reason' | 'known'>
 type Names = { scope: Scope; others: readonly string[] }
@@ -59,5 +59,5 @@ function lineOf(token: Token): number {
 
 function quote(text: string): string {
   const line = text.replaceAll(/\s+/g, ' ')
-  return `"${line.length > LONGEST_QUOTE ? `${line.slice(0, LONGEST_QUOTE)}…` : line}"`
+  return `"${line.length > MAX_QUOTE_LENGTH ? `${line.slice(0, MAX_QUOTE_LENGTH)}…` : line}"`
 }

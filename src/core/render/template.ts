@@ -5,9 +5,9 @@ import { reasonOf } from './template-reason.ts'
 import type { Scope } from './template-scope.ts'
 
 /** Of Liquid's words on a template. */
-const LONGEST_FAULT = 300
+const MAX_FAULT_LENGTH = 300
 
-export type Checked = { names: readonly string[] } | { fault: string }
+export type CheckedTemplate = { names: readonly string[] } | { fault: string }
 
 /**
  * The templates of one import. What they take in time and memory is limited by the process that runs them alone: see
@@ -20,7 +20,7 @@ export type Templates = {
    * Names that stand in a template, or why it is none, in words that quote the template alone. Names that it sets
    * itself are among them: what is set in a condition is still asked for from outside when the condition fails.
    */
-  check(template: string): Checked
+  check(template: string): CheckedTemplate
   /**
    * @param scope what the names in the template stand for; see templateScope
    * @param others names that the template could have asked for, and did not
@@ -30,7 +30,7 @@ export type Templates = {
 }
 
 export function createTemplates(): Templates {
-  const checked = new Map<string, Checked>()
+  const checked = new Map<string, CheckedTemplate>()
   let loaded: Liquid | undefined
 
   function engine(): Liquid {
@@ -38,16 +38,16 @@ export function createTemplates(): Templates {
     return loaded
   }
 
-  function examine(template: string): Checked {
+  function examine(template: string): CheckedTemplate {
     try {
       return { names: engine().variablesSync(engine().parse(template)) }
     } catch (error) {
       const words = error instanceof Error ? error.message : String(error)
       return {
         fault: words
-          .slice(0, LONGEST_FAULT * 2)
+          .slice(0, MAX_FAULT_LENGTH * 2)
           .replaceAll(/\s+/g, ' ')
-          .slice(0, LONGEST_FAULT),
+          .slice(0, MAX_FAULT_LENGTH),
       }
     }
   }

@@ -1,5 +1,5 @@
 import type { Config } from './config.ts'
-import * as parse from './parsers.ts'
+import * as parse from './value-parsers.ts'
 
 /** What else a default may depend on. */
 export type DefaultContext = {

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { nearest } from '../nearest-name.ts'
+import { nearestName } from '../nearest-name.ts'
 import type { Config } from './config.ts'
 import { environmentName, flagName, settingNames, settings } from './settings.ts'
 
@@ -120,7 +120,7 @@ function flagOptions() {
 }
 
 function unknown(written: string, name: string): string {
-  const meant = nearest(name, [...nameByFlag.keys(), ...(written.startsWith('-') ? ownFlags : [])])
+  const meant = nearestName(name, [...nameByFlag.keys(), ...(written.startsWith('-') ? ownFlags : [])])
   const dashes = written.startsWith('-') ? '--' : ''
   const hint = meant ? `did you mean ${dashes}${meant}?` : 'see --help'
   return `unknown ${dashes ? 'flag' : 'setting'} ${JSON.stringify(written)}, ${hint}`

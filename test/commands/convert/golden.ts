@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
 import { parseImport } from '../../../src/core/imports/import.ts'
-import { likeKubectl } from '../../../src/core/imports/kubectl-yaml.ts'
+import { kubectlTags } from '../../../src/core/imports/kubectl-yaml.ts'
 import { convertText } from '../../harness/convert-bench.ts'
 
 const folder = join(import.meta.dirname, 'golden')
@@ -45,7 +45,7 @@ for (const input of inputs) {
 type Manifest = { kind: string; metadata: { name: string } }
 
 function documentsOf(text: string): Manifest[] {
-  return parseAllDocuments(text, { version: '1.1', customTags: likeKubectl }).map((document) => {
+  return parseAllDocuments(text, { version: '1.1', customTags: kubectlTags }).map((document) => {
     t.same(document.errors, [])
     return document.toJS() as Manifest
   })

@@ -1,6 +1,5 @@
 import t from 'tap'
-import { ExactNumber } from '../../../src/core/json/exact-number.ts'
-import { templateScope } from '../../../src/core/render/template-scope.ts'
+import { ExactNumber, templateScope } from '../../../src/core/render/template-scope.ts'
 import { secretOf } from '../../harness/specs.ts'
 
 t.test('what the import names wins over what stands in the secret', async (t) => {

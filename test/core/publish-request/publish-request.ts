@@ -5,7 +5,7 @@ import type { PublishRequest } from '../../../src/core/ports/node.ts'
 import {
   parsePublishRequest as parse,
   type RawPublishRequest,
-} from '../../../src/core/publish-request/attributes.ts'
+} from '../../../src/core/publish-request/publish-request.ts'
 
 const KUBELET = 'csi.storage.k8s.io'
 const TOKENS = `${KUBELET}/serviceAccount.tokens`

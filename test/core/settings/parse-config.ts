@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Config } from '../../../src/core/settings/config.ts'
 import { helpText, settingsTable } from '../../../src/core/settings/help.ts'
-import { parseConfig } from '../../../src/core/settings/parse.ts'
+import { parseConfig } from '../../../src/core/settings/parse-config.ts'
 import { environmentName, flagName, settingNames } from '../../../src/core/settings/settings.ts'
 
 type Given = { argv?: string[]; env?: Record<string, string>; file?: unknown; isTTY?: boolean }
