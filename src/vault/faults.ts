@@ -19,7 +19,7 @@ export function wordsOf(answer: Answer): string {
 /** Facts of the answer itself. */
 export function answerFacts(answer: Answer): Facts {
   const words = wordsOf(answer)
-  return { httpStatus: answer.status, ...(words === '' ? {} : { words }) }
+  return { httpStatus: answer.status, ...(words === '' ? {} : { serverMessage: words }) }
 }
 
 /** Milliseconds that Vault asks to be left alone; undefined when it does not. */
@@ -41,7 +41,7 @@ export function serverFault(answer: Answer, now: number, facts: Facts): FaultErr
   }
   if (answer.status === 503) return new FaultError('sealed', known)
   if (answer.status === 429)
-    return new FaultError(/standby/i.test(known.words ?? '') ? 'standby' : 'rate_limited', known)
+    return new FaultError(/standby/i.test(known.serverMessage ?? '') ? 'standby' : 'rate_limited', known)
   if (answer.status === 472 || answer.status === 473) return new FaultError('standby', known)
   if (answer.status >= 300 && answer.status < 400) {
     return new FaultError('standby', { ...known, ...redirectReason(answer) })

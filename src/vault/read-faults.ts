@@ -43,7 +43,7 @@ const VERSIONED = /invalid path for a versioned k\/v secrets engine/i
 export function warningFacts(answer: Answer): Facts {
   const warnings = isJsonObject(answer.body) ? answer.body.warnings : undefined
   const words = scrub(joinMessages(warnings, ' '))
-  return { httpStatus: answer.status, words }
+  return { httpStatus: answer.status, serverMessage: words }
 }
 
 /** @param mount where the engine is mounted; undefined: take the first segment, the usual case */

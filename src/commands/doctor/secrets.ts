@@ -84,9 +84,9 @@ async function checkPolicyOf(
   )
   const capabilities = capabilitiesIn(answer, path)
   if (capabilities === undefined) {
-    const { words } = answerFacts(answer)
+    const { serverMessage } = answerFacts(answer)
     return skipped(
-      `the role's policies do not let it ask (sys/capabilities-self)${words ? `: ${words}` : ''}`,
+      `the role's policies do not let it ask (sys/capabilities-self)${serverMessage ? `: ${serverMessage}` : ''}`,
     )
   }
   const [capability] = granting[method]

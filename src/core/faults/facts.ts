@@ -102,7 +102,7 @@ export type Facts = {
   /** HTTP status of Vault's answer. */
   httpStatus?: number
   /** Vault's or the system's own words, scrubbed of tokens (see scrub). */
-  words?: string
+  serverMessage?: string
   /** Plain statement of what is wrong, for faults that have no better facts. */
   reason?: string
   /** Milliseconds after which Vault asked to be tried again. */

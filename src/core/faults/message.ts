@@ -6,7 +6,8 @@ import type { Facts, Fault } from './facts.ts'
  */
 export function explain(fault: Fault, facts: Facts): string {
   const { what, next }: Line = lines[fault](facts)
-  const sentence = facts.words && !what.includes(facts.words) ? `${what}: ${facts.words}` : what
+  const sentence =
+    facts.serverMessage && !what.includes(facts.serverMessage) ? `${what}: ${facts.serverMessage}` : what
   const text = [sentence, tried(facts), next && `next: ${next}`].filter(Boolean).join('; ')
   return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text
 }
