@@ -10,14 +10,15 @@ export const faults = Object.keys(faultSamples) as Fault[]
 
 const SETTINGS = `# Settings
 
-Made from the program's own table of settings by \`npm run docs\`: change src/core/settings/settings.ts, not this file.
+Generated from src/core/settings/settings.ts by \`npm run docs\`: change that file, not this one.
 
-A flag wins over its environment variable, that over the file of \`--config FILE\` (\`VAULT_FILES_CONFIG\`), that over
-the default. The file is YAML; its keys are the flags without dashes in front (\`vault-addr: https://…\`). Durations:
-\`30s\`, \`2m\`, \`1m30s\`. Sizes: \`4Mi\`, \`512Ki\`, plain bytes. Switches: \`--allow-http\` or \`--allow-http=false\`.
-All faults are reported at once, each naming its setting, and the program exits with code 2.
+Precedence: flag, environment variable, \`--config FILE\` (\`VAULT_FILES_CONFIG\`), default. The file is YAML; its keys are
+the flags without leading dashes (\`vault-addr: https://…\`). Durations: \`30s\`, \`2m\`, \`1m30s\`. Sizes: \`4Mi\`, \`512Ki\`,
+plain bytes. Switches: \`--allow-http\` or \`--allow-http=false\`. All faults are reported at once, each with its setting,
+and the program exits with code 2.
 
-The [Helm chart](install.md) has a value for each of these that an installation needs; \`extraArgs\` takes the others.
+The [Helm chart](install.md) has values for the settings that an installation usually needs; \`extraArgs\` takes the
+others.
 
 `
 

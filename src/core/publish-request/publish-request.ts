@@ -3,7 +3,7 @@ import type { PublishRequest } from '../ports/node.ts'
 import type { Pod } from '../ports/pod.ts'
 import { parseServiceAccountTokens, TOKENS_KEY } from './service-account-tokens.ts'
 
-/** NodePublishVolumeRequest as it comes off the wire; what the sender left out is missing, null or empty. */
+/** NodePublishVolumeRequest as decoded from gRPC; fields that the sender left out are missing, null or empty. */
 export type RawPublishRequest = {
   volume_id?: string
   target_path?: string
@@ -21,21 +21,21 @@ type RawCapability = {
 
 type Attributes = Readonly<Record<string, string>>
 
-/** The one attribute that users write. */
+/** The only attribute that users set. */
 const IMPORT_KEY = 'secretsStoreImport'
-/** Attributes of this prefix are kubelet's; it overrides a user's of the same name. */
+/** Attributes with this prefix are set by kubelet, which overrides a user's attribute of the same name. */
 const KUBELET_PREFIX = 'csi.storage.k8s.io/'
 
-/** A DNS-1123 subdomain, which is what the API server lets an object be named: labels of 63, 253 in all. */
+/** A DNS-1123 subdomain, as the API server requires of object names: labels of at most 63 characters, 253 in total. */
 const SUBDOMAIN = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/
-/** 2^32 - 1 is chown's "leave it", hence no group. */
+/** chown takes 2^32 - 1 as "do not change", so it cannot be a group. */
 const MAX_GID = 2 ** 32 - 2
 
 /**
- * Turns kubelet's request into ours. The specification wants the volume's id looked at first, then the target path,
- * then the capability; after that every fault of the attributes is reported in one message.
- * @returns with `tokenFault` when nothing but the tokens is wrong: a pod that runs already need not hear of it
- * @throws FaultError invalid_request, which quotes neither tokens nor secrets, as `tokenFault` neither does
+ * Parses kubelet's request. As the CSI specification demands, checks the volume ID first, then the target path, then the
+ * capability; then reports all faults of the attributes in one message.
+ * @returns `tokenFault` is set when only the tokens are invalid: a running pod can do without them
+ * @throws FaultError invalid_request. Neither it nor `tokenFault` quotes tokens or secrets.
  */
 export function parsePublishRequest(raw: RawPublishRequest): {
   request: PublishRequest
@@ -48,7 +48,7 @@ export function parsePublishRequest(raw: RawPublishRequest): {
 
   const pod = podOf(attributes)
   const importName = attributes[IMPORT_KEY] ?? ''
-  // Kubernetes 1.35 can move the tokens to secrets; what a user writes as an attribute must not win over that.
+  // From Kubernetes 1.35 on the tokens may be in secrets, which a user's attribute must not override.
   const { tokens, faults } = parseServiceAccountTokens(raw.secrets?.[TOKENS_KEY] || attributes[TOKENS_KEY])
   const others = [
     ...unknownAttributes(attributes),
@@ -78,7 +78,7 @@ export function requireText(value: string | undefined, field: string): string {
   return value
 }
 
-/** @throws FaultError invalid_request unless the path is absolute, below / and without detours */
+/** @throws FaultError invalid_request unless the path is absolute, below / and without "." and ".." segments */
 export function requireTargetPath(value: string | undefined): string {
   const path = requireText(value, 'target_path')
   const segments = path.split('/').slice(1)
@@ -159,7 +159,7 @@ const POD_KEYS = {
   serviceAccount: `${KUBELET_PREFIX}serviceAccount.name`,
 } satisfies Record<keyof Pod, string>
 
-/** Whatever of the pod is there; '' where it is not. */
+/** The pod, as far as kubelet describes it; '' for missing fields. */
 export function podOf(attributes: Attributes): Pod {
   return {
     name: attributes[POD_KEYS.name] ?? '',
@@ -184,9 +184,9 @@ function ephemeralFaults(attributes: Attributes): string[] {
 }
 
 /**
- * Stable text of all that must not change between publishes: what we use and nothing more, or a newer kubelet that
- * adds a key to the context would find every volume of the node published with other arguments. It is kept in the
- * ledger, so that its form must not change either.
+ * Stable text of everything that must not change between publishes. It covers only the fields that we use: otherwise a
+ * newer kubelet that adds a key to the context would find every volume published with different arguments. The ledger
+ * stores it, so its format must not change either.
  */
 function fingerprint(used: {
   volumeId: string
@@ -196,9 +196,9 @@ function fingerprint(used: {
   importName: string
 }): string {
   const { volumeId, readOnly, capability, pod, importName } = used
-  const { fsGroup: _parsed, ...asked } = capability
+  const { fsGroup: _parsed, ...requested } = capability
   const { name, namespace, uid, serviceAccount } = pod
-  return JSON.stringify([volumeId, readOnly, asked, namespace, name, uid, serviceAccount, importName])
+  return JSON.stringify([volumeId, readOnly, requested, namespace, name, uid, serviceAccount, importName])
 }
 
 function invalid(reason: string): FaultError {

@@ -7,10 +7,10 @@ import { type Given, readCommandLine, readEnvironment, readSettingsFile, type So
 export type ParsedConfig = { config: Config } | { help: string } | { version: true } | { faults: string[] }
 
 /**
- * Settings from flags, environment, file and defaults, in this order of precedence. Every fault is told at once,
- * naming its setting and where it came from.
+ * Settings from flags, environment, file and defaults, in this order of precedence. Reports all faults at once, each with
+ * its setting and source.
  * @param argv arguments after the program's own name
- * @param readFile reads and parses a YAML file; what it throws becomes a fault of --config
+ * @param readFile reads and parses a YAML file; an error becomes a fault of --config
  * @param isTTY whether standard output is a terminal
  */
 export function parseConfig(options: {
@@ -44,7 +44,7 @@ function readFileSource(path: string | undefined, readFile: (path: string) => un
   }
 }
 
-/** What could be read of the settings; each that could not has its fault added. */
+/** The valid settings; adds the faults of the others to `faults`. */
 function assemble(
   sources: Source[],
   { env, isTTY }: Omit<DefaultContext, 'endpoint' | 'maxNodeBytes'>,
@@ -53,7 +53,7 @@ function assemble(
   const config: Record<string, unknown> = {}
   for (const name of settingNames) {
     const given = sources.map((source) => source.given.get(name)).find((found) => found !== undefined)
-    // The fault of a bad endpoint is told once, not again for what follows from it.
+    // A placeholder, so that an invalid endpoint is reported once and not again by settings that derive from it.
     const endpoint = typeof config.endpoint === 'string' ? config.endpoint : 'unix:///'
     const maxNodeBytes = typeof config.maxNodeBytes === 'number' ? config.maxNodeBytes : 2 ** 40
     const value = evaluate(name, given, { env, isTTY, endpoint, maxNodeBytes })
@@ -87,7 +87,7 @@ function evaluate(
 }
 
 function wrong(from: string, mustBe: string, text: string): string {
-  // An address may hold a password where it should not.
+  // An address may contain a password, against the rules.
   const shown = text.includes('@') ? '' : `, is ${JSON.stringify(text.slice(0, 200))}`
   return `${from}: must be ${mustBe}${shown}`
 }

@@ -1,7 +1,7 @@
 import { parseDuration } from '../duration.ts'
 import { parseSize } from '../size.ts'
 
-/** A setting's value, or what is wrong with its text: words that follow "must be". */
+/** A setting's value, or its fault, phrased to follow "must be". */
 export type Parsed<T> = { value: T } | { mustBe: string }
 export type Parser<T> = (text: string) => Parsed<T>
 
@@ -39,7 +39,7 @@ export function oneOf<const T extends string>(...choices: T[]): Parser<T> {
   }
 }
 
-/** An http(s) address without user, query or fragment; slashes at its end are dropped. */
+/** An http(s) address without user, query or fragment; trailing slashes are removed. */
 export const address: Parser<string> = (text) => {
   const isPlain = URL.canParse(text) && /^https?:\/\/[^\s|\\?#@]+$/.test(text)
   return isPlain
@@ -55,7 +55,7 @@ export const addressOrAny: Parser<string> = (text) => {
   return 'value' in parsed ? parsed : { mustBe: `${parsed.mustBe}, or * for any` }
 }
 
-/** As gRPC names Unix sockets: unix:///path. */
+/** A Unix socket in gRPC's notation: unix:///path. */
 export const unixEndpoint: Parser<string> = (text) =>
   /^unix:\/\/\/[^\0]+$/.test(text)
     ? { value: text }
@@ -82,7 +82,7 @@ export const imports: Parser<{ kind: 'kube' } | { kind: 'dir'; path: string }> =
   return path === '' ? { mustBe: 'kube or dir:PATH' } : { value: { kind: 'dir', path } }
 }
 
-/** host:port, [v6]:port, :port for every address, or off. */
+/** host:port, [v6]:port, :port for all addresses, or off. */
 export const listenAddress: Parser<{ host: string; port: number } | undefined> = (text) => {
   if (text === 'off' || text === '') return { value: undefined }
   const [, v6, name, digits] = /^(?:\[([0-9a-fA-F:.%]+)\]|([^\s:[\]]*)):(\d{1,5})$/.exec(text) ?? []
