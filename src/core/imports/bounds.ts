@@ -1,10 +1,10 @@
-/** Characters of a manifest as JSON, without metadata and status: etcd takes little more. */
+/** Characters of a manifest as JSON, without metadata and status: etcd accepts little more. */
 const MAX_CHARACTERS = (1 << 20) + (1 << 16)
-/** Values in it: more than twice what full lists hold without spec.sources[].data. */
+/** Values in it: more than twice as many as full lists need, spec.sources[].data aside. */
 const MAX_VALUES = 50_000
-/** Objects and lists within each other. Our own fields need 7, the rest is for spec.sources[].data. */
+/** Nesting of objects and lists. The schema needs 7 levels, the rest is for spec.sources[].data. */
 const MAX_DEPTH = 64
-/** Fields of one object: our own have 25 at most, spec.sources[].data as many as the CRD's maxProperties. */
+/** Fields of one object: the schema's have at most 25; spec.sources[].data may have the CRD's maxProperties. */
 const MAX_FIELDS = 256
 
 /** Items of each list of spec, as the CRD's maxItems. */
@@ -18,31 +18,31 @@ export const MAX_ITEMS: ReadonlyMap<string, number> = new Map([
 /** Of spec.secretSync[].data. */
 export const MAX_KEYS = 256
 
-/** What there is to judge, of a size that anybody may look at; or why it is not looked at at all. */
+/** The parts of a manifest to validate, of a bounded size; or why it is too large. */
 export type BoundManifest = { value: unknown } | { faults: string[] }
 
 /**
- * Bounds a manifest before anything walks through it: judging takes time and stack by what its author wrote.
- * Metadata but name and namespace, and status, are the API server's and are left out. So are fields that say null.
+ * Bounds the size of a manifest before it is validated: its author controls the time and stack that this takes.
+ * Leaves out status and all metadata but name and namespace, which belong to the API server, and fields that are null.
  */
 export function boundManifest(manifest: unknown): BoundManifest {
-  const judged = judgedParts(manifest)
-  const fault = sizeFault(judged)
+  const parts = validatedParts(manifest)
+  const fault = sizeFault(parts)
   if (fault !== undefined) return { faults: [`the manifest ${fault}`] }
-  const value = withoutNulls(judged)
+  const value = withoutNulls(parts)
   const faults = listFaults(value)
   return faults.length > 0 ? { faults } : { value }
 }
 
-function judgedParts(manifest: unknown): unknown {
+function validatedParts(manifest: unknown): unknown {
   if (!isPlain(manifest)) return manifest
-  const { status: _unused, metadata, ...judged } = manifest
-  if (!isPlain(metadata)) return metadata === undefined ? judged : { ...judged, metadata }
+  const { status: _unused, metadata, ...parts } = manifest
+  if (!isPlain(metadata)) return metadata === undefined ? parts : { ...parts, metadata }
   const { name, namespace } = metadata
-  return { ...judged, metadata: { name, namespace } }
+  return { ...parts, metadata: { name, namespace } }
 }
 
-/** Why it is too large; by a list of what is still to do, for the stack is what a deep one would use up. */
+/** Why it is too large. Iterative, because a deeply nested manifest would exhaust the stack. */
 function sizeFault(root: unknown): string | undefined {
   const open: { value: unknown; depth: number }[] = [{ value: root, depth: 0 }]
   let characters = 0
@@ -84,14 +84,14 @@ function lengthFault(field: string, list: unknown, most: number): string[] {
   return Array.isArray(list) && list.length > most ? [`${field}: must have at most ${most} items`] : []
 }
 
-/** A field that says null is a field left out, as the API server has it; what a source sends is the author's own. */
+/** The API server treats a null field as absent. The body of a source's call keeps its nulls. */
 function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls)
   if (!isPlain(value)) return value
-  const kept = Object.entries(value).filter(([, member]) => member !== null)
-  const isSent = (key: string, member: unknown) => key === 'data' && !Array.isArray(member)
+  const present = Object.entries(value).filter(([, member]) => member !== null)
+  const isBody = (key: string, member: unknown) => key === 'data' && !Array.isArray(member)
   return Object.fromEntries(
-    kept.map(([key, member]) => [key, isSent(key, member) ? member : withoutNulls(member)]),
+    present.map(([key, member]) => [key, isBody(key, member) ? member : withoutNulls(member)]),
   )
 }
 

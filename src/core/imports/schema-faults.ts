@@ -4,27 +4,27 @@ import { fieldsOf, show } from './schema.ts'
 
 type Issue = z.core.$ZodIssue
 
-/** Faults of one import that are told, and characters of each: nobody reads more, and others pay for them. */
+/** Reported faults of one import, and characters of each: more would be unread and cost other tenants. */
 const MAX_FAULTS = 50
 const MAX_FAULT_LENGTH = 500
-/** Characters of a name that is not known. */
+/** Characters of an unknown name. */
 const MAX_NAME_LENGTH = 64
 
-/** The first faults, each cut to a line. */
+/** The first faults, each cut to its maximum length. */
 export function limitFaults(faults: readonly string[]): string[] {
-  const told = faults.slice(0, MAX_FAULTS).map((fault) => cut(fault, MAX_FAULT_LENGTH))
-  const more = faults.length - told.length
+  const reported = faults.slice(0, MAX_FAULTS).map((fault) => cut(fault, MAX_FAULT_LENGTH))
+  const more = faults.length - reported.length
   return more > 0
-    ? [...told, `the manifest has more faults, of which these are the first ${MAX_FAULTS}`]
-    : told
+    ? [...reported, `the manifest has more faults, of which these are the first ${MAX_FAULTS}`]
+    : reported
 }
 
 /**
- * What zod found, as sentences that begin with the field: `spec.files[2].name: required`.
- * @param manifest the value that was checked: the issues themselves do not hold it
+ * Describes zod's issues, each starting with the field: `spec.files[2].name: required`.
+ * @param manifest the validated value, which the issues do not contain
  */
 export function describeIssues(issues: readonly Issue[], manifest: unknown): string[] {
-  // One more than are told, so that fewFaults sees that there are more.
+  // One more than is reported, so that limitFaults sees that there are more.
   return issues.slice(0, MAX_FAULTS + 1).flatMap((issue) => {
     const field = formatPath(issue.path)
     if (issue.code === 'unrecognized_keys')
@@ -68,11 +68,11 @@ function describeUnknown(object: string, key: string): string {
   const name = cut(key, MAX_NAME_LENGTH)
   const field = object === '' ? name : `${object}.${name}`
   const known = fieldsOf(object.replaceAll(/\[\d{1,9}\]/g, '[]'))
-  const meant = nearestName(key, known)
-  return `${field}: unknown field${meant ? `, did you mean ${meant}?` : ''} (known: ${known.join(', ')})`
+  const nearest = nearestName(key, known)
+  return `${field}: unknown field${nearest ? `, did you mean ${nearest}?` : ''} (known: ${known.join(', ')})`
 }
 
-/** YAML 1.1, which kubectl reads, takes 0123 for a number and yes, no, on, off, y, n for booleans. */
+/** YAML 1.1, which kubectl reads, parses 0123 as a number and yes, no, on, off, y, n as booleans. */
 function quotingHint(expected: string, value: unknown): string {
   const isPlain = typeof value === 'number' || typeof value === 'boolean'
   return expected === 'string' && isPlain ? ` (${value}); put it in quotes` : ''

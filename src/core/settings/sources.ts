@@ -120,9 +120,9 @@ function flagOptions() {
 }
 
 function unknown(written: string, name: string): string {
-  const meant = nearestName(name, [...nameByFlag.keys(), ...(written.startsWith('-') ? generalFlags : [])])
+  const nearest = nearestName(name, [...nameByFlag.keys(), ...(written.startsWith('-') ? generalFlags : [])])
   const dashes = written.startsWith('-') ? '--' : ''
-  const hint = meant ? `did you mean ${dashes}${meant}?` : 'see --help'
+  const hint = nearest ? `did you mean ${dashes}${nearest}?` : 'see --help'
   return `unknown ${dashes ? 'flag' : 'setting'} ${JSON.stringify(written)}, ${hint}`
 }
 
