@@ -1,7 +1,7 @@
 import { type Call, type IssueRequest, issueRequestFor, RENEW_AT } from './calls.ts'
 import type { CredentialSpec, ImportSpec } from './import.ts'
 
-/** What an import needs of Vault: reads, whose answers are shared, and issue requests, whose leases belong to one volume. */
+/** The Vault calls of an import: reads, whose answers are shared, and issue requests, whose leases belong to one volume. */
 export type Needs = { reads: Call[]; issueRequests: IssueRequest[] }
 
 /** @param isLeased whether a read is known to return a lease, as `database/creds/…` does */
