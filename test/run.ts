@@ -15,6 +15,7 @@ const LINES_COVERED_PERCENT = 90
 const suites = {
   unit: [
     'test/architecture.ts',
+    'test/words.ts',
     'test/{core,node,vault,kube,files,volume,grpc,ops,sandbox,commands,docs}/**/*.ts',
   ],
   integration: ['test/integration/*.ts'],
