@@ -38,14 +38,14 @@ function withMount(mount: object, mode: string | number = 'SINGLE_NODE_WRITER'):
   return { ...good, volume_capability: { mount, access_mode: { mode } } }
 }
 
-/** A request in which nothing is wrong. */
+/** A valid request. */
 function parsePublishRequest(raw: RawPublishRequest): PublishRequest {
   const { request, tokenFault } = parse(raw)
   if (tokenFault !== undefined) throw tokenFault
   return request
 }
 
-/** The message of the refusal; every refusal is an invalid request. */
+/** Message of the refusal, which must be invalid_request. */
 function refusal(raw: RawPublishRequest): string {
   try {
     parsePublishRequest(raw)
@@ -60,7 +60,7 @@ function token(audience: string, text = CANARY, expirationTimestamp = '2030-01-0
   return JSON.stringify({ [audience]: { token: text, expirationTimestamp } })
 }
 
-t.test('a full request becomes what the pod asks for', async (t) => {
+t.test('a full request is parsed', async (t) => {
   const { fingerprint, tokens, ...request } = parsePublishRequest(withContext({ [TOKENS]: token('vault') }))
   t.strictSame(request, {
     volumeId: 'csi-1',
@@ -76,7 +76,7 @@ t.test('a full request becomes what the pod asks for', async (t) => {
 })
 
 t.test(
-  'the volume id is looked at first, then the target path, then the capability, then the attributes',
+  'the volume ID is checked first, then the target path, the capability and the attributes',
   async (t) => {
     t.equal(refusal({}), 'volume_id is missing')
     t.equal(refusal({ volume_id: 'v' }), 'target_path is missing')
@@ -131,7 +131,7 @@ t.test('an import of another namespace is refused', async (t) => {
   t.match(message, "the pod's own (shop) only")
 })
 
-t.test('the import name must be a name that an object can have', async (t) => {
+t.test('the import name must be a valid object name', async (t) => {
   for (const name of [
     'Backend',
     'a_b',
@@ -163,7 +163,7 @@ t.test('persistent volumes are refused', async (t) => {
   t.ok(parsePublishRequest(withContext({ [`${KUBELET}/ephemeral`]: undefined })))
 })
 
-t.test('all faults of the attributes come at once', async (t) => {
+t.test('all faults of the attributes are reported at once', async (t) => {
   const message = refusal({
     ...good,
     volume_context: { colour: 'x', [`${KUBELET}/ephemeral`]: 'no', [TOKENS]: '[]' },
@@ -204,7 +204,7 @@ t.test('a fault in the tokens names the audience and never quotes a token', asyn
   }
 })
 
-t.test('tokens alone that cannot be used are told beside the request', async (t) => {
+t.test('invalid tokens are reported beside the request', async (t) => {
   const texts = [CANARY, JSON.stringify({ ...JSON.parse(token('good')), bad: {} })]
   for (const text of texts) {
     const { request, tokenFault } = parse(withContext({ [TOKENS]: text }))
@@ -222,7 +222,7 @@ t.test('a parsed request shows no token when it is printed', async (t) => {
 })
 
 t.test(
-  'a repeated publish has the same fingerprint whatever its tokens and the order of its attributes',
+  'a repeated publish has the same fingerprint, regardless of tokens and the order of attributes',
   async (t) => {
     const first = parsePublishRequest(withContext({ [TOKENS]: token('vault') })).fingerprint
     const reversed = Object.fromEntries(Object.entries(context).reverse())
@@ -231,7 +231,7 @@ t.test(
   },
 )
 
-t.test('a key that a newer kubelet adds leaves the fingerprint as it was', async (t) => {
+t.test('a key that a newer kubelet adds does not change the fingerprint', async (t) => {
   const first = parsePublishRequest(good).fingerprint
   const newer = parsePublishRequest(withContext({ [`${KUBELET}/pod.something-new`]: 'x' }))
   t.equal(newer.fingerprint, first)

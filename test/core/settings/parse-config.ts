@@ -27,7 +27,7 @@ function faultsOf(given: Given): string[] {
 
 const withFile = { argv: ['--config', '/etc/settings.yaml'] }
 
-t.test('without any setting the defaults hold', async (t) => {
+t.test('without settings the defaults apply', async (t) => {
   t.same(configOf({}), {
     endpoint: 'unix:///csi/csi.sock',
     nodeId: 'node-1',
@@ -63,7 +63,7 @@ t.test('without any setting the defaults hold', async (t) => {
   })
 })
 
-t.test('flag wins over environment, that over file, that over default', async (t) => {
+t.test('precedence is flag, environment, file, default', async (t) => {
   const file = { 'vault-addr': 'https://file:8200', 'vault-qps': 7 }
   const env = { VAULT_ADDR: 'https://env:8200' }
   const flag = ['--vault-addr', 'https://flag:8200']
@@ -73,7 +73,7 @@ t.test('flag wins over environment, that over file, that over default', async (t
   t.equal(configOf({ argv: [...withFile.argv, ...flag], file, env }).vaultQps, 7)
 })
 
-t.test('every setting can be given as flag, as variable and in the file', async (t) => {
+t.test('every setting can be set by flag, by variable and in the file', async (t) => {
   const samples: Record<string, [string, unknown]> = {
     endpoint: ['unix:///tmp/a.sock', 'unix:///tmp/a.sock'],
     nodeId: ['n2', 'n2'],
@@ -120,7 +120,7 @@ t.test('every setting can be given as flag, as variable and in the file', async 
   )
 })
 
-t.test('switches stand alone or say true or false, and never swallow what follows', async (t) => {
+t.test('switches take no value, or true or false, and never swallow the next argument', async (t) => {
   t.match(configOf({ argv: ['--allow-http', '--vault-qps', '3'] }), { allowHttp: true, vaultQps: 3 })
   t.equal(
     configOf({ argv: ['--allow-http=false'], env: { VAULT_FILES_ALLOW_HTTP: 'true' } }).allowHttp,
@@ -131,7 +131,7 @@ t.test('switches stand alone or say true or false, and never swallow what follow
   t.same(faultsOf({ argv: ['--allow-http', 'true'] }), ['unexpected argument "true"'])
 })
 
-t.test('--allow-address adds up; a variable separates by commas; a file may have a list', async (t) => {
+t.test('--allow-address accumulates; a variable is comma-separated; a file may have a list', async (t) => {
   const two = ['https://a', 'https://b:1']
   t.same(
     configOf({ argv: ['--allow-address', 'https://a/', '--allow-address=https://b:1'] }).allowAddress,
@@ -146,16 +146,16 @@ t.test('--allow-address adds up; a variable separates by commas; a file may have
   ])
 })
 
-t.test('of a flag given twice the last wins', async (t) => {
+t.test('the last of a repeated flag wins', async (t) => {
   t.equal(configOf({ argv: ['--vault-qps', '1', '--vault-qps=2'] }).vaultQps, 2)
 })
 
-t.test('an empty variable is a variable not set', async (t) => {
+t.test('an empty variable counts as not set', async (t) => {
   t.equal(configOf({ env: { VAULT_ADDR: '', VAULT_FILES_VAULT_QPS: '' } }).vaultQps, 50)
 })
 
 t.test(
-  "the log is pretty on a terminal; kubelet's endpoint follows the endpoint; a namespace has half of the node",
+  "defaults: a pretty log on a terminal, kubelet's endpoint from the endpoint, half of the node for a namespace",
   async (t) => {
     t.equal(configOf({ isTTY: true }).logFormat, 'pretty')
     t.equal(configOf({ isTTY: true, argv: ['--log-format=json'] }).logFormat, 'json')
@@ -222,7 +222,7 @@ for (const [argv, message] of bad) {
   t.test(`refused: ${argv.join(' ')}`, async (t) => t.same(faultsOf({ argv }), [message]))
 }
 
-t.test('all faults are told at once, each with where its value came from', async (t) => {
+t.test('all faults are reported at once, each with the source of the value', async (t) => {
   const faults = faultsOf({
     argv: [...withFile.argv, '--vault-qps=x', 'stray'],
     env: { NODE_NAME: '', VAULT_FILES_LOG_LEVEL: 'loud' },
@@ -246,7 +246,7 @@ t.test('a password in an address is refused without being repeated', async (t) =
   t.equal(others.length, 0)
 })
 
-t.test('a settings file that is empty changes nothing, one that is no mapping is a fault', async (t) => {
+t.test('an empty settings file changes nothing, one that is not a mapping is a fault', async (t) => {
   t.equal(configOf({ ...withFile, file: null }).vaultQps, 50)
   t.match(faultsOf({ ...withFile, file: ['a'] }), [/must be a mapping of settings/])
   t.equal(
@@ -260,7 +260,7 @@ t.test('--help and --version win over faults', async (t) => {
   t.match(parse({ argv: ['--nonsense', '-h'] }), { help: /usage: vault-files-csi/ })
 })
 
-t.test('the help shows every setting with its variable and default, in lines that fit', async (t) => {
+t.test('the help lists every setting with its variable and default, in lines of limited width', async (t) => {
   const help = helpText()
   for (const name of settingNames) {
     t.match(help, new RegExp(`^  --${flagName(name)}( |$)`, 'm'))

@@ -1,12 +1,12 @@
 import t from 'tap'
-import { scrub } from '../../src/core/faults/fault.ts'
-import { describeAnswer } from '../../src/kube/failure.ts'
-import { toLoggable } from '../../src/ops/loggable.ts'
-import { wordsOf } from '../../src/vault/faults.ts'
-import { warningFacts } from '../../src/vault/read-faults.ts'
-import type { Answer } from '../../src/vault/transport.ts'
+import { scrub } from '../../../src/core/faults/fault.ts'
+import { describeAnswer } from '../../../src/kube/failure.ts'
+import { toLoggable } from '../../../src/ops/loggable.ts'
+import { wordsOf } from '../../../src/vault/faults.ts'
+import { warningFacts } from '../../../src/vault/read-faults.ts'
+import type { Answer } from '../../../src/vault/transport.ts'
 
-/** Milliseconds of CPU for what took seconds; a slow machine has room. */
+/** Milliseconds of CPU, with reserve for slow machines; quadratic patterns took seconds. */
 const SOON = 50
 const SIZE = 1_000_000
 
@@ -23,7 +23,7 @@ const readers: [string, (text: string) => unknown][] = [
   ["many of Vault's errors", (text) => wordsOf(answer({ errors: text.match(/.{1,100}/gs) ?? [] }))],
   ["Vault's warnings", (text) => warningFacts(answer({ warnings: [text] }))],
   ['a log field', toLoggable],
-  ["the API server's words", (text) => describeAnswer({ status: 403, body: { message: text } } as never)],
+  ["the API server's message", (text) => describeAnswer({ status: 403, body: { message: text } } as never)],
 ]
 
 for (const unit of [
@@ -38,7 +38,7 @@ for (const unit of [
   's.aaaaaaaaaaaaaaaaaaa ',
   '😀',
 ]) {
-  t.test(`${SIZE} characters of ${JSON.stringify(unit)} are cut before a pattern meets them`, async (t) => {
+  t.test(`${SIZE} characters of ${JSON.stringify(unit)} are cut before a pattern is applied`, async (t) => {
     const text = unit.repeat(SIZE / unit.length)
     for (const [name, read] of readers) {
       const before = process.threadCpuUsage()
@@ -53,10 +53,10 @@ for (const unit of [
 const token = `s.${'A'.repeat(24)}`
 const jwt = `eyJhbGciOiJSUzI1NiJ9.${'b'.repeat(300)}.${'c'.repeat(300)}`
 
-t.test('a token is hidden wherever the text is cut', async (t) => {
+t.test('a token is removed wherever the text is cut', async (t) => {
   for (const secret of [token, `hvs.${'Q'.repeat(90)}`, `b.${'x'.repeat(200)}`, jwt]) {
     for (const length of [500, 4096, 16_384]) {
-      // Blanks go, so that what stands at the cut is shown; words do not, and fill what is shown.
+      // Blanks collapse, so that the text at the cut is shown; words fill the shown part.
       for (const filler of [' ', 'word ']) {
         for (let before = length - secret.length - 5; before < length + 5; before++) {
           const text = `${filler.repeat(length).slice(0, before - 1)} ${secret} and more`.padEnd(20_000, '.')
@@ -69,7 +69,7 @@ t.test('a token is hidden wherever the text is cut', async (t) => {
   }
 })
 
-t.test('words are told as before', async (t) => {
+t.test('ordinary text is unchanged', async (t) => {
   t.equal(wordsOf(answer({ errors: ['1 error occurred:\n\t* permission denied\n\n'] })), 'permission denied')
   t.equal(
     wordsOf(answer({ errors: ['a', 7, '2 errors occurred:\n\t* one\n\t* two\n\n', 'b'] as never })),
