@@ -13,7 +13,7 @@ type Names = { scope: Scope; others: readonly string[] }
  * Explains why a template failed, quoting the template only. Liquid's messages are not used: they contain values, for
  * example the one that `data[user]` uses as a key.
  */
-export function reasonOf(error: unknown, template: string, names: Names): Reason {
+export function templateReason(error: unknown, template: string, names: Names): Reason {
   const { token, originalError, name } = error as Partial<LiquidError>
   if (originalError?.message === 'memory alloc limit exceeded') return { reason: 'it makes too much text' }
   // Some filters evaluate an expression that may come from a value, which must not be shown.

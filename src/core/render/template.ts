@@ -1,7 +1,7 @@
 import type { Liquid } from 'liquidjs'
 import { FaultError } from '../faults/fault.ts'
 import { createEngine } from './template-engine.ts'
-import { reasonOf } from './template-reason.ts'
+import { templateReason } from './template-reason.ts'
 import type { Scope } from './template-scope.ts'
 
 /** Characters of Liquid's message about a template. */
@@ -64,7 +64,7 @@ export function createTemplates(): Templates {
         const ownScope = Object.assign(Object.create(null), scope)
         return String(engine().parseAndRenderSync(template, ownScope))
       } catch (error) {
-        throw new FaultError('template_failed', { file, ...reasonOf(error, template, { scope, others }) })
+        throw new FaultError('template_failed', { file, ...templateReason(error, template, { scope, others }) })
       }
     },
   }
