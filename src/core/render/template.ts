@@ -64,7 +64,10 @@ export function createTemplates(): Templates {
         const ownScope = Object.assign(Object.create(null), scope)
         return String(engine().parseAndRenderSync(template, ownScope))
       } catch (error) {
-        throw new FaultError('template_failed', { file, ...templateReason(error, template, { scope, others }) })
+        throw new FaultError('template_failed', {
+          file,
+          ...templateReason(error, template, { scope, others }),
+        })
       }
     },
   }
