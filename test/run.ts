@@ -7,8 +7,8 @@ import { once } from 'node:events'
 import { globSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { buildTap } from './harness/build-tap.ts'
-import { showTap } from './harness/tap-output.ts'
+import { buildTap } from './harness/runner/build-tap.ts'
+import { showTap } from './harness/runner/tap-output.ts'
 
 const LINES_COVERED_PERCENT = 90
 

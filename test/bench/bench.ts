@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
-import { inOwnNamespace } from '../harness/namespace.ts'
+import { inOwnNamespace } from '../harness/runner/namespace.ts'
 import { median } from './figures.ts'
 import { startFloor } from './floor.ts'
 import { race } from './race.ts'

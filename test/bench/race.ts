@@ -1,4 +1,4 @@
-import { connectKubelet, type Kubelet } from '../harness/kubelet.ts'
+import { connectKubelet, type Kubelet } from '../harness/kubelet/kubelet.ts'
 import { median } from './figures.ts'
 import type { Floor, FloorJob } from './floor.ts'
 import { type HopWork, startHop } from './hop.ts'

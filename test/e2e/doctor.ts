@@ -8,7 +8,7 @@ import { notOurs } from '../harness/cluster/component.ts'
 import { installPlugin, noInstall } from '../harness/cluster/install.ts'
 import { ROLE, SERVICE_ACCOUNT } from '../harness/cluster/kube-vault.ts'
 import { NAMESPACE, passwordFile, startTeam } from '../harness/cluster/team.ts'
-import { type Diagnosis, diagnosisOf } from '../harness/doctor-bench.ts'
+import { type Diagnosis, diagnosisOf } from '../harness/commands/doctor-bench.ts'
 
 const run = promisify(execFile)
 const name = `vfcdoc-${process.pid}`

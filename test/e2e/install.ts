@@ -8,7 +8,7 @@ import { installPlugin, noInstall } from '../harness/cluster/install.ts'
 import { ROLE } from '../harness/cluster/kube-vault.ts'
 import { passwordFile, startTeam } from '../harness/cluster/team.ts'
 import { until } from '../harness/until.ts'
-import { setUpPki } from '../harness/vault-engines.ts'
+import { setUpPki } from '../harness/vault/vault-engines.ts'
 
 const run = promisify(execFile)
 

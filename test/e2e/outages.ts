@@ -7,7 +7,7 @@ import { type AppPod, container, MOUNT } from '../harness/cluster/app-pod.ts'
 import { findComponent, notOurs } from '../harness/cluster/component.ts'
 import { DRIVER, KUBELET } from '../harness/cluster/host-plugin.ts'
 import { startKubeNode } from '../harness/cluster/kube-node.ts'
-import { startPlugin } from '../harness/plugin.ts'
+import { startPlugin } from '../harness/plugin/plugin.ts'
 import { until } from '../harness/until.ts'
 
 /** kubelet looks at a pod every minute and a half at most. */

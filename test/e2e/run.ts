@@ -4,9 +4,9 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
-import { buildTap } from '../harness/build-tap.ts'
 import { type BootedCluster, bootCluster } from '../harness/cluster/boot-cluster.ts'
-import { showTap } from '../harness/tap-output.ts'
+import { buildTap } from '../harness/runner/build-tap.ts'
+import { showTap } from '../harness/runner/tap-output.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 /** Seconds for one file. */

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { watchFile } from '../../src/files/reload.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 
 const [first, second, third] = ['first', 'second', 'third'].map(
   (name) => createCertificateAuthority(name).certificate,

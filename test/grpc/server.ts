@@ -8,7 +8,7 @@ import t from 'tap'
 import { startGrpcServer } from '../../src/grpc/server.ts'
 import { socketPathOf } from '../../src/grpc/socket-path.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { failureOf, publishArgs, servePlugin, socketDirectory } from '../harness/grpc.ts'
+import { failureOf, publishArgs, servePlugin, socketDirectory } from '../harness/kubelet/grpc.ts'
 import { realClock } from '../harness/real-clock.ts'
 
 function start(path: string) {

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { importManifest } from '../harness/cluster/manifests.ts'
-import { diagnose, startDoctorBench } from '../harness/doctor-bench.ts'
-import { NAMESPACE, startRealVault } from '../harness/real-vault.ts'
-import { setUpAppRole } from '../harness/vault-engines.ts'
+import { diagnose, startDoctorBench } from '../harness/commands/doctor-bench.ts'
+import { NAMESPACE, startRealVault } from '../harness/vault/real-vault.ts'
+import { setUpAppRole } from '../harness/vault/vault-engines.ts'
 
 const SECRET = `/api/v1/namespaces/${NAMESPACE}/secrets/app-role`
 const REF = ['--import=shop/app', '--dry-login']

@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { KubeletError } from '../harness/kubelet.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import type { KubeletError } from '../harness/kubelet/kubelet.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { setUpAppRole, setUpPki } from '../harness/vault-engines.ts'
+import { setUpAppRole, setUpPki } from '../harness/vault/vault-engines.ts'
 
 // As plugin-canary.ts, for what is issued to pods, for templates and formats: does any of it get out?
 

@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import { KubeletError, publishRequest } from '../harness/kubelet.ts'
-import { podVolume, tokensFor } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { KubeletError, publishRequest } from '../harness/kubelet/kubelet.ts'
+import { podVolume, tokensFor } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
 
 // The whole program with everything told that it is willing to tell, and then: does any of it hold a secret?

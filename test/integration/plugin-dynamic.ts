@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { databaseImport, startDatabaseNode, startProber } from '../harness/database-node.ts'
-import type { PodVolume } from '../harness/pod-volume.ts'
-import { postgresMissing } from '../harness/postgres.ts'
-import { attributesRefused } from '../harness/tmpfs.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
+import { databaseImport, startDatabaseNode, startProber } from '../harness/plugin/database-node.ts'
 import { until } from '../harness/until.ts'
+import { postgresMissing } from '../harness/vault/postgres.ts'
+import { attributesRefused } from '../harness/volume/tmpfs.ts'
 
 const missing = postgresMissing()
 

@@ -2,10 +2,10 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { startFakeVault } from '../fakes/fake-vault.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
-import { createRefusals } from '../harness/cluster/refusals.ts'
 import { freePort } from '../harness/free-port.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
+import { createRefusals } from '../harness/plugin/refusals.ts'
 
 // The rows of the table "Errors that users meet" about connections and the state of the server.
 

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import { KubeletError, publishRequest } from '../harness/kubelet.ts'
-import { podVolume } from '../harness/pod-volume.ts'
-import { type LogLine, startRealNode } from '../harness/real-node.ts'
+import { KubeletError, publishRequest } from '../harness/kubelet/kubelet.ts'
+import { podVolume } from '../harness/kubelet/pod-volume.ts'
+import { type LogLine, startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
 
 // Bad settings, bad manifests, bad requests: each gets a clear error, and nothing is lost.

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { parse } from 'yaml'
 import { startTokenReview } from '../fakes/token-review.ts'
-import { createDocShell, type DocBlock, docBlocks } from '../harness/cluster/doc-shell.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { createVaultAdmin } from '../harness/vault-admin.ts'
+import { createDocShell, type DocBlock, docBlocks } from '../harness/vault/doc-shell.ts'
+import { createVaultAdmin } from '../harness/vault/vault-admin.ts'
 
 // docs/shared-paths.md, read aloud: its commands set a real OpenBao up, its imports are those of the pods.
 

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import { KubeletError } from '../harness/kubelet.ts'
-import { type PodVolume, podVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { KubeletError } from '../harness/kubelet/kubelet.ts'
+import { type PodVolume, podVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { mtimeNs } from '../harness/volume.ts'
+import { mtimeNs } from '../harness/volume/volume.ts'
 
 const SLOW = { timeout: 60_000 }
 // One node of OpenBao that keeps its data over a stop.

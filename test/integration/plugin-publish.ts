@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { TOKENS_KEY } from '../../src/core/publish-request/service-account-tokens.ts'
-import { publishRequest } from '../harness/kubelet.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { publishRequest } from '../harness/kubelet/kubelet.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { groupExists, inode, mtimeNs } from '../harness/volume.ts'
+import { groupExists, inode, mtimeNs } from '../harness/volume/volume.ts'
 
 const node = await startRealNode(t, { args: ['--max-volume-bytes=1Mi', '--rotation-interval=1h'] })
 const { kubelet, vault } = node

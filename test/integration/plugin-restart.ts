@@ -3,10 +3,10 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createMounter } from '../../src/volume/mount.ts'
-import { type PodVolume, podVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { type PodVolume, podVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { mtimeNs } from '../harness/volume.ts'
+import { mtimeNs } from '../harness/volume/volume.ts'
 
 const KILLS = 20
 const SLOW = { timeout: 120_000 }

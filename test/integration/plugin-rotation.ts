@@ -1,12 +1,12 @@
 import { lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { UpdateMode } from '../../src/core/imports/import.ts'
-import { type InotifyEvent, watchInotify } from '../harness/inotify.ts'
-import type { PodVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
-import { bindFile } from '../harness/tmpfs.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { mtimeNs } from '../harness/volume.ts'
+import { type InotifyEvent, watchInotify } from '../harness/volume/inotify.ts'
+import { bindFile } from '../harness/volume/tmpfs.ts'
+import { mtimeNs } from '../harness/volume/volume.ts'
 
 const ROTATIONS = 10
 const REFRESH_MS = 400

@@ -4,8 +4,8 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { createClock } from '../../src/ops/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
-import { mayMount, mountedVolume } from '../harness/tmpfs.ts'
-import { rendered } from '../harness/volume.ts'
+import { mayMount, mountedVolume } from '../harness/volume/tmpfs.ts'
+import { rendered } from '../harness/volume/volume.ts'
 
 const READERS = 2
 const READS_EACH = 1_000_000
@@ -61,7 +61,7 @@ t.test(
 )
 
 async function startReader(root: string): Promise<Seen> {
-  const script = join(import.meta.dirname, '../harness/soak-reader.py')
+  const script = join(import.meta.dirname, '../harness/volume/soak-reader.py')
   const args = [script, root, String(READS_EACH), String(GRACE_MS / 1000), ...NAMES]
   const { stdout } = await promisify(execFile)('python3', args)
   return JSON.parse(stdout)

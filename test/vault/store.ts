@@ -3,7 +3,7 @@ import { jsonOf } from '../../src/core/json/value.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { authAnswer, type FakeAnswer, type Handler, startFakeVault } from '../fakes/fake-vault.ts'
 import { faulty } from '../harness/faulty.ts'
-import { createVaultBench, patient, testIdentity, testToken } from '../harness/vault-bench.ts'
+import { createVaultBench, patient, testIdentity, testToken } from '../harness/vault/vault-bench.ts'
 
 async function bench(t: Test, handler: Handler) {
   const vault = await startFakeVault((request) =>

@@ -3,11 +3,11 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { parseImport } from '../../../src/core/imports/import.ts'
 import { knownFields } from '../../../src/core/imports/schema.ts'
-import { badFeatures } from '../../harness/cluster/bad-features.ts'
-import { badImports } from '../../harness/cluster/bad-imports.ts'
 import { crdPath } from '../../harness/cluster/cluster.ts'
-import { goodFeatures } from '../../harness/cluster/good-features.ts'
 import { importManifest } from '../../harness/cluster/manifests.ts'
+import { badFeatures } from '../../harness/imports/bad-features.ts'
+import { badImports } from '../../harness/imports/bad-imports.ts'
+import { goodFeatures } from '../../harness/imports/good-features.ts'
 
 // An import of a directory meets the plugin alone, one of a cluster the CRD first (test/e2e/crd.ts, the same lists):
 // whoever tries it here must not be told otherwise there.

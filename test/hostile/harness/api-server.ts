@@ -6,8 +6,8 @@ import { Agent, request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
-import { createCertificateAuthority } from '../../harness/certificates.ts'
 import { freePort } from '../../harness/free-port.ts'
+import { createCertificateAuthority } from '../../harness/pki/certificates.ts'
 import { until } from '../../harness/until.ts'
 
 const CLUSTER = resolve(import.meta.dirname, '../../../../shared/cluster')

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { readDoc } from '../../../docs/generate/doc-files.ts'
-import { createCertificateAuthority } from '../certificates.ts'
-import { findOrFetchOpenBao } from '../openbao.ts'
-import { AUDIENCE, type RealVault } from '../real-vault.ts'
+import { createCertificateAuthority } from '../pki/certificates.ts'
+import { findOrFetchOpenBao } from './openbao.ts'
+import { AUDIENCE, type RealVault } from './real-vault.ts'
 
 const run = promisify(execFile)
 

@@ -1,8 +1,8 @@
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { RenderedFile } from '../../src/core/ports/volume.ts'
-import { SecretBytes } from '../../src/core/secret.ts'
+import type { RenderedFile } from '../../../src/core/ports/volume.ts'
+import { SecretBytes } from '../../../src/core/secret.ts'
 
 /** Files of whoever runs the tests: an ordinary user may not give any to root. */
 export const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }

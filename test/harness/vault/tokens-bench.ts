@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import { FakeClock } from '../fakes/clock.ts'
-import { authAnswer, type FakeAnswer, type SeenRequest, startFakeVault } from '../fakes/fake-vault.ts'
+import { FakeClock } from '../../fakes/clock.ts'
+import { authAnswer, type FakeAnswer, type SeenRequest, startFakeVault } from '../../fakes/fake-vault.ts'
 import { createVaultBench, patient, testIdentity, testToken } from './vault-bench.ts'
 
 export const LOGIN = 'auth/jwt/login'

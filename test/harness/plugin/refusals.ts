@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
-import type { PodWish } from '../pod-volume.ts'
-import type { RealNode } from '../real-node.ts'
+import type { PodWish } from '../kubelet/pod-volume.ts'
 import { until } from '../until.ts'
+import type { RealNode } from './real-node.ts'
 
 export type Refusal = {
   /** Of the import, beside a file `db-password` from key `password` of `path`. */

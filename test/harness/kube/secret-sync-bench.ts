@@ -1,11 +1,11 @@
 import type { Test } from 'tap'
-import type { SecretSync, SyncedSecret } from '../../src/core/ports/kubernetes.ts'
-import type { Pod } from '../../src/core/ports/pod.ts'
-import { SecretBytes } from '../../src/core/secret.ts'
-import { createKubeSecretSync } from '../../src/kube/secret-sync.ts'
-import { FakeClock } from '../fakes/clock.ts'
-import { FakeKubeApi } from '../fakes/kube-api.ts'
-import { FakeLog } from '../fakes/log.ts'
+import type { SecretSync, SyncedSecret } from '../../../src/core/ports/kubernetes.ts'
+import type { Pod } from '../../../src/core/ports/pod.ts'
+import { SecretBytes } from '../../../src/core/secret.ts'
+import { createKubeSecretSync } from '../../../src/kube/secret-sync.ts'
+import { FakeClock } from '../../fakes/clock.ts'
+import { FakeKubeApi } from '../../fakes/kube-api.ts'
+import { FakeLog } from '../../fakes/log.ts'
 
 export const DRIVER = 'd.example.org'
 /** Of the Secret that tests want, by namespace/name. */

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { NAMESPACE } from './real-vault.ts'
+import { NAMESPACE } from '../vault/real-vault.ts'
 
 /** A directory for `--imports dir:PATH`. */
 export type ImportsFolder = {

@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { TokenIssuer } from '../pki/token-issuer.ts'
+import { AUDIENCE, NAMESPACE } from '../vault/real-vault.ts'
 import type { PublishArgs } from './kubelet.ts'
-import { AUDIENCE, NAMESPACE } from './real-vault.ts'
-import type { TokenIssuer } from './token-issuer.ts'
 
 /** What a test says of a pod's volume; the rest is made up. */
 export type PodWish = Partial<Omit<PublishArgs, 'pod'>> & {

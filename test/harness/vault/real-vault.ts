@@ -1,8 +1,8 @@
-import { startTokenReview, type TokenReviewServer } from '../fakes/token-review.ts'
-import { createCertificateAuthority } from './certificates.ts'
+import { startTokenReview, type TokenReviewServer } from '../../fakes/token-review.ts'
+import { createCertificateAuthority } from '../pki/certificates.ts'
+import { createTokenIssuer, type TokenIssuer } from '../pki/token-issuer.ts'
 import { loginTokens } from './login-tokens.ts'
 import { findOrFetchOpenBao, type OpenBao, type OpenBaoOptions, startOpenBao } from './openbao.ts'
-import { createTokenIssuer, type TokenIssuer } from './token-issuer.ts'
 import { createVaultAdmin, type VaultAdmin } from './vault-admin.ts'
 
 /** The namespace of all pods, unless a test says otherwise. */

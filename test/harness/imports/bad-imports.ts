@@ -1,5 +1,5 @@
-import { createCertificateAuthority } from '../certificates.ts'
-import type { ImportManifest } from './manifests.ts'
+import type { ImportManifest } from '../cluster/manifests.ts'
+import { createCertificateAuthority } from '../pki/certificates.ts'
 
 export type Spec = ImportManifest['spec']
 

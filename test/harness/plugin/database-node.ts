@@ -1,7 +1,7 @@
-import type { PodVolume } from './pod-volume.ts'
-import { type Postgres, startPostgres } from './postgres.ts'
+import type { PodVolume } from '../kubelet/pod-volume.ts'
+import { type Postgres, startPostgres } from '../vault/postgres.ts'
+import { setUpDatabase } from '../vault/vault-engines.ts'
 import { type RealNode, startRealNode } from './real-node.ts'
-import { setUpDatabase } from './vault-engines.ts'
 
 /** A node whose Vault makes users of a real PostgreSQL. */
 export type DatabaseNode = RealNode & {

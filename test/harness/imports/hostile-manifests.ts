@@ -1,7 +1,7 @@
-import { badFeatures } from './cluster/bad-features.ts'
-import { badImports } from './cluster/bad-imports.ts'
-import { goodFeatures } from './cluster/good-features.ts'
-import { importManifest } from './cluster/manifests.ts'
+import { importManifest } from '../cluster/manifests.ts'
+import { badFeatures } from './bad-features.ts'
+import { badImports } from './bad-imports.ts'
+import { goodFeatures } from './good-features.ts'
 
 type Tree = { [name: string]: unknown }
 type Random = () => number

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectKubelet } from './kubelet.ts'
+import { connectKubelet } from '../kubelet/kubelet.ts'
 
 const READY_TIMEOUT_MS = 20_000
 const STOP_TIMEOUT_MS = 15_000
@@ -33,7 +33,7 @@ export async function startPlugin(options: {
   program?: string
   execArgv?: readonly string[]
 }): Promise<Plugin> {
-  const program = options.program ?? resolve(import.meta.dirname, '../../src/main.ts')
+  const program = options.program ?? resolve(import.meta.dirname, '../../../src/main.ts')
   const argv = [...(options.execArgv ?? []), program, `--endpoint=${options.endpoint}`, ...options.args]
   const startedAt = performance.now()
   // A group of its own: Ctrl-C in the terminal reaches us alone, and we end it in order.

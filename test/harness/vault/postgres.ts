@@ -4,8 +4,8 @@ import { chownSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
-import { freePort } from './free-port.ts'
-import { until } from './until.ts'
+import { freePort } from '../free-port.ts'
+import { until } from '../until.ts'
 
 /** A real PostgreSQL on loopback, for the credentials that a database engine makes. */
 export type Postgres = {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ROOT } from '../../deploy/generate/deploy-files.ts'
+import { ROOT } from '../../../deploy/generate/deploy-files.ts'
 
 export type Copy = { from: string | undefined; source: string; target: string }
 

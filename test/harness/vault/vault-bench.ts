@@ -1,13 +1,13 @@
-import type { Clock } from '../../src/core/ports/clock.ts'
-import type { Issuer } from '../../src/core/ports/leases.ts'
-import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
-import type { Identity, SecretStore } from '../../src/core/ports/vault.ts'
-import { SecretText } from '../../src/core/secret.ts'
-import type { DefaultCa } from '../../src/vault/connections.ts'
-import { createLimiter } from '../../src/vault/limiter.ts'
-import { createVault } from '../../src/vault/vault.ts'
-import { FakeLog } from '../fakes/log.ts'
-import { FakeMeter } from '../fakes/meter.ts'
+import type { Clock } from '../../../src/core/ports/clock.ts'
+import type { Issuer } from '../../../src/core/ports/leases.ts'
+import type { ServiceAccountToken } from '../../../src/core/ports/pod.ts'
+import type { Identity, SecretStore } from '../../../src/core/ports/vault.ts'
+import { SecretText } from '../../../src/core/secret.ts'
+import type { DefaultCa } from '../../../src/vault/connections.ts'
+import { createLimiter } from '../../../src/vault/limiter.ts'
+import { createVault } from '../../../src/vault/vault.ts'
+import { FakeLog } from '../../fakes/log.ts'
+import { FakeMeter } from '../../fakes/meter.ts'
 
 /** A signal for calls that nobody gives up. */
 export const patient: AbortSignal = new AbortController().signal

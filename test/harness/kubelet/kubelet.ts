@@ -6,8 +6,8 @@ import {
   type ServiceDefinition,
   status,
 } from '@grpc/grpc-js'
-import { TOKENS_KEY } from '../../src/core/publish-request/service-account-tokens.ts'
-import { loadService, PROTO_DIR } from '../../src/grpc/proto.ts'
+import { TOKENS_KEY } from '../../../src/core/publish-request/service-account-tokens.ts'
+import { loadService, PROTO_DIR } from '../../../src/grpc/proto.ts'
 
 export type KubeletOptions = {
   /** Where csi.proto lies; beside the program by default. */

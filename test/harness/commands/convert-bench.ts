@@ -1,4 +1,4 @@
-import { convert } from '../../src/commands/convert/convert.ts'
+import { convert } from '../../../src/commands/convert/convert.ts'
 
 /** What `vault-files-csi convert` makes of a text on standard input. */
 export function convertText(
