@@ -1,5 +1,5 @@
-// Runs the suites: `node test/run.ts [unit|integration|deploy] [FILE...]`. The first two, with coverage enforced, when
-// none is named; deploy needs helm.
+// Runs the suites: `node test/run.ts [unit|integration|slow|deploy] [FILE...]`. The first two, with coverage enforced,
+// when none is named; deploy needs helm.
 // Integration tests mount: root gets a mount namespace of its own, an ordinary user one in a user namespace,
 // so that nothing can be left mounted on the machine.
 import { spawn, spawnSync } from 'node:child_process'
@@ -12,23 +12,38 @@ import { showTap } from './harness/runner/tap-output.ts'
 
 const LINES_COVERED_PERCENT = 90
 
+/** Integration tests that wait for leases to end, break connections for long or repeat for long: a suite of their own. */
+const slow = [
+  'demo',
+  'plugin-credentials',
+  'plugin-dynamic',
+  'plugin-kill',
+  'plugin-outage',
+  'plugin-pki',
+  'plugin-restart',
+  'plugin-unrevocable',
+  'volume-race',
+  'volume-soak',
+].map((name) => `test/integration/${name}.ts`)
+
 const suites = {
   unit: [
     'test/architecture.ts',
-    'test/{core,node,vault,kube,files,volume,grpc,ops,sandbox,commands,docs}/**/*.ts',
+    ...globSync('test/{core,node,vault,kube,files,volume,grpc,ops,sandbox,commands,docs}/**/*.ts'),
   ],
-  integration: ['test/integration/*.ts'],
-  deploy: ['test/deploy/*.ts'],
-} as const
+  integration: globSync('test/integration/*.ts').filter((file) => !slow.includes(file)),
+  slow,
+  deploy: globSync('test/deploy/*.ts'),
+}
 
 const [suite, ...only] = process.argv.slice(2)
-if (suite !== undefined && suite !== 'unit' && suite !== 'integration' && suite !== 'deploy') {
-  console.error(`unknown suite ${suite}: unit, integration, deploy, or none for the first two`)
+if (suite !== undefined && !isSuite(suite)) {
+  console.error(`unknown suite ${suite}: ${Object.keys(suites).join(', ')}, or none for the first two`)
   process.exit(2)
 }
 
-const wanted = suite === undefined ? [...suites.unit, ...suites.integration] : [...suites[suite]]
-const files = only.length > 0 ? only : globSync(wanted).sort()
+const wanted = suite === undefined ? [...suites.unit, ...suites.integration] : suites[suite]
+const files = only.length > 0 ? only : wanted.toSorted()
 buildTap()
 const coverageFolder = mkdtempSync(join(tmpdir(), 'vault-files-csi-coverage-'))
 const tap = ['tap', 'run', '--disable-coverage', '--reporter=tap', '--jobs=2', '--timeout=300', ...files]
@@ -49,11 +64,20 @@ const coverage = [
 const [program = '', ...args] = [...namespace(), ...(suite === undefined ? coverage : []), ...tap]
 const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
 const ended = once(child, 'close')
-const counts = await showTap(child.stdout)
+const counts = await showTap(child.stdout, commandFor)
 const [status] = await ended
 rmSync(coverageFolder, { recursive: true, force: true })
 console.log(counts)
 process.exit(status ?? 1)
+
+function isSuite(name: string): name is keyof typeof suites {
+  return Object.hasOwn(suites, name)
+}
+
+function commandFor(file: string): string {
+  const [own = 'unit'] = Object.entries(suites).find(([, files]) => files.includes(file)) ?? []
+  return `npm run test:${own} -- ${file}`
+}
 
 function namespace(): string[] {
   const isRoot = process.getuid?.() === 0

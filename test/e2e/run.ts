@@ -41,7 +41,7 @@ async function runTap(kubeconfig: string): Promise<number | null> {
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => child.kill('SIGTERM'))
   const ended = once(child, 'close') as Promise<[number | null]>
-  const counts = await showTap(child.stdout)
+  const counts = await showTap(child.stdout, (file) => `npm run test:e2e -- ${file}`)
   const [code] = await ended
   console.log(counts)
   return code

@@ -58,7 +58,7 @@ const child = spawn('unshare', [...UNSHARE.slice(1), ...tap, ...files.sort()], {
   env: { ...process.env, HOSTILE_FIGURES: figuresFile },
 })
 const ended = once(child, 'close') as Promise<[number | null]>
-const counts = await showTap(child.stdout)
+const counts = await showTap(child.stdout, (file) => `npm run test:hostile -- ${file}`)
 const [status] = await ended
 const figures = existsSync(figuresFile)
   ? readFileSync(figuresFile, 'utf8')
