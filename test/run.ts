@@ -22,7 +22,7 @@ const slow = [
   'plugin-pki',
   'plugin-restart',
   'plugin-unrevocable',
-  'volume-race',
+  'vault-fair',
   'volume-soak',
 ].map((name) => `test/integration/${name}.ts`)
 

@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { atExit } from '../at-exit.ts'
 
 export { findOrFetchOpenBao } from './openbao-binary.ts'
 
@@ -50,10 +51,9 @@ type Ports = { client: number; admin: number; cluster: number }
  */
 export async function startOpenBao(options: OpenBaoOptions): Promise<OpenBao> {
   const folder = await mkdtemp(join(tmpdir(), 'vault-files-csi-openbao-'))
-  const removeAtExit = () => rmSync(folder, { recursive: true, force: true })
-  process.once('exit', removeAtExit)
+  const cancelRemoval = atExit(() => rmSync(folder, { recursive: true, force: true }))
   const remove = async () => {
-    process.removeListener('exit', removeAtExit)
+    cancelRemoval()
     await rm(folder, { recursive: true, force: true })
   }
   try {
@@ -156,9 +156,7 @@ async function launch(binary: string, config: string, address: string): Promise<
     child.once('error', () => resolve())
   })
   // A server must not outlive a test that crashed.
-  const killAtExit = () => child.kill('SIGKILL')
-  process.once('exit', killAtExit)
-  ended.then(() => process.removeListener('exit', killAtExit))
+  ended.then(atExit(() => child.kill('SIGKILL')))
 
   const stop = async () => {
     child.kill('SIGTERM')

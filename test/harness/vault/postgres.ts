@@ -4,6 +4,7 @@ import { chownSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
+import { atExit } from '../at-exit.ts'
 import { freePort } from '../free-port.ts'
 import { until } from '../until.ts'
 
@@ -38,9 +39,9 @@ export async function startPostgres(): Promise<Postgres> {
   if (binaries === undefined) throw new Error(postgresMissing())
   const folder = mkdtempSync(join(tmpdir(), 'vault-files-csi-postgres-'))
   const removeFolder = () => rmSync(folder, { recursive: true, force: true })
-  process.once('exit', removeFolder)
+  const cancelRemoval = atExit(removeFolder)
   const remove = () => {
-    process.removeListener('exit', removeFolder)
+    cancelRemoval()
     removeFolder()
   }
   try {
@@ -168,13 +169,12 @@ function launch(as: User, program: string, args: string[]) {
   const child = spawnAs(as, program, args)
   const lastLines = keepLines(child)
   const closed = once(child, 'close')
-  const killNow = () => child.kill('SIGQUIT')
-  process.once('exit', killNow)
+  const cancelKill = atExit(() => child.kill('SIGQUIT'))
   return {
     lastLines,
     hasEnded: () => child.exitCode !== null || child.signalCode !== null,
     stop: async () => {
-      process.removeListener('exit', killNow)
+      cancelKill()
       // Fast shutdown: sessions are cut off.
       child.kill('SIGINT')
       await closed
