@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path'
 import t from 'tap'
 import { KubeletError, publishRequest } from '../harness/kubelet/kubelet.ts'
 import { podVolume } from '../harness/kubelet/pod-volume.ts'
-import { type LogLine, startRealNode } from '../harness/plugin/real-node.ts'
+import type { LogLine } from '../harness/plugin/log-lines.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
 
 // Bad settings, bad manifests, bad requests: each gets a clear error, and nothing is lost.

@@ -11,10 +11,8 @@ import { type PodVolume, type PodWish, podVolume, tokensFor } from '../kubelet/p
 import { parseSamples, type Samples } from '../measure/samples.ts'
 import { until } from '../until.ts'
 import { type RealVault, startRealVault } from '../vault/real-vault.ts'
+import { type LogLine, parseLog } from './log-lines.ts'
 import { type Plugin, startPlugin } from './plugin.ts'
-
-/** A line of the plugin's log. */
-export type LogLine = { level: string; msg: string; [field: string]: unknown }
 
 export type NodeOptions = {
   vault?: Parameters<typeof startRealVault>[0]
@@ -115,7 +113,7 @@ export async function startRealNode(
   }
 
   const output = () => [...past, running?.output() ?? ''].join('')
-  const log = () => output().split('\n').filter(Boolean).map(parseLine)
+  const log = () => parseLog(output())
 
   function leftovers(target: string): string {
     if (mounter.list().has(target)) return `a mount at ${target}`
@@ -229,12 +227,4 @@ export async function startRealNode(
 /** Halves the time of a restart; coverage is exact only without it. */
 function compileCache(folder: string): Record<string, string> {
   return process.env.NODE_V8_COVERAGE === undefined ? { NODE_COMPILE_CACHE: join(folder, 'compiled') } : {}
-}
-
-function parseLine(text: string): LogLine {
-  try {
-    return JSON.parse(text) as LogLine
-  } catch {
-    return { level: 'none', msg: text }
-  }
 }
