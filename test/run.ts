@@ -15,6 +15,7 @@ const LINES_COVERED_PERCENT = 90
 /** Integration tests that wait for leases to end, break connections for long or repeat for long: a suite of their own. */
 const slow = [
   'demo',
+  'plugin-canary-issued',
   'plugin-credentials',
   'plugin-dynamic',
   'plugin-kill',
@@ -23,6 +24,8 @@ const slow = [
   'plugin-restart',
   'plugin-unrevocable',
   'vault-fair',
+  'vault-outage',
+  'vault-tokens',
   'volume-soak',
 ].map((name) => `test/integration/${name}.ts`)
 

@@ -44,11 +44,12 @@ async function bench(
     await api.stop()
   })
   const inTime = async (what: string, check: () => unknown) => {
-    await until(what, async () => {
+    const step = async () => {
       if (await check()) return true
       await clock.advance(100)
       return false
-    })
+    }
+    await until(what, step, { everyMs: 1 })
   }
   const roleOf = async (name: string) => (await imports.get(NAMESPACE, name, never)).role
   return { api, clock, log, imports, changes, roleOf, inTime }
