@@ -47,7 +47,7 @@ if (values.help) {
   process.stdout.write(HELP)
   process.exit(0)
 }
-// Coverage would slow the plugin down, and would be written to somebody else's folder.
+// Coverage would slow the plugin down, and would go to another run's folder.
 delete process.env.NODE_V8_COVERAGE
 const code = await inOwnNamespace()
 if (code !== undefined) process.exit(code)

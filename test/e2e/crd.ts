@@ -69,7 +69,7 @@ spec:
   - { name: app-secret, type: Opaque, deletionPolicy: Retain, data: [ { key: PASSWORD, file: db-password } ] }
 `
 
-/** What `kubectl explain ssi.spec…` must say, so that nobody has to look further. */
+/** What `kubectl explain ssi.spec…` must say, so that it is enough. */
 const taught: [string, RegExp][] = [
   ['', /Role of the auth mount/],
   ['.sources', /whose answer several files share.*GET when not given.*0 or not given is the latest/],

@@ -25,7 +25,7 @@ const IDLE_MS = 75_000
 
 t.setTimeout(600_000)
 
-t.test('Kubernetes Secrets kept in step, under a real kubelet', { skip: notOurs }, async (t) => {
+t.test('synced Secrets under a real kubelet', { skip: notOurs }, async (t) => {
   const audit = await auditUser(PLUGIN_USER)
   t.teardown(() => audit.close())
   const node = await startKubeNode(t, { args: ['--allow-secret-sync'], values: ['secretSync.enabled=true'] })
@@ -131,13 +131,13 @@ t.test('Kubernetes Secrets kept in step, under a real kubelet', { skip: notOurs 
     )
     t.match(warning, { type: 'Warning' })
     t.equal(await value('web-tls', 'tls.key'), key)
-    t.equal(pod.read('web.key'), other.key, 'the files are in step')
+    t.equal(pod.read('web.key'), other.key, 'the files are in sync')
     await put('second')
     await pod.event(/the files are up to date/)
     await pod.remove()
   })
 
-  await t.test('a Secret of somebody else is never touched, and the event says why', async (t) => {
+  await t.test('a Secret of another owner is never touched, and the event says why', async (t) => {
     await api.create(secrets, { metadata: { name: 'foreign' }, stringData: { DB_PASSWORD: 'theirs' } })
     const before = await get('foreign')
     await applySync('foreign', { ...env, name: 'foreign' })

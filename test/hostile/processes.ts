@@ -10,7 +10,7 @@ import type { Attacker } from './harness/attacker.ts'
 import { PLUGIN_PROGRAM } from './harness/plugin-process.ts'
 import { descriptors } from './harness/proc.ts'
 
-// A second process, no descriptors, no state directory: nobody means harm, and it must not come to any.
+// A second process, no descriptors, no state directory: no attack, and no harm must follow.
 
 const FILES = ['a', 'b', 'c', 'd', 'e', 'f']
 /** A start on a busy machine. */

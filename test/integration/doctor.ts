@@ -148,7 +148,7 @@ t.test('each file that could not be written is told, with what to do', async (t)
   await leavesNothing(t, text, token)
 })
 
-t.test('without --dry-login nobody logs in, and a role that does not exist is still told', async (t) => {
+t.test('without --dry-login there is no login, and a missing role is still reported', async (t) => {
   const { where, ca } = directory(t, (spec) => {
     spec.role = 'other'
   })

@@ -8,11 +8,11 @@ import { until } from '../harness/until.ts'
 import { setUpAppRole, setUpPki } from '../harness/vault/vault-engines.ts'
 import { attributesRefused } from '../harness/volume/tmpfs.ts'
 
-// As plugin-canary.ts, for what is issued to pods, for templates and formats: does any of it get out?
+// As plugin-canary.ts, for credentials of leases, for templates and formats: does any of it get out?
 
 const CANARY = 'canary-of-the-value-4711'
 
-t.test('nothing that is issued or rendered is said or stored', async (t) => {
+t.test('no credential and no rendered value is logged or stored', async (t) => {
   const node = await startRealNode(t, { args: ['--allow-token-export', '--log-level=trace'] })
   const { admin } = node.vault
   await setUpPki(admin)
@@ -78,7 +78,7 @@ t.test('nothing that is issued or rendered is said or stored', async (t) => {
   await node.start()
   await node.republish(volume)
   await until(
-    'the volume to be in step',
+    'the volume to be in sync',
     async () => (await node.metrics()).sum('volumes', { state: 'fresh' }) === 1,
   )
   gather()

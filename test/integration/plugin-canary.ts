@@ -121,7 +121,7 @@ await t.test('and what goes well goes on', async (t) => {
   await node.start()
   await node.republish(volume, { tokens })
   await until(
-    'the volume to be in step',
+    'the volume to be in sync',
     async () => (await node.metrics()).sum('volumes', { state: 'fresh' }) === 1,
   )
   t.equal(volume.read('plain'), changed)

@@ -33,7 +33,7 @@ t.test('dynamic database credentials on a real PostgreSQL', missing ? { skip: mi
       },
     )
 
-    await t.test('an operator revokes the lease: the next renewal brings a new pair', async (t) => {
+    await t.test('a Vault admin revokes the lease: the next renewal brings a new pair', async (t) => {
       const user = volume.read('user')
       await node.vault.admin.write('sys/leases/revoke-prefix/database/creds/app')
       await until('another user', () => volume.read('user') !== user)
@@ -141,7 +141,7 @@ t.test('dynamic database credentials on a real PostgreSQL', missing ? { skip: mi
       ['SIGTERM', () => node.stop()],
       ['kill -9', () => node.kill9()],
     ] as const) {
-      await t.test(`after ${how} the lease is taken up again: same pair, no second lease`, async (t) => {
+      await t.test(`after ${how} the lease is resumed: same pair, no second lease`, async (t) => {
         const volume = await node.publish({ importName: 'kept' })
         const user = volume.read('user')
         await end()

@@ -14,7 +14,7 @@ const { refused, checkLog } = createRefusals(node)
 const { front } = node
 
 t.test('a Vault that cannot be spoken to', async (t) => {
-  await t.test('nobody listens', async (t) => {
+  await t.test('a port without a listener', async (t) => {
     const address = `http://127.0.0.1:${await freePort()}`
     const says = [`Vault at ${address} cannot be reached (connection refused)`, 'keep their last good files']
     await refused(t, { spec: { address }, code: 'UNAVAILABLE', says })

@@ -182,7 +182,7 @@ t.test('manifests and requests', async (t) => {
     node.writeImportFile('bad.yaml', undefined)
   })
 
-  await t.test('fields that nobody knows are refused, not passed over', async (t) => {
+  await t.test('unknown fields are refused, not ignored', async (t) => {
     const text = { role: 'app', files: [{ ...files[0], templates: 'x' }], secretSyncs: [] }
     node.writeImportFile(
       'later.json',

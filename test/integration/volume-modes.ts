@@ -101,7 +101,7 @@ t.test('Atomic on a real tmpfs', { skip }, async (t) => {
       await apply({ password: String(rotation) })
       await watch.waitFor((event) => event.name === '..data')
       t.not(inode(join(root, 'password')), before)
-      t.equal(readFileSync(opened, 'utf8'), String(rotation - 1), 'whoever has it open keeps the old')
+      t.equal(readFileSync(opened, 'utf8'), String(rotation - 1), 'an open descriptor keeps the old')
       closeSync(opened)
       t.equal(readFileSync(join(root, 'password'), 'utf8'), String(rotation))
     }

@@ -67,14 +67,14 @@ async function startReader(root: string): Promise<Seen> {
   return JSON.parse(stdout)
 }
 
-/** Short and long in turn, another one each time. */
+/** Short and long alternately, another one each time. */
 function setOf(generation: number): Record<string, string> {
   return Object.fromEntries(
     NAMES.map((name, index) => [name, describing(generation, (generation + index) % 2 === 0 ? 100 : 9000)]),
   )
 }
 
-/** A content that tells by itself whether it is whole; see soak-reader.py. */
+/** A content with a check that it is whole; see soak-reader.py. */
 function describing(generation: number, bytes: number): string {
   const digits = String(generation).padStart(8, '0')
   return (digits + String(bytes).padStart(8, '0')).padEnd(bytes, digits)

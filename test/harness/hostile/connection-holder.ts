@@ -1,5 +1,5 @@
-// Thread of an attacker: holds connections to a port, and opens each that is closed anew. Its own thread, so that what
-// it costs itself is not counted against the server.
+// Thread of an attacker: holds connections to a port, and reopens each that is closed. A thread of its own, so that its
+// cost is not counted against the server.
 import { connect } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
 

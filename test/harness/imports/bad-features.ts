@@ -13,7 +13,7 @@ const template = (what: object) => (spec: Spec) => {
   Object.assign(fileOf(spec), { template: '{{ user }}', ...what })
 }
 
-/** What somebody may get wrong in named sources, templates, dataFrom, credentials and synced Secrets. */
+/** Mistakes in named sources, templates, dataFrom, credentials and synced Secrets. */
 export const badFeatures: [string, (spec: Spec) => void, RegExp][] = [
   ...badSources(),
   ...badTemplates(),

@@ -11,7 +11,7 @@ const privateKey = '-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----
 export const fileOf = (spec: Spec) => spec.files[0] ?? {}
 export const sourceOf = (spec: Spec) => fileOf(spec).source as Record<string, unknown>
 
-/** What somebody may get wrong, and what the API server must say to it. */
+/** Mistakes in an import, and the API server's answer to each. */
 export const badImports: [string, (spec: Spec) => void, RegExp][] = [
   ['no role', (s) => delete s.role, /spec\.role: Required value/],
   ['an empty role', (s) => Object.assign(s, { role: '' }), /spec\.role.*should be at least 1 chars long/],

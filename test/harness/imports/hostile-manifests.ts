@@ -67,7 +67,7 @@ const starts: readonly string[] = [
   ),
 ]
 
-/** A manifest of somebody who means harm; the same for the same numbers. */
+/** A hostile manifest; the same for the same numbers. */
 export function hostileManifest(random: Random): unknown {
   let manifest: unknown = JSON.parse(pick(random, starts))
   const count = 1 + Math.floor(random() ** 2 * 4)
@@ -157,7 +157,7 @@ function manyFields(count: number): Tree {
   return Object.fromEntries(Array.from({ length: count }, (_, at) => [`field${at}`, at]))
 }
 
-/** Made anew each time: mutations change what they meet. */
+/** New each time: mutations change the values in place. */
 const strange: readonly (() => unknown)[] = [
   ...[null, undefined, true, 0, -0, -1, 0.1, 1e308, 2 ** 53, Number.NaN, Number.POSITIVE_INFINITY, ''].map(
     (value) => () => value,

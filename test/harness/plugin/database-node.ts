@@ -75,7 +75,7 @@ export type Prober = {
   stop(): Promise<void>
 }
 
-/** An application that connects anew all the time with what stands in its file. */
+/** An application that keeps reconnecting with the credentials in its file. */
 export function startProber(postgres: Postgres, volume: PodVolume): Prober {
   let isStopped = false
   const prober: Prober = {

@@ -29,7 +29,7 @@ export function docBlocks(page: string): DocBlock[] {
     })
 }
 
-/** Runs what a page tells operators to type, as root of a real OpenBao. */
+/** Runs the commands of a page for Vault admins, as root of a real OpenBao. */
 export type DocShell = {
   /** What the script printed. @throws Error with what it said when it fails */
   run(script: string): Promise<string>

@@ -1,6 +1,6 @@
 import type { VaultAdmin } from './vault-admin.ts'
 
-/** Accessors of the tokens that logins have got and nobody has revoked. */
+/** Accessors of the tokens of logins that are not revoked. */
 export async function loginTokens(admin: VaultAdmin): Promise<string[]> {
   const { data } = (await admin.read('auth/token/accessors?list=true')) as { data: { keys: string[] } }
   const looked = await Promise.all(data.keys.map((accessor) => isOfLogin(admin, accessor)))

@@ -13,8 +13,8 @@ export const AUDIENCE = 'vault'
 const READABLE = ['secret/data/*', 'secret/app', 'kv1/*', 'nomount/*']
 
 /**
- * A real OpenBao as an operator sets it up for a cluster: KV v2 at `secret`, KV v1 at `kv1`, auth methods `kubernetes`
- * and `jwt`, each with a role `app` for the service accounts of the namespace `shop` (jwt: `backend` alone).
+ * A real OpenBao as a Vault admin sets it up for a cluster: KV v2 at `secret`, KV v1 at `kv1`, auth methods `kubernetes`
+ * and `jwt`, each with a role `app` for the service accounts of the namespace `shop` (jwt: `backend` only).
  */
 export type RealVault = {
   bao: OpenBao
@@ -23,7 +23,7 @@ export type RealVault = {
   review: TokenReviewServer
   /** Writes a secret of KV v2: `secret/data/NAME`. */
   put(name: string, data: object): Promise<void>
-  /** Accessors of the tokens that logins gave and nobody has revoked. */
+  /** Accessors of the tokens of logins that are not revoked. */
   loginTokens(): Promise<string[]>
   /** A role of the kubernetes mount for the service accounts of `shop`. */
   writeRole(name: string, more?: object): Promise<void>

@@ -9,7 +9,7 @@ import { createVault } from '../../../src/vault/vault.ts'
 import { FakeLog } from '../../fakes/log.ts'
 import { FakeMeter } from '../../fakes/meter.ts'
 
-/** A signal for calls that nobody gives up. */
+/** A signal that never aborts. */
 export const patient: AbortSignal = new AbortController().signal
 
 export type VaultBench = { store: SecretStore; issuer: Issuer; log: FakeLog; meter: FakeMeter }

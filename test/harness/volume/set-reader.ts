@@ -20,7 +20,7 @@ export type Seen = {
 
 export type SetReader = { stop(): Promise<Seen> }
 
-/** A content that tells by itself its generation and whether it is whole. */
+/** A content that contains its generation and a check that it is whole. */
 export function describing(generation: number, bytes: number): string {
   const digits = String(generation).padStart(8, '0')
   return (digits + String(bytes).padStart(8, '0')).padEnd(bytes, digits)

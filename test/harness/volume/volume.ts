@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { RenderedFile } from '../../../src/core/ports/volume.ts'
 import { SecretBytes } from '../../../src/core/secret.ts'
 
-/** Files of whoever runs the tests: an ordinary user may not give any to root. */
+/** Files of the user who runs the tests: an ordinary user may not give any to root. */
 export const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 
 export const isRoot = owner.uid === 0

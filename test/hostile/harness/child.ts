@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { atExit } from '../../harness/at-exit.ts'
 
-/** A part of the suite in a process of its own, so that what it measures waits for nobody else's work. */
+/** A part of the suite in a process of its own, so that other work does not delay what it measures. */
 export type Child<Sent extends object, Heard extends object> = {
   send(message: Sent): void
   /** The next message of this kind. */

@@ -65,7 +65,7 @@ export type Stage = {
   close(): Promise<string[]>
 }
 
-/** Where to put what the plugin said, for whoever looks into a failure. */
+/** Where to write the plugin's output, for the analysis of a failure. */
 const { HOSTILE_LOG } = process.env
 const TMPFS_MAGIC = 0x01021994
 const VICTIM_WAIT_MS = 15_000

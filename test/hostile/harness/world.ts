@@ -64,7 +64,7 @@ export async function startWorld(victimKey: { publicKeyPem: string; issuer: stri
     admin,
     issuer,
     writeRole: async (name, more) => {
-      // A role that is written again keeps what it is not told anew.
+      // A role that is written again keeps the fields that are not sent.
       await admin.delete(`auth/${JWT_MOUNT}/role/${name}`)
       await roleOf(name, ATTACKER, more)
     },
