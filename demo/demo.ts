@@ -2,7 +2,7 @@
 // and this program in the place of kubelet. See --help for --keep.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createCleanups } from '../test/harness/cleanups.ts'
-import { inOwnNamespace } from '../test/harness/namespace.ts'
+import { inOwnNamespace } from '../test/harness/runner/namespace.ts'
 import { perform } from './perform.ts'
 import { createStage } from './stage.ts'
 

@@ -52,6 +52,24 @@ const revealing = [
   'volume/holding-text.ts',
 ]
 
+/** Their tests wait for events, with harness/until.ts for other processes, or move the fake clock. */
+const unitTestRooms = [
+  'core',
+  'node',
+  'vault',
+  'kube',
+  'files',
+  'volume',
+  'grpc',
+  'ops',
+  'sandbox',
+  'commands',
+  'docs',
+]
+
+/** Probes a server as kubelet does, a few times a second, while a thread attacks it. Faster probes are refused. */
+const pacedTest = 'ops/doorkeeper.ts'
+
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
 /** From file to what it imports: of the project by path below src, of others by name. */
 const imports = new Map(files.map((file) => [file, importsOf(file)]))
@@ -86,6 +104,20 @@ t.test('core does no input or output', async (t) => {
 t.test('secrets are revealed in named files and nowhere else', async (t) => {
   const found = files.filter((file) => /\.reveal\(\)/.test(readFileSync(join(src, file), 'utf8')))
   t.strictSame(found.sort(), revealing)
+})
+
+t.test('no unit test sleeps', async (t) => {
+  const tests = unitTestRooms.flatMap((room) =>
+    readdirSync(join(import.meta.dirname, room), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => join(room, file)),
+  )
+  t.ok(tests.length > 50)
+  for (const file of tests) {
+    if (file === pacedTest) continue
+    const text = readFileSync(join(import.meta.dirname, file), 'utf8')
+    if (/from 'node:timers(\/promises)?'|\bsetTimeout\(/.test(text)) t.fail(`${file} waits for real time`)
+  }
 })
 
 /** `commands/doctor` is a room within one; main.ts has none. */

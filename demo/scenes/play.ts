@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs'
-import type { OpenBao } from '../../test/harness/openbao.ts'
+import type { OpenBao } from '../../test/harness/vault/openbao.ts'
 import { SECRET_PATH } from '../cast.ts'
 import type { Stage } from '../stage.ts'
 

@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Cleanups } from '../../test/harness/cleanups.ts'
-import type { OpenBao } from '../../test/harness/openbao.ts'
-import { type Plugin, startPlugin } from '../../test/harness/plugin.ts'
+import { type Plugin, startPlugin } from '../../test/harness/plugin/plugin.ts'
+import type { OpenBao } from '../../test/harness/vault/openbao.ts'
 import { AUTH_MOUNT, IMPORT, IMPORT_NAME } from '../cast.ts'
 import type { Stage } from '../stage.ts'
 

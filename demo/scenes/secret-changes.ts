@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { watchInotify } from '../../test/harness/inotify.ts'
+import { watchInotify } from '../../test/harness/volume/inotify.ts'
 import type { Stage } from '../stage.ts'
 import { LOOK_TIMEOUT_MS } from '../wait.ts'
 

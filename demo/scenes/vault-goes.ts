@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import type { OpenBao } from '../../test/harness/openbao.ts'
-import type { Plugin } from '../../test/harness/plugin.ts'
+import type { Plugin } from '../../test/harness/plugin/plugin.ts'
+import type { OpenBao } from '../../test/harness/vault/openbao.ts'
 import type { Stage } from '../stage.ts'
 import { waitFor } from '../wait.ts'
 

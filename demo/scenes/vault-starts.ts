@@ -1,7 +1,7 @@
 import type { Cleanups } from '../../test/harness/cleanups.ts'
-import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../../test/harness/openbao.ts'
-import type { TokenIssuer } from '../../test/harness/token-issuer.ts'
-import { createVaultAdmin } from '../../test/harness/vault-admin.ts'
+import type { TokenIssuer } from '../../test/harness/pki/token-issuer.ts'
+import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../../test/harness/vault/openbao.ts'
+import { createVaultAdmin } from '../../test/harness/vault/vault-admin.ts'
 import { AUDIENCE, AUTH_MOUNT, NAMESPACE, ROLE, SECRET_PATH, SERVICE_ACCOUNT } from '../cast.ts'
 import type { Stage } from '../stage.ts'
 

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
-import { inOwnNamespace } from '../harness/namespace.ts'
+import { inOwnNamespace } from '../harness/runner/namespace.ts'
 import { median } from './figures.ts'
 import { startFloor } from './floor.ts'
 import { race } from './race.ts'
@@ -47,7 +47,7 @@ if (values.help) {
   process.stdout.write(HELP)
   process.exit(0)
 }
-// Coverage would slow the plugin down, and would be written to somebody else's folder.
+// Coverage would slow the plugin down, and would go to another run's folder.
 delete process.env.NODE_V8_COVERAGE
 const code = await inOwnNamespace()
 if (code !== undefined) process.exit(code)

@@ -20,7 +20,7 @@ export type Floor = {
   close(): Promise<void>
 }
 
-/** A bare client in a process of its own: what logins and reads cost whoever makes them. */
+/** A bare client in a process of its own: the cost of logins and reads for the caller. */
 export async function startFloor(): Promise<Floor> {
   const child = fork(fileURLToPath(import.meta.url), ['serve'])
   const exited = once(child, 'exit')

@@ -12,7 +12,7 @@ import { loadService } from '../../src/grpc/proto.ts'
 import { startGrpcServer } from '../../src/grpc/server.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { FakeNodeFlow } from '../fakes/node-flow.ts'
-import { connectKubelet, type Kubelet } from '../harness/kubelet.ts'
+import { connectKubelet, type Kubelet } from '../harness/kubelet/kubelet.ts'
 import { realClock } from '../harness/real-clock.ts'
 
 const SECONDS = 2

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { PublishArgs } from '../harness/kubelet.ts'
+import type { PublishArgs } from '../harness/kubelet/kubelet.ts'
 import type { HopWork } from './hop.ts'
 import { AUDIENCE, type ImportName, NAMESPACE, type Scene, SERVICE_ACCOUNT } from './scene.ts'
 

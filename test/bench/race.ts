@@ -1,4 +1,4 @@
-import { connectKubelet, type Kubelet } from '../harness/kubelet.ts'
+import { connectKubelet, type Kubelet } from '../harness/kubelet/kubelet.ts'
 import { median } from './figures.ts'
 import type { Floor, FloorJob } from './floor.ts'
 import { type HopWork, startHop } from './hop.ts'
@@ -52,7 +52,7 @@ export async function race(
 ): Promise<RaceResult[]> {
   const { rounds, operations, onRound } = options
   const hop = await startHop(hopSettings(deps.scene))
-  // kubelet dials anew for each call; that is the caller's cost, not ours, and a Go client pays less for it than this one.
+  // kubelet opens a connection for each call; that is the caller's cost, not ours, and a Go client pays less for it than this one.
   const connect = (endpoint: string) => connectKubelet(endpoint, { keepConnection: true })
   const sockets = { plugin: connect(deps.plugin.endpoint), hop: connect(hop.endpoint) }
   const found = new Map<Concurrency, Round[]>([

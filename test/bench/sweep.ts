@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectKubelet, type PublishArgs } from '../harness/kubelet.ts'
+import { connectKubelet, type PublishArgs } from '../harness/kubelet/kubelet.ts'
 import { cpuSeconds, residentMiB, vaultCalls } from './figures.ts'
 import { createPods } from './pods.ts'
 import type { BenchedPlugin, Scene } from './scene.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { certificatesFault } from '../../src/core/pem.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 
 const one = createCertificateAuthority('one')
 const two = createCertificateAuthority('two').certificate

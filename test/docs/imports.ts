@@ -6,7 +6,7 @@ import { readDoc } from '../../docs/generate/doc-files.ts'
 import { parseImport } from '../../src/core/imports/import.ts'
 import { knownFields } from '../../src/core/imports/schema.ts'
 import { crdPath } from '../harness/cluster/cluster.ts'
-import { docBlocks } from '../harness/cluster/doc-shell.ts'
+import { docBlocks } from '../harness/vault/doc-shell.ts'
 
 type Schema = { required?: string[]; items?: Schema; properties?: Record<string, Schema> }
 

@@ -34,7 +34,7 @@ function run(t: Test, shell: string, program: string) {
 
 for (const shell of shells) {
   t.test(
-    `${shell}: the program is started anew when its variables change, and ends with its shell`,
+    `${shell}: the program is restarted when its variables change, and ends with its shell`,
     async (t) => {
       const program = `echo "$A \${GONE-none} $$"; exec sleep 60`
       const { write, child, output, ended } = run(t, shell, program)
@@ -51,7 +51,7 @@ for (const shell of shells) {
     },
   )
 
-  t.test(`${shell}: a program that ends by itself ends the loop, with its status`, async (t) => {
+  t.test(`${shell}: a program that exits ends the loop, with its status`, async (t) => {
     const { ended } = run(t, shell, 'exit 7')
     t.strictSame(await ended, [7, null])
   })

@@ -81,7 +81,7 @@ t.test('login by AppRole, with the secret ID in a Secret', { skip: notOurs }, as
     const pod = await node.createPod({ name: 'comes-later', importName: 'by-approle' })
     await pod.running()
     t.equal(pod.read('db-password'), 'second')
-    // After a refusal looks are spread out: somebody had to change something first.
+    // After a refusal refreshes are spread out: only a change elsewhere can help.
     await until('the others to go on', () => pod.read('db-password') === 'second', { timeoutMs: 60_000 })
   })
 

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { parseImport } from '../../src/core/imports/import.ts'
-import { badFeatures } from '../harness/cluster/bad-features.ts'
-import { badImports, certificate, fileOf, type Spec, sourceOf } from '../harness/cluster/bad-imports.ts'
 import { createNamespace, installCrd, kubectl, mustKubectl, noCluster } from '../harness/cluster/cluster.ts'
-import { goodFeatures } from '../harness/cluster/good-features.ts'
 import { importManifest } from '../harness/cluster/manifests.ts'
+import { badFeatures } from '../harness/imports/bad-features.ts'
+import { badImports, certificate, fileOf, type Spec, sourceOf } from '../harness/imports/bad-imports.ts'
+import { goodFeatures } from '../harness/imports/good-features.ts'
 import { until } from '../harness/until.ts'
 
 const namespace = `crd-${process.pid}`
@@ -69,7 +69,7 @@ spec:
   - { name: app-secret, type: Opaque, deletionPolicy: Retain, data: [ { key: PASSWORD, file: db-password } ] }
 `
 
-/** What `kubectl explain ssi.spec…` must say, so that nobody has to look further. */
+/** What `kubectl explain ssi.spec…` must say, so that it is enough. */
 const taught: [string, RegExp][] = [
   ['', /Role of the auth mount/],
   ['.sources', /whose response several files share.*GET by default.*the latest by default or with 0/],

@@ -8,7 +8,7 @@ import { notOurs } from '../harness/cluster/component.ts'
 import { installPlugin, noInstall } from '../harness/cluster/install.ts'
 import { ROLE, SERVICE_ACCOUNT } from '../harness/cluster/kube-vault.ts'
 import { NAMESPACE, passwordFile, startTeam } from '../harness/cluster/team.ts'
-import { type Diagnosis, diagnosisOf } from '../harness/doctor-bench.ts'
+import { type Diagnosis, diagnosisOf } from '../harness/commands/doctor-bench.ts'
 
 const run = promisify(execFile)
 const name = `vfcdoc-${process.pid}`
@@ -30,7 +30,7 @@ t.test('the doctor on a real cluster', { skip: noInstall || notOurs }, async (t)
   const login = [...about, '--service-account', SERVICE_ACCOUNT, '--dry-login']
   const driver = `--driver-name=${plugin.driverName}`
 
-  /** The program as an operator with a kubeconfig runs it. */
+  /** The program as a cluster admin with a kubeconfig runs it. */
   const outside = (...args: string[]) =>
     printed(process.execPath, [join(ROOT, 'src/main.ts'), 'doctor', driver, ...args])
   /** As it is run in a pod of the plugin. */
@@ -39,7 +39,7 @@ t.test('the doctor on a real cluster', { skip: noInstall || notOurs }, async (t)
     return printed('kubectl', ['exec', '-n', name, plugin.podName(), '--', ...program])
   }
 
-  await t.test("an installation in order, from an operator's machine", async (t) => {
+  await t.test("an installation in order, from a cluster admin's machine", async (t) => {
     const { code, findings, of, text } = await outside('--json', ...login)
     t.equal(code, 0, text)
     const unwell = findings.filter(({ outcome }) => outcome === 'fail' || outcome === 'warn')

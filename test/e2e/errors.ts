@@ -74,7 +74,7 @@ t.test('what goes wrong is told in the events of the pod, with what to do', { sk
     })
   }
 
-  await t.test('once it is set right, the pod starts by itself', async (t) => {
+  await t.test('once it is set right, the pod starts automatically', async (t) => {
     const missing = pods.get('missing-import') as AppPod
     const denied = pods.get('denied-path') as AppPod
     await node.applyImport('python-backnd')

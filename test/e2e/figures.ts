@@ -20,7 +20,7 @@ import {
 import { installPlugin, noInstall } from '../harness/cluster/install.ts'
 import { ROLE } from '../harness/cluster/kube-vault.ts'
 import { NAMESPACE, passwordFile, startTeam } from '../harness/cluster/team.ts'
-import { parseSamples, type Samples } from '../harness/samples.ts'
+import { parseSamples, type Samples } from '../harness/measure/samples.ts'
 import { until } from '../harness/until.ts'
 
 /** Pods of each kind that are started one by one. */

@@ -6,8 +6,8 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { version } from '../../src/commands/arguments.ts'
 import { kubectl, mustKubectl, noCluster } from '../harness/cluster/cluster.ts'
+import { readLastStage } from '../harness/cluster/dockerfile.ts'
 import { importImage, makeImage, noPacker, stage } from '../harness/cluster/image.ts'
-import { readLastStage } from '../harness/dockerfile.ts'
 import { until } from '../harness/until.ts'
 
 const run = promisify(execFile)

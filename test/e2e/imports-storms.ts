@@ -39,7 +39,7 @@ t.test('a hundred imports in use', { skip: noCluster }, async (t) => {
     t.ok(sockets <= 20, `${sockets} sockets`)
   })
 
-  await t.test('a tenant who edits without end costs little and holds up nobody', async (t) => {
+  await t.test('a tenant who edits without end costs little and delays no other tenant', async (t) => {
     const before = node.cost().cpuSeconds
     const changesBefore = log('import changed').length
     const folder = `/apis/deckhouse.io/v1alpha1/namespaces/${namespace}/secretsstoreimports`

@@ -8,7 +8,7 @@ import { installPlugin, noInstall } from '../harness/cluster/install.ts'
 import { ROLE } from '../harness/cluster/kube-vault.ts'
 import { passwordFile, startTeam } from '../harness/cluster/team.ts'
 import { until } from '../harness/until.ts'
-import { setUpPki } from '../harness/vault-engines.ts'
+import { setUpPki } from '../harness/vault/vault-engines.ts'
 
 const run = promisify(execFile)
 
@@ -90,10 +90,10 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
     t.equal(await pod.restarts(), 0)
   })
 
-  await t.test('what was issued before the rollout is taken up again by the new plugin', async (t) => {
+  await t.test('the new plugin resumes the leases from before the rollout', async (t) => {
     await web.touch()
-    const areInStep = async () => /vault_files_volumes\{state="fresh"\} 2/.test(await metricsPage())
-    await until('both volumes to be in step', areInStep, { timeoutMs: 150_000, everyMs: 500 })
+    const areInSync = async () => /vault_files_volumes\{state="fresh"\} 2/.test(await metricsPage())
+    await until('both volumes to be in sync', areInSync, { timeoutMs: 150_000, everyMs: 500 })
     t.equal(web.read('tls.key'), key)
     t.match(await metricsPage(), /vault_files_issued\{state="held"\} 1/)
   })

@@ -4,8 +4,8 @@ import t from 'tap'
 import { notOurs } from '../harness/cluster/component.ts'
 import { installPlugin, noInstall } from '../harness/cluster/install.ts'
 import { ROLE, SERVICE_ACCOUNT } from '../harness/cluster/kube-vault.ts'
-import { findProcess, type ProcessMemory, readMemory, watchPeak } from '../harness/cluster/process-memory.ts'
 import { NAMESPACE, passwordFile, startTeam, type Team } from '../harness/cluster/team.ts'
+import { findProcess, type ProcessMemory, readMemory, watchPeak } from '../harness/measure/process-memory.ts'
 import { until } from '../harness/until.ts'
 
 const PODS = 50

@@ -7,7 +7,7 @@ import { type AppPod, container, MOUNT } from '../harness/cluster/app-pod.ts'
 import { findComponent, notOurs } from '../harness/cluster/component.ts'
 import { DRIVER, KUBELET } from '../harness/cluster/host-plugin.ts'
 import { startKubeNode } from '../harness/cluster/kube-node.ts'
-import { startPlugin } from '../harness/plugin.ts'
+import { startPlugin } from '../harness/plugin/plugin.ts'
 import { until } from '../harness/until.ts'
 
 /** kubelet looks at a pod every minute and a half at most. */
@@ -110,7 +110,7 @@ t.test('whatever goes away, pods keep their files', { skip: notOurs }, async (t)
     const waiting = await node.createPod({ name: 'waiting' })
     await waiting.event(/Unavailable.*cannot be reached/)
     await vault.bao.start()
-    t.comment(`in step after ${Math.round(await rotate(pod))} ms`)
+    t.comment(`in sync after ${Math.round(await rotate(pod))} ms`)
     const recovery = await pod.event(/python-backend: secrets are read again, the files are up to date/)
     t.match(recovery, { type: 'Normal', reason: 'SecretsStoreImportRecovered' })
     await waiting.running(130_000)

@@ -70,7 +70,7 @@ t.test('six verbs on four resources are all that the plugin needs', { skip: noCl
   mustKubectl(['apply', '-f', '-'], manifest)
   t.equal((await imports.get(namespace, 'python-backend', never)).name, 'python-backend')
   await t.rejects(imports.get(namespace, 'other', never), /there exist "python-backend"/)
-  // By looking again and again: whoever waits in kubectl holds up the plugin, which is this process.
+  // By polling: waiting in kubectl would block the plugin, which is this process.
   const told = (accepted: string) =>
     until(`Accepted ${accepted}`, () => {
       const { status } = JSON.parse(

@@ -4,9 +4,9 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
-import { buildTap } from '../harness/build-tap.ts'
 import { type BootedCluster, bootCluster } from '../harness/cluster/boot-cluster.ts'
-import { showTap } from '../harness/tap-output.ts'
+import { buildTap } from '../harness/runner/build-tap.ts'
+import { showTap } from '../harness/runner/tap-output.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 /** Seconds for one file. */
@@ -41,7 +41,7 @@ async function runTap(kubeconfig: string): Promise<number | null> {
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => child.kill('SIGTERM'))
   const ended = once(child, 'close') as Promise<[number | null]>
-  const counts = await showTap(child.stdout)
+  const counts = await showTap(child.stdout, (file) => `npm run test:e2e -- ${file}`)
   const [code] = await ended
   console.log(counts)
   return code

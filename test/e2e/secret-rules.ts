@@ -19,7 +19,7 @@ const never = new AbortController().signal
 
 t.setTimeout(180_000)
 
-t.test('Secrets kept in step, as a real API server has them', { skip: noCluster }, async (t) => {
+t.test('synced Secrets, as a real API server has them', { skip: noCluster }, async (t) => {
   const api = await connectClusterApi()
   t.teardown(() => api.close())
   t.teardown(createNamespace(namespace))

@@ -6,7 +6,6 @@ import { createKubeClient } from '../../src/kube/client.ts'
 import { loadConnection } from '../../src/kube/load.ts'
 import { createKubeSecretSync } from '../../src/kube/secret-sync.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
 import { auditUser, isWrite } from '../harness/cluster/api-audit.ts'
 import { type AppPod, container } from '../harness/cluster/app-pod.ts'
 import { notOurs } from '../harness/cluster/component.ts'
@@ -14,6 +13,7 @@ import { DRIVER, PLUGIN_USER } from '../harness/cluster/host-plugin.ts'
 import { startKubeNode } from '../harness/cluster/kube-node.ts'
 import { PATH, ROLE } from '../harness/cluster/kube-vault.ts'
 import { NAMESPACE, passwordFile } from '../harness/cluster/team.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 import { realClock } from '../harness/real-clock.ts'
 import { until } from '../harness/until.ts'
 
@@ -25,7 +25,7 @@ const IDLE_MS = 75_000
 
 t.setTimeout(600_000)
 
-t.test('Kubernetes Secrets kept in step, under a real kubelet', { skip: notOurs }, async (t) => {
+t.test('synced Secrets under a real kubelet', { skip: notOurs }, async (t) => {
   const audit = await auditUser(PLUGIN_USER)
   t.teardown(() => audit.close())
   const node = await startKubeNode(t, { args: ['--allow-secret-sync'], values: ['secretSync.enabled=true'] })
@@ -131,13 +131,13 @@ t.test('Kubernetes Secrets kept in step, under a real kubelet', { skip: notOurs 
     )
     t.match(warning, { type: 'Warning' })
     t.equal(await value('web-tls', 'tls.key'), key)
-    t.equal(pod.read('web.key'), other.key, 'the files are in step')
+    t.equal(pod.read('web.key'), other.key, 'the files are in sync')
     await put('second')
     await pod.event(/the files are up to date/)
     await pod.remove()
   })
 
-  await t.test('a Secret of somebody else is never touched, and the event says why', async (t) => {
+  await t.test('a Secret of another owner is never touched, and the event says why', async (t) => {
     await api.create(secrets, { metadata: { name: 'foreign' }, stringData: { DB_PASSWORD: 'theirs' } })
     const before = await get('foreign')
     await applySync('foreign', { ...env, name: 'foreign' })

@@ -1,14 +1,27 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import {
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  watch,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
+import type { ImportSource } from '../../src/core/ports/imports.ts'
 import { createDirImports } from '../../src/files/imports-dir.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { FakeLog } from '../fakes/log.ts'
+import { until } from '../harness/until.ts'
 
 const never = new AbortController().signal
+/** The namespace of the import that `settled` writes. */
+const BARRIER = 'barrier'
 
 function manifest(name: string, { role = 'web', namespace = 'shop', extra = '' } = {}): string {
   return `apiVersion: deckhouse.io/v1alpha1
@@ -29,7 +42,9 @@ async function follow(t: Test, files: Record<string, string>) {
   const log = new FakeLog()
   const imports = createDirImports({ path, log, clock: createClock() })
   const changes: string[] = []
-  imports.onChange((namespace, name) => changes.push(`${namespace}/${name}`))
+  imports.onChange((namespace, name) => {
+    if (namespace !== BARRIER) changes.push(`${namespace}/${name}`)
+  })
   await imports.start(new AbortController().signal)
   t.teardown(async () => {
     await imports.close()
@@ -47,16 +62,13 @@ async function follow(t: Test, files: Record<string, string>) {
   return { path, log, imports, changes, faultOf }
 }
 
-/** Waits for what the file system tells in its own time. */
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 5_000; !(await isSo()); ) {
-    if (Date.now() > end) throw new Error('it never came to be')
-    await sleep(5)
-  }
+/** Waits until a file that is written now has been read: what was written before it has been read by then, too. */
+async function settled(path: string, imports: Pick<ImportSource, 'get'>): Promise<void> {
+  const file = join(path, 'barrier.yaml')
+  writeFileSync(file, manifest('barrier', { namespace: BARRIER }))
+  await until('the barrier', () => imports.get(BARRIER, 'barrier', never))
+  rmSync(file)
 }
-
-/** Long enough for an event, the quiet time and a scan. */
-const settled = () => sleep(250)
 
 t.test('imports of all files and documents are there after start', async (t) => {
   const { imports, changes } = await follow(t, {
@@ -142,19 +154,19 @@ t.test('an edited import changes; a rewritten one that says the same does not', 
     join(path, 'a.yaml'),
     `# a comment\n${manifest('one', { role: 'new' })}---\n${manifest('two')}`,
   )
-  await until(() => changes.length > 0)
+  await until('the change', () => changes.length > 0)
   t.equal((await imports.get('shop', 'one', never)).role, 'new')
-  await settled()
+  await settled(path, imports)
   t.same(changes, ['shop/one'])
 })
 
 t.test('a new file adds, a deleted one takes away', async (t) => {
   const { path, imports, changes, faultOf } = await follow(t, {})
   writeFileSync(join(path, 'a.yaml'), manifest('one'))
-  await until(() => changes.length === 1)
+  await until('the change', () => changes.length === 1)
   t.equal((await imports.get('shop', 'one', never)).role, 'web')
   rmSync(join(path, 'a.yaml'))
-  await until(() => changes.length === 2)
+  await until('the change', () => changes.length === 2)
   t.same(changes, ['shop/one', 'shop/one'])
   t.equal((await faultOf('shop', 'one'))?.fault, 'import_not_found')
 })
@@ -174,13 +186,13 @@ t.test(
     ]) {
       const lines = log.lines.length
       writeFileSync(join(path, 'a.yaml'), text)
-      await until(() => log.lines.length > lines)
+      await until('the log line', () => log.lines.length > lines)
       t.equal((await imports.get('shop', 'one', never)).role, 'web')
       t.equal((await imports.get('shop', 'two', never)).role, 'web')
     }
     t.same(changes, [])
     writeFileSync(join(path, 'a.yaml'), manifest('two', { role: 'new' }))
-    await until(() => changes.length === 2)
+    await until('the change', () => changes.length === 2)
     t.same(changes.sort(), ['shop/one', 'shop/two'], 'what a good file no longer names is gone')
   },
 )
@@ -202,10 +214,10 @@ t.test('of two files that name one import the first by name wins, and it is told
   )
   changes.length = 0
   writeFileSync(join(path, 'c.yaml'), manifest('other'))
-  await until(() => changes.length > 0)
+  await until('the change', () => changes.length > 0)
   t.equal(log.messages('error').length, 1)
   rmSync(join(path, 'a.yaml'))
-  await until(() => changes.length > 1)
+  await until('the change', () => changes.length > 1)
   t.equal((await imports.get('shop', 'one', never)).role, 'second')
 })
 
@@ -214,7 +226,7 @@ t.test("an editor's save by rename is followed, again and again", async (t) => {
   for (const role of ['r1', 'r2', 'r3']) {
     writeFileSync(join(path, '.a.yaml.swp'), manifest('one', { role }))
     renameSync(join(path, '.a.yaml.swp'), join(path, 'a.yaml'))
-    await until(async () => (await imports.get('shop', 'one', never)).role === role)
+    await until('the new role', async () => (await imports.get('shop', 'one', never)).role === role)
   }
   t.same(changes, Array(4).fill('shop/one'))
 })
@@ -223,13 +235,15 @@ t.test('a file written in two steps is read when it is whole', async (t) => {
   const { path, log, imports, changes } = await follow(t, { 'a.yaml': manifest('one') })
   changes.length = 0
   const text = manifest('one', { role: 'new' })
+  const watcher = watch(path)
+  t.teardown(() => watcher.close())
   truncateSync(join(path, 'a.yaml'))
-  await sleep(15)
+  await once(watcher, 'change')
   writeFileSync(join(path, 'a.yaml'), text.slice(0, 60))
-  await sleep(15)
+  await once(watcher, 'change')
   writeFileSync(join(path, 'a.yaml'), text)
-  await until(() => changes.length > 0)
-  await settled()
+  await until('the change', () => changes.length > 0)
+  await settled(path, imports)
   t.same(changes, ['shop/one'])
   t.equal((await imports.get('shop', 'one', never)).role, 'new')
   t.same(log.messages('error'), [])
@@ -259,10 +273,10 @@ t.test("a ConfigMap's directory is followed through the swap of its ..data link"
     ['g2', 'g3'],
   ] as const) {
     swapIn(now, `r-${now}`)
-    await until(async () => (await imports.get('shop', 'one', never)).role === `r-${now}`)
+    await until('the new role', async () => (await imports.get('shop', 'one', never)).role === `r-${now}`)
     rmSync(join(path, `..${old}`), { recursive: true })
   }
-  await settled()
+  await settled(path, imports)
   t.equal((await imports.get('shop', 'one', never)).role, 'r-g3')
   t.same(log.messages('error'), [])
 })
@@ -283,22 +297,24 @@ for (const [what, below] of [
       renameSync(`${link}-new`, link)
     }
     pointTo('one')
-    const imports = createDirImports({ path: join(link, below), log: new FakeLog(), clock: createClock() })
+    const log = new FakeLog()
+    const imports = createDirImports({ path: join(link, below), log, clock: createClock() })
     await imports.start(new AbortController().signal)
     t.teardown(() => imports.close())
     const role = async () => (await imports.get('shop', 'backend', never)).role
     t.equal(await role(), 'one')
     for (const revision of ['two', 'three']) {
       pointTo(revision)
-      await until(async () => (await role()) === revision)
+      await until('the new role', async () => (await role()) === revision)
     }
     writeFileSync(join(path, 'three', below, 'a.yaml'), manifest('backend', { role: 'edited' }))
-    await until(async () => (await role()) === 'edited')
+    await until('the new role', async () => (await role()) === 'edited')
     rmSync(link)
-    await settled()
+    writeFileSync(join(path, 'three', below, 'b.yaml'), manifest('other'))
+    await until('the fault', () => log.messages('error').length > 0)
     t.equal(await role(), 'edited', 'a link that leads nowhere for a while takes no import away')
     pointTo('one')
-    await until(async () => (await role()) === 'one')
+    await until('the new role', async () => (await role()) === 'one')
     t.pass('followed')
   })
 }
@@ -319,15 +335,15 @@ t.test(
     const { path, log, imports } = await follow(t, { 'a.yaml': manifest('one') })
     renameSync(path, `${path}-away`)
     t.teardown(() => rmSync(`${path}-away`, { recursive: true, force: true }))
-    await until(() => log.messages('error').length > 0)
+    await until('the log line', () => log.messages('error').length > 0)
     t.equal((await imports.get('shop', 'one', never)).role, 'web')
     mkdirSync(path)
     writeFileSync(join(path, 'a.yaml'), manifest('one', { role: 'back' }))
-    await until(async () => (await imports.get('shop', 'one', never)).role === 'back')
-    await settled()
+    await until('the new role', async () => (await imports.get('shop', 'one', never)).role === 'back')
+    await settled(path, imports)
     for (const role of ['edited', 'again']) {
       writeFileSync(join(path, 'a.yaml'), manifest('one', { role }))
-      await until(async () => (await imports.get('shop', 'one', never)).role === role)
+      await until('the new role', async () => (await imports.get('shop', 'one', never)).role === role)
     }
   },
 )

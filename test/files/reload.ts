@@ -1,12 +1,12 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { watchFile } from '../../src/files/reload.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
+import { until } from '../harness/until.ts'
 
 const [first, second, third] = ['first', 'second', 'third'].map(
   (name) => createCertificateAuthority(name).certificate,
@@ -26,13 +26,6 @@ async function follow(t: Test, path: string) {
   return { log, contents }
 }
 
-async function until(isSo: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5_000; !isSo(); ) {
-    if (Date.now() > end) throw new Error('it never came to be')
-    await sleep(5)
-  }
-}
-
 t.test(
   'the first content is there at once, each new one follows, the same one is not told again',
   async (t) => {
@@ -41,11 +34,11 @@ t.test(
     const { contents } = await follow(t, path)
     t.same(contents, [first])
     writeFileSync(path, second!)
-    await until(() => contents.length === 2)
+    await until('the content', () => contents.length === 2)
     writeFileSync(path, second!)
     writeFileSync(`${path}.new`, third!)
     renameSync(`${path}.new`, path)
-    await until(() => contents.length === 3)
+    await until('the content', () => contents.length === 3)
     t.same(contents, [first, second, third])
   },
 )
@@ -55,13 +48,13 @@ t.test('a file that goes bad or goes away leaves the last good content, and is t
   writeFileSync(path, first!)
   const { log, contents } = await follow(t, path)
   writeFileSync(path, 'canary')
-  await until(() => log.messages('error').length === 1)
+  await until('the log line', () => log.messages('error').length === 1)
   rmSync(path)
-  await until(() => log.messages('error').length === 2)
+  await until('the log line', () => log.messages('error').length === 2)
   t.same(contents, [first])
   t.notMatch(log.text, 'canary')
   writeFileSync(path, second!)
-  await until(() => contents.length === 2)
+  await until('the content', () => contents.length === 2)
 })
 
 t.test("a file of a ConfigMap is followed through kubelet's ..data link", async (t) => {
@@ -76,10 +69,10 @@ t.test("a file of a ConfigMap is followed through kubelet's ..data link", async 
   symlinkSync('..data/ca.pem', join(path, 'ca.pem'))
   const { contents } = await follow(t, join(path, 'ca.pem'))
   swapIn('g1', second!)
-  await until(() => contents.length === 2)
+  await until('the content', () => contents.length === 2)
   rmSync(join(path, '..g0'), { recursive: true })
   swapIn('g2', third!)
-  await until(() => contents.length === 3)
+  await until('the content', () => contents.length === 3)
   t.same(contents, [first, second, third])
 })
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { servePlugin } from '../harness/grpc.ts'
+import { servePlugin } from '../harness/kubelet/grpc.ts'
 
 t.test('the plugin tells its name and version and has no plugin capabilities', async (t) => {
   const { kubelet } = await servePlugin(t)

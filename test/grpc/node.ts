@@ -1,7 +1,7 @@
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { failureOf, publishArgs, servePlugin } from '../harness/grpc.ts'
-import { publishRequest } from '../harness/kubelet.ts'
+import { failureOf, publishArgs, servePlugin } from '../harness/kubelet/grpc.ts'
+import { publishRequest } from '../harness/kubelet/kubelet.ts'
 
 const { volumeId, targetPath } = publishArgs
 const token = { token: 'canary-token', expirationTimestamp: '2030-01-01T00:00:00Z' }

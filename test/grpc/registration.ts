@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { loadService } from '../../src/grpc/proto.ts'
 import { startRegistration } from '../../src/grpc/registration.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { socketDirectory } from '../harness/grpc.ts'
+import { socketDirectory } from '../harness/kubelet/grpc.ts'
 import { realClock } from '../harness/real-clock.ts'
 
 async function register(t: Test) {

@@ -3,12 +3,12 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startGrpcServer } from '../../src/grpc/server.ts'
 import { socketPathOf } from '../../src/grpc/socket-path.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { failureOf, publishArgs, servePlugin, socketDirectory } from '../harness/grpc.ts'
+import { drainEventLoop } from '../harness/event-loop.ts'
+import { failureOf, publishArgs, servePlugin, socketDirectory } from '../harness/kubelet/grpc.ts'
 import { realClock } from '../harness/real-clock.ts'
 
 function start(path: string) {
@@ -133,7 +133,7 @@ t.test('a client that connects and says nothing does not disturb the others', as
   const noise = connect(socketPathOf(endpoint))
   noise.on('error', () => {})
   noise.write('GET / HTTP/1.1\r\n\r\n')
-  await sleep(20)
+  await drainEventLoop()
   t.match(await kubelet.getInfo(), { node_id: 'node-7' })
   await server.close(100)
   idle.destroy()

@@ -2,8 +2,8 @@ import { Client, credentials } from '@grpc/grpc-js'
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { failureOf, publishArgs, servePlugin } from '../harness/grpc.ts'
-import { publishRequest } from '../harness/kubelet.ts'
+import { failureOf, publishArgs, servePlugin } from '../harness/kubelet/grpc.ts'
+import { publishRequest } from '../harness/kubelet/kubelet.ts'
 
 /** Never ends by itself; fails when told to, with `failure` or with the signal's own reason. */
 function untilAborted(signal: AbortSignal, failure?: FaultError): Promise<never> {

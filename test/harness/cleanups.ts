@@ -1,7 +1,7 @@
 export type Cleanups = {
   /** For the end of the demo, whichever it is. */
   add(task: () => Promise<unknown> | unknown): void
-  /** Once, whoever asks: an interruption must wait for what a failure has begun to clean up. Never rejects. */
+  /** Once, however often it is called: an interruption must wait for what a failure has begun to clean up. Never rejects. */
   run(): Promise<void>
 }
 

@@ -3,7 +3,7 @@ import type { Attacker } from './harness/attacker.ts'
 import { manifest } from './harness/imports-place.ts'
 import { ATTACKER } from './harness/world.ts'
 
-// Imports that are made to break whoever reads them. Nothing but writing one is needed: no pod, no token.
+// Imports that are made to break their readers. Nothing but writing one is needed: no pod, no token.
 
 const file = { name: 'file', source: { path: 'attacker1/x', key: 'value' } }
 const PROTOTYPE_NAMES = [

@@ -4,13 +4,13 @@ import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../harness/free-port.ts'
-import type { PodVolume } from '../harness/pod-volume.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
 import { type Attack, runAttacks } from './harness/attack.ts'
 import type { Attacker } from './harness/attacker.ts'
 import { PLUGIN_PROGRAM } from './harness/plugin-process.ts'
 import { descriptors } from './harness/proc.ts'
 
-// A second process, no descriptors, no state directory: nobody means harm, and it must not come to any.
+// A second process, no descriptors, no state directory: no attack, and no harm must follow.
 
 const FILES = ['a', 'b', 'c', 'd', 'e', 'f']
 /** A start on a busy machine. */

@@ -6,8 +6,8 @@ import { once } from 'node:events'
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
-import { buildTap } from '../harness/build-tap.ts'
-import { showTap } from '../harness/tap-output.ts'
+import { buildTap } from '../harness/runner/build-tap.ts'
+import { showTap } from '../harness/runner/tap-output.ts'
 import type { Figures } from './harness/attack.ts'
 import { tableOf } from './harness/table.ts'
 
@@ -58,7 +58,7 @@ const child = spawn('unshare', [...UNSHARE.slice(1), ...tap, ...files.sort()], {
   env: { ...process.env, HOSTILE_FIGURES: figuresFile },
 })
 const ended = once(child, 'close') as Promise<[number | null]>
-const counts = await showTap(child.stdout)
+const counts = await showTap(child.stdout, (file) => `npm run test:hostile -- ${file}`)
 const [status] = await ended
 const figures = existsSync(figuresFile)
   ? readFileSync(figuresFile, 'utf8')

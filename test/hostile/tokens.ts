@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { PodVolume } from '../harness/pod-volume.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
 import { type Attack, runAttacks } from './harness/attack.ts'
 import type { Attacker } from './harness/attacker.ts'
 import { JWT_MOUNT } from './harness/victim-messages.ts'

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { PodVolume } from '../harness/pod-volume.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
 import { type Attack, runAttacks } from './harness/attack.ts'
 import type { Attacker } from './harness/attacker.ts'
 

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { importManifest } from '../harness/cluster/manifests.ts'
-import { diagnose, startDoctorBench } from '../harness/doctor-bench.ts'
-import { NAMESPACE, startRealVault } from '../harness/real-vault.ts'
-import { setUpAppRole } from '../harness/vault-engines.ts'
+import { diagnose, startDoctorBench } from '../harness/commands/doctor-bench.ts'
+import { NAMESPACE, startRealVault } from '../harness/vault/real-vault.ts'
+import { setUpAppRole } from '../harness/vault/vault-engines.ts'
 
 const SECRET = `/api/v1/namespaces/${NAMESPACE}/secrets/app-role`
 const REF = ['--import=shop/app', '--dry-login']
@@ -75,7 +75,7 @@ t.test('without an API server there is none: told as pods are told', async (t) =
   t.match(of('secret ID'), { outcome: 'fail', detail: /secretIdRef.*no API server/, fix: /--imports=kube/ })
 })
 
-t.test('a dry login with a service account that nobody names is no login', async (t) => {
+t.test('a dry login without a named service account makes no login', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'vault-files-doctor-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const plain = manifest({ authMethod: 'kubernetes', authPath: 'kubernetes', appRole: undefined })

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startVaultFront } from '../fakes/vault-front.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
 import { type ImportManifest, importManifest } from '../harness/cluster/manifests.ts'
-import { diagnose, startDoctorBench } from '../harness/doctor-bench.ts'
-import { NAMESPACE, startRealVault } from '../harness/real-vault.ts'
+import { diagnose, startDoctorBench } from '../harness/commands/doctor-bench.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
+import { NAMESPACE, startRealVault } from '../harness/vault/real-vault.ts'
 
 /** Stands in every secret: never to be seen. */
 const CANARY = 'canary-c0ffee'
@@ -148,7 +148,7 @@ t.test('each file that could not be written is told, with what to do', async (t)
   await leavesNothing(t, text, token)
 })
 
-t.test('without --dry-login nobody logs in, and a role that does not exist is still told', async (t) => {
+t.test('without --dry-login there is no login, and a missing role is still reported', async (t) => {
   const { where, ca } = directory(t, (spec) => {
     spec.role = 'other'
   })

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { findOrFetchOpenBao } from '../harness/openbao.ts'
+import { findOrFetchOpenBao } from '../harness/vault/openbao.ts'
 
 const before = { PATH: process.env.PATH, XDG_CACHE_HOME: process.env.XDG_CACHE_HOME }
 t.afterEach(() => {

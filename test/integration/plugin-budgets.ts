@@ -1,6 +1,6 @@
 import { statfsSync, writeFileSync } from 'node:fs'
 import t from 'tap'
-import { startRealNode } from '../harness/real-node.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
 
 /** What volumes may hold, on real tmpfs. */

@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import { KubeletError, publishRequest } from '../harness/kubelet.ts'
-import { podVolume, tokensFor } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { KubeletError, publishRequest } from '../harness/kubelet/kubelet.ts'
+import { podVolume, tokensFor } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
 
 // The whole program with everything told that it is willing to tell, and then: does any of it hold a secret?
@@ -121,7 +121,7 @@ await t.test('and what goes well goes on', async (t) => {
   await node.start()
   await node.republish(volume, { tokens })
   await until(
-    'the volume to be in step',
+    'the volume to be in sync',
     async () => (await node.metrics()).sum('volumes', { state: 'fresh' }) === 1,
   )
   t.equal(volume.read('plain'), changed)

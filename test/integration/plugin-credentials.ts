@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createCertificateAuthority } from '../harness/certificates.ts'
-import type { PodVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { setUpAppRole } from '../harness/vault-engines.ts'
+import { setUpAppRole } from '../harness/vault/vault-engines.ts'
 
 const authority = createCertificateAuthority()
 const PATH = 'secret/data/app'

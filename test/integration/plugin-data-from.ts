@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import t from 'tap'
-import type { PodVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
 
 const node = await startRealNode(t, { args: ['--rotation-interval=200ms'] })

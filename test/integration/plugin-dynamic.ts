@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { databaseImport, startDatabaseNode, startProber } from '../harness/database-node.ts'
-import type { PodVolume } from '../harness/pod-volume.ts'
-import { postgresMissing } from '../harness/postgres.ts'
-import { attributesRefused } from '../harness/tmpfs.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
+import { databaseImport, startDatabaseNode, startProber } from '../harness/plugin/database-node.ts'
 import { until } from '../harness/until.ts'
+import { postgresMissing } from '../harness/vault/postgres.ts'
+import { attributesRefused } from '../harness/volume/tmpfs.ts'
 
 const missing = postgresMissing()
 
@@ -33,7 +33,7 @@ t.test('dynamic database credentials on a real PostgreSQL', missing ? { skip: mi
       },
     )
 
-    await t.test('an operator revokes the lease: the next renewal brings a new pair', async (t) => {
+    await t.test('a Vault admin revokes the lease: the next renewal brings a new pair', async (t) => {
       const user = volume.read('user')
       await node.vault.admin.write('sys/leases/revoke-prefix/database/creds/app')
       await until('another user', () => volume.read('user') !== user)
@@ -141,7 +141,7 @@ t.test('dynamic database credentials on a real PostgreSQL', missing ? { skip: mi
       ['SIGTERM', () => node.stop()],
       ['kill -9', () => node.kill9()],
     ] as const) {
-      await t.test(`after ${how} the lease is taken up again: same pair, no second lease`, async (t) => {
+      await t.test(`after ${how} the lease is resumed: same pair, no second lease`, async (t) => {
         const volume = await node.publish({ importName: 'kept' })
         const user = volume.read('user')
         await end()

@@ -2,10 +2,10 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { startFakeVault } from '../fakes/fake-vault.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
-import { createRefusals } from '../harness/cluster/refusals.ts'
 import { freePort } from '../harness/free-port.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
+import { createRefusals } from '../harness/plugin/refusals.ts'
 
 // The rows of the table "Errors that users meet" about connections and the state of the server.
 
@@ -14,7 +14,7 @@ const { refused, checkLog } = createRefusals(node)
 const { front } = node
 
 t.test('a Vault that cannot be spoken to', async (t) => {
-  await t.test('nobody listens', async (t) => {
+  await t.test('a port without a listener', async (t) => {
     const address = `http://127.0.0.1:${await freePort()}`
     const says = [`Vault at ${address} cannot be reached (connection refused)`, 'keep their last good files']
     await refused(t, { spec: { address }, code: 'UNAVAILABLE', says })

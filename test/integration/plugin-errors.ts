@@ -1,6 +1,6 @@
 import t from 'tap'
-import { createRefusals } from '../harness/cluster/refusals.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
+import { createRefusals } from '../harness/plugin/refusals.ts'
 import { until } from '../harness/until.ts'
 
 // The rows of the table "Errors that users meet" that can happen without a cluster, as kubelet gets them.

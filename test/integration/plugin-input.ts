@@ -3,9 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import { KubeletError, publishRequest } from '../harness/kubelet.ts'
-import { podVolume } from '../harness/pod-volume.ts'
-import { type LogLine, startRealNode } from '../harness/real-node.ts'
+import { KubeletError, publishRequest } from '../harness/kubelet/kubelet.ts'
+import { podVolume } from '../harness/kubelet/pod-volume.ts'
+import type { LogLine } from '../harness/plugin/log-lines.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
 
 // Bad settings, bad manifests, bad requests: each gets a clear error, and nothing is lost.
@@ -181,7 +182,7 @@ t.test('manifests and requests', async (t) => {
     node.writeImportFile('bad.yaml', undefined)
   })
 
-  await t.test('fields that nobody knows are refused, not passed over', async (t) => {
+  await t.test('unknown fields are refused, not ignored', async (t) => {
     const text = { role: 'app', files: [{ ...files[0], templates: 'x' }], secretSyncs: [] }
     node.writeImportFile(
       'later.json',

@@ -1,15 +1,15 @@
 import t from 'tap'
 import { parse } from 'yaml'
 import { startTokenReview } from '../fakes/token-review.ts'
-import { createDocShell, type DocBlock, docBlocks } from '../harness/cluster/doc-shell.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { createVaultAdmin } from '../harness/vault-admin.ts'
+import { createDocShell, type DocBlock, docBlocks } from '../harness/vault/doc-shell.ts'
+import { createVaultAdmin } from '../harness/vault/vault-admin.ts'
 
 // docs/shared-paths.md, read aloud: its commands set a real OpenBao up, its imports are those of the pods.
 
 const PAGE = 'docs/shared-paths.md'
-/** Typed by whoever wants to know, not to set anything up. */
+/** Typed to find out, not to set anything up. */
 const QUESTIONS = 'Who may read what'
 
 const node = await startRealNode(t, { args: ['--rotation-interval=1h'] })
@@ -143,7 +143,7 @@ t.test('with the service account in the path applications of one namespace are a
   t.match(other.details, /service account "shop\/frontend".*path "main\/data\/shop\/backend\/db"/s)
 })
 
-t.test('nobody writes, be it to the own path', async (t) => {
+t.test('no pod writes, not even to its own path', async (t) => {
   const path = 'main/data/shop/db'
   const write = { name: 'write', path, method: 'PUT', data: { data: { password: 'of-office' } } }
   const files = [{ name: 'version', source: { ref: 'write', key: 'version' } }]
@@ -153,7 +153,7 @@ t.test('nobody writes, be it to the own path', async (t) => {
   t.equal(await readBy(await importOf('shop', { files: [own('shop')] })), 'of-shop')
 })
 
-t.test('an operator asks what a pod may read, as the pod would', async (t) => {
+t.test('a Vault admin asks what a pod may read, as the pod would', async (t) => {
   const question = blocks.find(({ heading }) => heading === QUESTIONS)
   const said = await shell.run(question?.text ?? 'false')
   t.strictSame(said.split('\n').slice(0, 3), ['read', 'read', 'deny'])
@@ -192,7 +192,7 @@ t.test('in a namespace of OpenBao a team has its own mounts, policies and roles'
   t.match(outside.details, /Vault namespace "team-shop"/)
 })
 
-t.test('a mount enabled anew has another accessor: the policy grants the shared path alone', async (t) => {
+t.test('a mount enabled again has another accessor: the policy grants only the shared path', async (t) => {
   const block = blocks.find(({ text }) => text.includes('role/namespaces'))
   const enable = blocks.find(({ text }) => text.startsWith('bao auth enable -path=main-kube '))
   const first = enable?.text.split('bao auth enable -path=secondary-kube')[0] ?? 'false'
@@ -202,5 +202,5 @@ t.test('a mount enabled anew has another accessor: the policy grants the shared 
   t.match(isolated.details, /path "main\/data\/shop\/db"/)
   t.equal(await readBy(await importOf('shop', { files: [shared] }), 'registry'), 'registry.example.org')
   await shell.run(block?.text ?? 'false')
-  t.equal(await readBy(await importOf('shop', { files: [own('shop')] })), 'of-shop', 'written anew')
+  t.equal(await readBy(await importOf('shop', { files: [own('shop')] })), 'of-shop', 'written again')
 })

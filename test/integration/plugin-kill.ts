@@ -2,11 +2,11 @@ import { type FSWatcher, lstatSync, readdirSync, readlinkSync, watch } from 'nod
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { PodVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
-import { describing, generationOf, startSetReader } from '../harness/set-reader.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { describeDirectory } from '../harness/volume.ts'
+import { describing, generationOf, startSetReader } from '../harness/volume/set-reader.ts'
+import { describeDirectory } from '../harness/volume/volume.ts'
 
 const KILLS = 22
 const NAMES = ['tls.crt', 'tls.key', 'ca.crt']

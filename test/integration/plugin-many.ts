@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { PodVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 
 const VOLUMES = 200
 const CONCURRENCY = 16

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import { KubeletError } from '../harness/kubelet.ts'
-import { type PodVolume, podVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { KubeletError } from '../harness/kubelet/kubelet.ts'
+import { type PodVolume, podVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { mtimeNs } from '../harness/volume.ts'
+import { mtimeNs } from '../harness/volume/volume.ts'
 
 const SLOW = { timeout: 60_000 }
 // One node of OpenBao that keeps its data over a stop.
@@ -139,7 +139,7 @@ t.test('a Vault that asks for a pause gets it', SLOW, async (t) => {
 /** Its Vault token grows old enough to be doubted while the next two tests run. */
 let lasting: PodVolume
 
-t.test('a slow Vault holds up nobody but who needs it', SLOW, async (t) => {
+t.test('a slow Vault delays only the volumes that need it', SLOW, async (t) => {
   lasting = await node.publish({ importName: 'app' })
   front.holdMs = 1_500
   t.teardown(() => {
@@ -196,7 +196,7 @@ t.test('tokens of three seconds are renewed and replaced while secrets rotate', 
   t.strictSame(await vault.loginTokens(), tokens)
 })
 
-t.test('a token that an operator revoked is replaced by a new login', SLOW, async (t) => {
+t.test('a token that a Vault admin revoked is replaced by a new login', SLOW, async (t) => {
   const tokens = await vault.loginTokens()
   t.equal(tokens.length, 1)
   await vault.admin.write('auth/token/revoke-accessor', { accessor: tokens[0] })

@@ -5,9 +5,9 @@ import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import t from 'tap'
-import { startRealNode } from '../harness/real-node.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { setUpPki } from '../harness/vault-engines.ts'
+import { setUpPki } from '../harness/vault/vault-engines.ts'
 
 const program = resolve(import.meta.dirname, '../../docs/examples/tls-server.mjs')
 

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { startRealNode } from '../harness/real-node.ts'
-import { setUpAppRole } from '../harness/vault-engines.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
+import { setUpAppRole } from '../harness/vault/vault-engines.ts'
 
 t.test('no path of an import brings a Vault token into a file', async (t) => {
   const node = await startRealNode(t)

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { TOKENS_KEY } from '../../src/core/publish-request/service-account-tokens.ts'
-import { publishRequest } from '../harness/kubelet.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { publishRequest } from '../harness/kubelet/kubelet.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { groupExists, inode, mtimeNs } from '../harness/volume.ts'
+import { groupExists, inode, mtimeNs } from '../harness/volume/volume.ts'
 
 const node = await startRealNode(t, { args: ['--max-volume-bytes=1Mi', '--rotation-interval=1h'] })
 const { kubelet, vault } = node
@@ -55,7 +55,7 @@ t.test('defaultMode counts where a file names no mode', async (t) => {
   await node.unpublish(volume)
 })
 
-t.test("with the pod's fsGroup the files are the group's, and nobody else's", async (t) => {
+t.test("with the pod's fsGroup the files are the group's, and no one else's", async (t) => {
   // A user namespace of an ordinary user knows the group 0 alone.
   const fsGroup = groupExists(2000) ? 2000 : 0
   const volume = await node.publish({ importName: 'app', fsGroup })
@@ -152,7 +152,7 @@ t.test('stats tell bytes and inodes of the volume alone', async (t) => {
   await t.rejects(kubelet.stats({ volumeId, volumePath: volume.target }), { code: 'NOT_FOUND' })
 })
 
-t.test('unpublish leaves nothing, also of a file that somebody reads, and can be repeated', async (t) => {
+t.test('unpublish leaves nothing, also of a file that is open, and can be repeated', async (t) => {
   const volume = await node.publish({ importName: 'app' })
   const { volumeId } = volume.args
   const file = openSync(volume.path('db-password'), 'r')
@@ -168,7 +168,7 @@ t.test('unpublish leaves nothing, also of a file that somebody reads, and can be
   await node.unpublish(again)
 })
 
-t.test('a volume that somebody unmounted is published anew', async (t) => {
+t.test('a volume that was unmounted from outside is published again', async (t) => {
   const volume = await node.publish({ importName: 'app' })
   execFileSync('umount', [volume.target])
   await node.republish(volume)

@@ -3,10 +3,10 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createMounter } from '../../src/volume/mount.ts'
-import { type PodVolume, podVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
+import { type PodVolume, podVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { mtimeNs } from '../harness/volume.ts'
+import { mtimeNs } from '../harness/volume/volume.ts'
 
 const KILLS = 20
 const SLOW = { timeout: 120_000 }
@@ -107,7 +107,7 @@ t.test('unpublish right after a restart leaves nothing, also for a volume of no 
   await node.unpublish(unknown)
 })
 
-t.test('a live volume whose ledger was lost is taken over as it is', async (t) => {
+t.test('a live volume whose ledger was lost is adopted as it is', async (t) => {
   const volume = await node.publish({ importName: 'app' })
   const before = mtimeNs(volume.path('password'))
   await node.kill9()
@@ -121,7 +121,7 @@ t.test('a live volume whose ledger was lost is taken over as it is', async (t) =
   await node.unpublish(volume)
 })
 
-t.test('a reboot, after which nothing is mounted, is forgotten and published anew', async (t) => {
+t.test('a reboot, after which nothing is mounted, is forgotten and published again', async (t) => {
   const volume = await node.publish({ importName: 'app' })
   await node.kill9()
   mounter.unmount(volume.target)

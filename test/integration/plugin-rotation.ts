@@ -1,12 +1,12 @@
 import { lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { UpdateMode } from '../../src/core/imports/import.ts'
-import { type InotifyEvent, watchInotify } from '../harness/inotify.ts'
-import type { PodVolume } from '../harness/pod-volume.ts'
-import { startRealNode } from '../harness/real-node.ts'
-import { bindFile } from '../harness/tmpfs.ts'
+import type { PodVolume } from '../harness/kubelet/pod-volume.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
 import { until } from '../harness/until.ts'
-import { mtimeNs } from '../harness/volume.ts'
+import { type InotifyEvent, watchInotify } from '../harness/volume/inotify.ts'
+import { bindFile } from '../harness/volume/tmpfs.ts'
+import { mtimeNs } from '../harness/volume/volume.ts'
 
 const ROTATIONS = 10
 const REFRESH_MS = 400
@@ -84,7 +84,7 @@ async function looks(count: number): Promise<void> {
 /** What comes last in a rotation of this mode; only then the events can be judged. */
 function lastEventOf({ mode, volume, watch }: Watched): (event: InotifyEvent) => boolean {
   if (mode === 'Atomic') return (event) => is(volume.target, 'MOVED_TO')(event) && event.name === '..data'
-  // Live pokes the watched inode once as it writes it and once after the swap, or only after it.
+  // Live modifies the watched inode once as it writes it and touches it after the swap, or only the latter.
   return (event) => {
     if (!is(volume.path('password'), 'CLOSE_WRITE')(event)) return false
     const moved = watch
@@ -117,7 +117,7 @@ async function checkEvents(
   await boundWatch.waitFor(is(bound, 'MODIFY'))
 }
 
-t.test('whoever reads at IN_MODIFY after the swap reads the new value', async (t) => {
+t.test('a read at IN_MODIFY after the swap returns the new value', async (t) => {
   await node.writeImport('live', { ...spec, updateMode: 'Live' })
   const volume = await node.publish({ importName: 'live' })
   const file = volume.path('password')
@@ -174,7 +174,7 @@ t.test('an import that is edited reaches its own volumes and no other', async (t
   await node.writeImport('edited', { ...spec, refreshInterval: '1h' })
   await until('the import that is back', () => edited.names().join() === 'password,user')
   await until(
-    'the volume to be in step',
+    'the volume to be in sync',
     async () => (await node.metrics()).sum('volumes', { state: 'stale' }) === 0,
   )
   await node.unpublish(edited)

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { startRealNode } from '../harness/real-node.ts'
-import { setUpPki } from '../harness/vault-engines.ts'
+import { startRealNode } from '../harness/plugin/real-node.ts'
+import { setUpPki } from '../harness/vault/vault-engines.ts'
 
 /** Longer than what was replaced stays good, after which it was revoked, and issued, again. */
 const WATCHED_MS = 40_000

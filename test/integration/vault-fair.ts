@@ -4,16 +4,16 @@ import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
 import type { Identity } from '../../src/core/ports/vault.ts'
 import { startVaultFront } from '../fakes/vault-front.ts'
 import { faulty } from '../harness/faulty.ts'
-import { loginTokens } from '../harness/login-tokens.ts'
-import { setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
 import { realClock } from '../harness/real-clock.ts'
+import { loginTokens } from '../harness/vault/login-tokens.ts'
+import { setUpKv, startOpenBaoBench } from '../harness/vault/openbao-bench.ts'
 import {
   createVaultBench,
   patient,
   testIdentity,
   testToken,
   type VaultBench,
-} from '../harness/vault-bench.ts'
+} from '../harness/vault/vault-bench.ts'
 
 const HOUR = 3_600_000
 

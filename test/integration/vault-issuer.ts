@@ -5,12 +5,12 @@ import { type IssueRequest, issueRequestFor, sourceCall } from '../../src/core/i
 import { type JsonText, textOf, valueToNumber } from '../../src/core/json/value.ts'
 import type { Lease } from '../../src/core/ports/leases.ts'
 import type { Identity } from '../../src/core/ports/vault.ts'
-import { loginTokens } from '../harness/login-tokens.ts'
-import { startOpenBaoBench } from '../harness/openbao-bench.ts'
-import { type Postgres, postgresMissing, startPostgres } from '../harness/postgres.ts'
 import { until } from '../harness/until.ts'
-import { patient, testIdentity } from '../harness/vault-bench.ts'
-import { setUpDatabase, setUpPki } from '../harness/vault-engines.ts'
+import { loginTokens } from '../harness/vault/login-tokens.ts'
+import { startOpenBaoBench } from '../harness/vault/openbao-bench.ts'
+import { type Postgres, postgresMissing, startPostgres } from '../harness/vault/postgres.ts'
+import { patient, testIdentity } from '../harness/vault/vault-bench.ts'
+import { setUpDatabase, setUpPki } from '../harness/vault/vault-engines.ts'
 
 const bench = await startOpenBaoBench(t)
 const { admin, bao, identity, podToken, vaultIssuer: issuer } = bench

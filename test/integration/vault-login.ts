@@ -1,11 +1,11 @@
 import t, { type Test } from 'tap'
 import type { FaultError } from '../../src/core/faults/fault.ts'
 import { type ReviewMode, startTokenReview } from '../fakes/token-review.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
-import { setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
-import { createTokenIssuer } from '../harness/token-issuer.ts'
-import { createVaultAdmin } from '../harness/vault-admin.ts'
-import { testIdentity, testToken } from '../harness/vault-bench.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
+import { createTokenIssuer } from '../harness/pki/token-issuer.ts'
+import { setUpKv, startOpenBaoBench } from '../harness/vault/openbao-bench.ts'
+import { createVaultAdmin } from '../harness/vault/vault-admin.ts'
+import { testIdentity, testToken } from '../harness/vault/vault-bench.ts'
 
 const PATH = 'kv1/app'
 const { admin, bao, issuer, podToken, read, faultOf } = await startOpenBaoBench(t)

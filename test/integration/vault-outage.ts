@@ -1,9 +1,9 @@
 import t from 'tap'
 import { startSlowProxy } from '../fakes/slow-proxy.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
-import { setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 import { realClock } from '../harness/real-clock.ts'
-import { createVaultBench, patient, testIdentity } from '../harness/vault-bench.ts'
+import { setUpKv, startOpenBaoBench } from '../harness/vault/openbao-bench.ts'
+import { createVaultBench, patient, testIdentity } from '../harness/vault/vault-bench.ts'
 
 const PATH = 'kv1/app'
 const portOf = (address: string) => Number(new URL(address).port)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { jsonOf, type Value } from '../../src/core/json/value.ts'
-import { readable, setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
-import { testIdentity } from '../harness/vault-bench.ts'
+import { readable, setUpKv, startOpenBaoBench } from '../harness/vault/openbao-bench.ts'
+import { testIdentity } from '../harness/vault/vault-bench.ts'
 
 const bench = await startOpenBaoBench(t)
 const { admin, bao, read, faultOf, identity, meter } = bench

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { setUpKv, startOpenBaoBench } from '../harness/openbao-bench.ts'
-import { patient, testIdentity } from '../harness/vault-bench.ts'
+import { setUpKv, startOpenBaoBench } from '../harness/vault/openbao-bench.ts'
+import { patient, testIdentity } from '../harness/vault/vault-bench.ts'
 
 const { admin, bao, store, meter, podToken, read } = await startOpenBaoBench(t)
 await setUpKv(admin)

@@ -4,10 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createClock } from '../../src/ops/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
-import { type InotifyEvent, watchInotify } from '../harness/inotify.ts'
-import { measureHolds } from '../harness/loop-holds.ts'
-import { bindFile, mayMount, mountedVolume } from '../harness/tmpfs.ts'
-import { describeDirectory, groupExists, mtimeNs, readByPath, rendered } from '../harness/volume.ts'
+import { measureHolds } from '../harness/measure/loop-holds.ts'
+import { type InotifyEvent, watchInotify } from '../harness/volume/inotify.ts'
+import { bindFile, mayMount, mountedVolume } from '../harness/volume/tmpfs.ts'
+import { describeDirectory, groupExists, mtimeNs, readByPath, rendered } from '../harness/volume/volume.ts'
 
 const shape = { updateMode: 'Live', gid: undefined, sizeBytes: 4 << 20 } as const
 const ROTATIONS = 12

@@ -23,9 +23,9 @@ import { createMounter } from '../../src/volume/mount.ts'
 import { volumeStats } from '../../src/volume/stats.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { faulty } from '../harness/faulty.ts'
-import { watchInotify } from '../harness/inotify.ts'
-import { bindFile, mayMount, mountedVolume } from '../harness/tmpfs.ts'
-import { groupExists, inode, mtimeNs, readByPath, rendered } from '../harness/volume.ts'
+import { watchInotify } from '../harness/volume/inotify.ts'
+import { bindFile, mayMount, mountedVolume } from '../harness/volume/tmpfs.ts'
+import { groupExists, inode, mtimeNs, readByPath, rendered } from '../harness/volume/volume.ts'
 
 const KIB = 1 << 10
 const skip = !mayMount() && 'needs mount rights'
@@ -101,7 +101,7 @@ t.test('Atomic on a real tmpfs', { skip }, async (t) => {
       await apply({ password: String(rotation) })
       await watch.waitFor((event) => event.name === '..data')
       t.not(inode(join(root, 'password')), before)
-      t.equal(readFileSync(opened, 'utf8'), String(rotation - 1), 'whoever has it open keeps the old')
+      t.equal(readFileSync(opened, 'utf8'), String(rotation - 1), 'an open descriptor keeps the old')
       closeSync(opened)
       t.equal(readFileSync(join(root, 'password'), 'utf8'), String(rotation))
     }
@@ -178,7 +178,7 @@ t.test('mounts', { skip }, async (t) => {
   t.test('cleanup goes through when there are no descriptors left', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'vault-files-descriptors-'))
     t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-    const script = join(import.meta.dirname, '../harness/no-descriptors.ts')
+    const script = join(import.meta.dirname, '../harness/volume/no-descriptors.ts')
     const said = execFileSync(process.execPath, [script, folder], { encoding: 'utf8' })
     t.strictSame(JSON.parse(said), {
       descriptors: 'EMFILE',

@@ -7,9 +7,9 @@ import { createLedgerStore } from '../../src/volume/ledger-store.ts'
 import { createMounter } from '../../src/volume/mount.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { freePort } from '../harness/free-port.ts'
-import { startPlugin } from '../harness/plugin.ts'
-import { mayMount } from '../harness/tmpfs.ts'
+import { startPlugin } from '../harness/plugin/plugin.ts'
 import { until } from '../harness/until.ts'
+import { mayMount } from '../harness/volume/tmpfs.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'vault-files-two-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))

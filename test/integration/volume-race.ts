@@ -7,9 +7,9 @@ import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
 import { createClock } from '../../src/ops/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
-import { mayMount, mountedVolume } from '../harness/tmpfs.ts'
 import { until } from '../harness/until.ts'
-import { readByPath, rendered } from '../harness/volume.ts'
+import { mayMount, mountedVolume } from '../harness/volume/tmpfs.ts'
+import { readByPath, rendered } from '../harness/volume/volume.ts'
 
 const ROTATIONS = 200
 const SENTINELS = ['password', 'user', 'host-file']
@@ -29,7 +29,7 @@ function describe(folder: string): unknown {
 async function startRacer(root: string, outside: string) {
   const racer: ChildProcess = spawn(
     'python3',
-    [join(import.meta.dirname, '../harness/volume-racer.py'), root, outside],
+    [join(import.meta.dirname, '../harness/volume/volume-racer.py'), root, outside],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
     },

@@ -4,8 +4,8 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { createClock } from '../../src/ops/clock.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
-import { mayMount, mountedVolume } from '../harness/tmpfs.ts'
-import { rendered } from '../harness/volume.ts'
+import { mayMount, mountedVolume } from '../harness/volume/tmpfs.ts'
+import { rendered } from '../harness/volume/volume.ts'
 
 const READERS = 2
 const READS_EACH = 1_000_000
@@ -61,20 +61,20 @@ t.test(
 )
 
 async function startReader(root: string): Promise<Seen> {
-  const script = join(import.meta.dirname, '../harness/soak-reader.py')
+  const script = join(import.meta.dirname, '../harness/volume/soak-reader.py')
   const args = [script, root, String(READS_EACH), String(GRACE_MS / 1000), ...NAMES]
   const { stdout } = await promisify(execFile)('python3', args)
   return JSON.parse(stdout)
 }
 
-/** Short and long in turn, another one each time. */
+/** Short and long alternately, another one each time. */
 function setOf(generation: number): Record<string, string> {
   return Object.fromEntries(
     NAMES.map((name, index) => [name, describing(generation, (generation + index) % 2 === 0 ? 100 : 9000)]),
   )
 }
 
-/** A content that tells by itself whether it is whole; see soak-reader.py. */
+/** A content with a check that it is whole; see soak-reader.py. */
 function describing(generation: number, bytes: number): string {
   const digits = String(generation).padStart(8, '0')
   return (digits + String(bytes).padStart(8, '0')).padEnd(bytes, digits)

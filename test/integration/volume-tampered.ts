@@ -9,13 +9,13 @@ import { createClock } from '../../src/ops/clock.ts'
 import { createMounter } from '../../src/volume/mount.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { faulty } from '../harness/faulty.ts'
-import { measureHolds } from '../harness/loop-holds.ts'
-import { mayMount, mountedVolume } from '../harness/tmpfs.ts'
-import { inode, readByPath, rendered } from '../harness/volume.ts'
+import { measureHolds } from '../harness/measure/loop-holds.ts'
+import { mayMount, mountedVolume } from '../harness/volume/tmpfs.ts'
+import { inode, readByPath, rendered } from '../harness/volume/volume.ts'
 
 const sizeBytes = 4 << 20
 const skip = !mayMount() && 'needs mount rights'
-const script = join(import.meta.dirname, '../harness/tamper.py')
+const script = join(import.meta.dirname, '../harness/volume/tamper.py')
 
 function setUp(t: Test, updateMode: UpdateMode = 'Live') {
   const root = mountedVolume(t, { sizeBytes })

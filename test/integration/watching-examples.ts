@@ -6,9 +6,9 @@ import t, { type Test } from 'tap'
 import type { UpdateMode } from '../../src/core/imports/import.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { realClock } from '../harness/real-clock.ts'
-import { mayMount, mountedVolume } from '../harness/tmpfs.ts'
 import { until } from '../harness/until.ts'
-import { owner, rendered } from '../harness/volume.ts'
+import { mayMount, mountedVolume } from '../harness/volume/tmpfs.ts'
+import { owner, rendered } from '../harness/volume/volume.ts'
 
 const EXAMPLES = join(import.meta.dirname, '../../docs/examples')
 const FILE = 'db-password'

@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
 import type { Pod } from '../../src/core/ports/pod.ts'
@@ -6,6 +5,7 @@ import { createKubeNotifier } from '../../src/kube/events.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeKubeApi, type Seen, status } from '../fakes/kube-api.ts'
 import { FakeLog } from '../fakes/log.ts'
+import { drainEventLoop } from '../harness/event-loop.ts'
 import { until } from '../harness/until.ts'
 
 const MINUTE_MS = 60_000
@@ -34,7 +34,7 @@ async function bench(t: Test) {
   })
   const calls = async (count: number) => {
     await until(`${count} calls`, () => api.seen.length >= count)
-    await setTimeout(20)
+    await drainEventLoop()
     t.equal(api.seen.length, count)
     return api.seen
   }
@@ -174,7 +174,7 @@ t.test(
     notifier.failed(pod, 'python-backend', denied)
     for (let tries = 0; tries < 5; tries += 1) {
       await clock.advance(2_000)
-      await setTimeout(5)
+      await drainEventLoop()
     }
     await api.start()
     await until('the event', async () => {
@@ -197,7 +197,7 @@ t.test('news that is too old is dropped, logged once', async (t) => {
   })
   t.match(log.lines, [{ level: 'warn', fields: { reason: '503 ServiceUnavailable: ServiceUnavailable' } }])
   // The second is lost as soon as its own call is answered.
-  await setTimeout(50)
+  await drainEventLoop()
   t.equal(log.lines.length, 1)
 })
 
@@ -229,7 +229,7 @@ t.test('close writes what waits, for as long as it is given', async (t) => {
   await notifier.close(never)
   t.equal(api.seen.length, 2)
   notifier.failed({ ...pod, uid: 'uid-9' }, 'x', denied)
-  await setTimeout(20)
+  await drainEventLoop()
   t.equal(api.seen.length, 2)
 })
 

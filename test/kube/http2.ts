@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { SecretText } from '../../src/core/secret.ts'
 import { createKubeClient } from '../../src/kube/client.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 import { until } from '../harness/until.ts'
 
 const authority = createCertificateAuthority()

@@ -1,10 +1,10 @@
-import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parseImport } from '../../src/core/imports/import.ts'
 import { createKubeImports, type KubeImports } from '../../src/kube/imports.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeKubeApi, type Seen, status } from '../fakes/kube-api.ts'
 import { FakeLog } from '../fakes/log.ts'
+import { drainEventLoop } from '../harness/event-loop.ts'
 import { faulty } from '../harness/faulty.ts'
 import { until } from '../harness/until.ts'
 
@@ -44,11 +44,12 @@ async function bench(
     await api.stop()
   })
   const inTime = async (what: string, check: () => unknown) => {
-    await until(what, async () => {
+    const step = async () => {
       if (await check()) return true
       await clock.advance(100)
       return false
-    })
+    }
+    await until(what, step, { everyMs: 1 })
   }
   const roleOf = async (name: string) => (await imports.get(NAMESPACE, name, never)).role
   return { api, clock, log, imports, changes, roleOf, inTime }
@@ -87,7 +88,7 @@ function reads(api: FakeKubeApi): Seen[] {
 async function pass(clock: FakeClock, totalMs: number): Promise<void> {
   for (let passed = 0; passed < totalMs; passed += 500) {
     await clock.advance(500)
-    await setTimeout(2)
+    await drainEventLoop(20)
   }
 }
 
@@ -168,7 +169,7 @@ t.test('a burst of edits is judged a few times, and the last of them counts', as
   for (let edit = 0; edit < 1000; edit += 1) {
     api.put('app', (spec) => Object.assign(spec, { role: `role-${edit}` }))
     await clock.advance(20)
-    if (edit % 10 === 0) await setTimeout(1)
+    if (edit % 10 === 0) await drainEventLoop(20)
   }
   await inTime('the last', async () => (await roleOf('app')) === 'role-999')
   t.ok(judged > 3 && judged < 12, `${judged} of 1000 edits in 20 s were judged`)
@@ -230,7 +231,7 @@ t.test('a watch that the server ends goes on from the last version, bookmarks in
   const { api, changes, inTime, clock } = await following(t, ['app'])
   api.bookmark()
   api.bookmark()
-  await setTimeout(20)
+  await drainEventLoop()
   await clock.advance(20_000)
   api.endWatches()
   await inTime('the next watch', () => api.openWatches === 1)
@@ -360,7 +361,7 @@ t.test('a bookmark is a sign of life', async (t) => {
   for (let minute = 0; minute < 4; minute += 1) {
     await clock.advance(60_000)
     api.bookmark()
-    await setTimeout(20)
+    await drainEventLoop()
   }
   t.equal(api.requests('watch').length, 0)
 })
@@ -462,7 +463,7 @@ t.test('a namespace has its share of watches; what is over is looked at once a m
   await imports.get('elsewhere', 'victim', never)
   await until('the watches', () => api.openWatches === 129)
   api.put('app-139', (spec) => Object.assign(spec, { role: 'other' }))
-  await setTimeout(20)
+  await drainEventLoop()
   await clock.advance(30_000)
   t.equal(await roleOf('app-139'), 'my-namespace1_backend')
   await clock.advance(30_001)

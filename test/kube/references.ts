@@ -4,8 +4,8 @@ import type { CaCertRef } from '../../src/core/imports/import.ts'
 import { createKubeReferences } from '../../src/kube/references.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeKubeApi, status } from '../fakes/kube-api.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
 import { faulty } from '../harness/faulty.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 
 const never = new AbortController().signal
 const PEM = createCertificateAuthority().certificate

@@ -2,9 +2,9 @@ import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import type { Fault } from '../../src/core/faults/facts.ts'
 import { status } from '../fakes/kube-api.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
 import { faulty } from '../harness/faulty.ts'
-import { DRIVER, ID, never, secretSyncBench, wantedSecret } from '../harness/secret-sync-bench.ts'
+import { DRIVER, ID, never, secretSyncBench, wantedSecret } from '../harness/kube/secret-sync-bench.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 
 const START = Date.UTC(2030, 0, 1)
 const ours = { 'app.kubernetes.io/managed-by': 'vault-files-csi' }

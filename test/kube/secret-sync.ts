@@ -1,7 +1,14 @@
 import t from 'tap'
 import { contentOf } from '../../src/kube/secret-content.ts'
 import { faulty } from '../harness/faulty.ts'
-import { DRIVER, ID, never, podNamed, secretSyncBench, wantedSecret } from '../harness/secret-sync-bench.ts'
+import {
+  DRIVER,
+  ID,
+  never,
+  podNamed,
+  secretSyncBench,
+  wantedSecret,
+} from '../harness/kube/secret-sync-bench.ts'
 
 const START = Date.UTC(2030, 0, 1)
 const second = podNamed('web-1')

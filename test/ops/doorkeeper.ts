@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
 import { type HttpTls, startHttp } from '../../src/ops/http.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 import { until } from '../harness/until.ts'
 
 const HELD = 500
@@ -53,7 +53,9 @@ function probe(port: number, ca?: string): Promise<number> {
 /** Holds connections that say `words` until the test ends. @returns how many were opened by now */
 async function hold(t: Test, port: number, words: string, isReading = true): Promise<() => Promise<number>> {
   const workerData = { port, words, count: HELD, isReading }
-  const thread = new Worker(new URL('../harness/connection-holder.ts', import.meta.url), { workerData })
+  const thread = new Worker(new URL('../harness/hostile/connection-holder.ts', import.meta.url), {
+    workerData,
+  })
   t.teardown(() => thread.terminate())
   await once(thread, 'message')
   return async () => {

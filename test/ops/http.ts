@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type HttpHandlers, type HttpTls, startHttp } from '../../src/ops/http.ts'
-import { createCertificateAuthority } from '../harness/certificates.ts'
+import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 
 const well: HttpHandlers = {
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' }),

@@ -6,7 +6,7 @@ import { startHelper } from '../../src/sandbox/helper.ts'
 import { createRunner } from '../../src/sandbox/runner.ts'
 import { until } from '../harness/until.ts'
 
-const program = new URL('../harness/sandbox-hog.ts', import.meta.url)
+const program = new URL('../harness/hostile/sandbox-hog.ts', import.meta.url)
 const budget = { cpuMs: 200, what: 'judging it' }
 
 function bench(t: { teardown(task: () => void): void }) {

@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../harness/openbao.ts'
-import { startPlugin } from '../harness/plugin.ts'
-import { createTokenIssuer, type TokenIssuer } from '../harness/token-issuer.ts'
-import { createVaultAdmin } from '../harness/vault-admin.ts'
+import { createTokenIssuer, type TokenIssuer } from '../harness/pki/token-issuer.ts'
+import { startPlugin } from '../harness/plugin/plugin.ts'
+import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../harness/vault/openbao.ts'
+import { createVaultAdmin } from '../harness/vault/vault-admin.ts'
 
 export type TestedPlugin = {
   endpoint: string

@@ -9,7 +9,7 @@ import { FakeClock } from '../fakes/clock.ts'
 import { authAnswer, type FakeAnswer, RESET, type SeenRequest, startFakeVault } from '../fakes/fake-vault.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { FakeMeter } from '../fakes/meter.ts'
-import { patient, testIdentity, testToken } from '../harness/vault-bench.ts'
+import { patient, testIdentity, testToken } from '../harness/vault/vault-bench.ts'
 
 const LOGIN = 'auth/jwt/login'
 const RENEW = 'auth/token/renew-self'

@@ -3,7 +3,7 @@ import { type Caller, MOST_WAITING } from '../../src/vault/lane.ts'
 import { createLimiter } from '../../src/vault/limiter.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { faulty } from '../harness/faulty.ts'
-import { patient } from '../harness/vault-bench.ts'
+import { patient } from '../harness/vault/vault-bench.ts'
 
 const A = 'http://a.test'
 

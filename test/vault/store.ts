@@ -2,8 +2,10 @@ import t, { type Test } from 'tap'
 import { jsonOf } from '../../src/core/json/value.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { authAnswer, type FakeAnswer, type Handler, startFakeVault } from '../fakes/fake-vault.ts'
+import { drainEventLoop } from '../harness/event-loop.ts'
 import { faulty } from '../harness/faulty.ts'
-import { createVaultBench, patient, testIdentity, testToken } from '../harness/vault-bench.ts'
+import { until } from '../harness/until.ts'
+import { createVaultBench, patient, testIdentity, testToken } from '../harness/vault/vault-bench.ts'
 
 async function bench(t: Test, handler: Handler) {
   const vault = await startFakeVault((request) =>
@@ -19,8 +21,6 @@ async function bench(t: Test, handler: Handler) {
     store.read(testIdentity(vault.address), path, [testToken('sa')], signal)
   return { vault, clock, meter, log, read }
 }
-
-const moment = () => new Promise((resolve) => setTimeout(resolve, 25))
 
 t.test('KV v2 is unwrapped with its version, numbers as they were sent', async (t) => {
   const { read } = await bench(t, () => ({
@@ -59,7 +59,7 @@ t.test('an answer without data is a path where nothing is', async (t) => {
 t.test('equal reads under way are one call, and later ones another', async (t) => {
   let value = 0
   const { vault, read } = await bench(t, async () => {
-    await moment()
+    await drainEventLoop()
     return { body: { data: { value: ++value } } }
   })
   const [first, second] = await Promise.all([read('kv1/a'), read('kv1/a'), read('kv1/b')])
@@ -82,7 +82,7 @@ t.test('a shared read goes on when one of its callers gives up', async (t) => {
   const abort = new AbortController()
   const impatient = read('kv1/a', abort.signal)
   const other = read('kv1/a')
-  await moment()
+  await until('the call', () => vault.count('kv1/a') === 1)
   abort.abort(new Error('deadline'))
   await t.rejects(impatient, { message: 'deadline' })
   finish()
@@ -99,7 +99,7 @@ t.test('a read that all its callers gave up is ended, and the next one starts an
   })
   const abort = new AbortController()
   const given = read('kv1/a', abort.signal)
-  await moment()
+  await until('the call', () => vault.count('kv1/a') === 1)
   abort.abort(new Error('deadline'))
   await t.rejects(given, { message: 'deadline' })
   t.equal((await read('kv1/a')).values.get('key'), 'value')

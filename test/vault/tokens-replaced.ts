@@ -9,8 +9,8 @@ import {
   moment,
   RENEW,
   REVOKE,
-} from '../harness/tokens-bench.ts'
-import { patient, testToken } from '../harness/vault-bench.ts'
+} from '../harness/vault/tokens-bench.ts'
+import { patient, testToken } from '../harness/vault/vault-bench.ts'
 
 t.test('expired service-account tokens are passed over where there is a better one', async (t) => {
   const { vault, clock, read } = await bench(t)

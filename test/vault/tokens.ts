@@ -9,8 +9,8 @@ import {
   moment,
   RENEW,
   REVOKE,
-} from '../harness/tokens-bench.ts'
-import { patient, testIdentity, testToken } from '../harness/vault-bench.ts'
+} from '../harness/vault/tokens-bench.ts'
+import { patient, testIdentity, testToken } from '../harness/vault/vault-bench.ts'
 
 t.test('one login serves every read of an identity', async (t) => {
   const { vault, read, meter } = await bench(t)

@@ -4,6 +4,8 @@ import { stringifyJson } from '../../src/core/json/json.ts'
 import { createTransport, type TransportSettings } from '../../src/vault/transport.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { RESET, startFakeVault } from '../fakes/fake-vault.ts'
+import { drainEventLoop } from '../harness/event-loop.ts'
+import { until } from '../harness/until.ts'
 
 async function bench(t: Test, more: Partial<TransportSettings> = {}) {
   const vault = await startFakeVault()
@@ -74,7 +76,9 @@ t.test('an abort between head and body of the answer ends the call too', async (
   // Promises more bytes than it sends.
   vault.answer(() => ({ headers: { 'Content-Length': '900' }, body: '{"data":' }))
   const call = get('kv1/app', abort.signal)
-  setTimeout(() => abort.abort(new Error('enough')), 30)
+  await until('the call', () => vault.requests.length === 1)
+  await drainEventLoop()
+  abort.abort(new Error('enough'))
   await t.rejects(call, { message: 'enough' })
 })
 
@@ -212,15 +216,17 @@ t.test('no connection is used for longer than five minutes', async (t) => {
 t.test('calls under way go on over a connection that is given up', async (t) => {
   const { vault, get } = await bench(t)
   let finish = () => {}
+  const { promise: arrived, resolve: arrive } = Promise.withResolvers<void>()
   vault.answer(({ path }) =>
     path === 'slow'
       ? new Promise((resolve) => {
+          arrive()
           finish = () => resolve({ status: 204 })
         })
       : { status: 503 },
   )
   const slow = get('slow')
-  while (vault.count('slow') === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  await arrived
   await get('sealed')
   finish()
   t.match(await slow, { status: 204 })

@@ -13,7 +13,7 @@ import {
   readByPath,
   rendered,
   temporaryDirectory,
-} from '../harness/volume.ts'
+} from '../harness/volume/volume.ts'
 
 const shape = { updateMode: 'Atomic', gid: undefined, sizeBytes: 64 << 10 } as const
 

@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFile
 import { join } from 'node:path'
 import t from 'tap'
 import { createDisk } from '../../src/volume/disk.ts'
-import { temporaryDirectory } from '../harness/volume.ts'
+import { temporaryDirectory } from '../harness/volume/volume.ts'
 
 for (const isOldKernel of [false, true]) {
   t.test(`with ${isOldKernel ? 'openat' : 'openat2'}`, async (t) => {

@@ -14,7 +14,7 @@ import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFailingDisk } from '../fakes/failing-disk.ts'
 import { faulty } from '../harness/faulty.ts'
-import { inode, mtimeNs, owner, readByPath, rendered, temporaryDirectory } from '../harness/volume.ts'
+import { inode, mtimeNs, owner, readByPath, rendered, temporaryDirectory } from '../harness/volume/volume.ts'
 
 const shape = { updateMode: 'InPlace', gid: undefined, sizeBytes: 64 << 10 } as const
 

@@ -16,7 +16,7 @@ import type { LedgerEntry } from '../../src/core/ports/volume.ts'
 import { createLedgerStore } from '../../src/volume/ledger-store.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { faulty } from '../harness/faulty.ts'
-import { temporaryDirectory } from '../harness/volume.ts'
+import { temporaryDirectory } from '../harness/volume/volume.ts'
 
 const entry: LedgerEntry = {
   volumeId: 'csi-1',

@@ -25,7 +25,7 @@ import {
   readByPath,
   rendered,
   temporaryDirectory,
-} from '../harness/volume.ts'
+} from '../harness/volume/volume.ts'
 
 const shape = { updateMode: 'Live', gid: undefined, sizeBytes: 1 << 20 } as const
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { lockStateDirectory } from '../../src/volume/state-lock.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { temporaryDirectory } from '../harness/volume.ts'
+import { temporaryDirectory } from '../harness/volume/volume.ts'
 
 function setUp(t: Test) {
   const stateDir = join(temporaryDirectory(t), 'state')

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { volumeStats } from '../../src/volume/stats.ts'
 import { faulty } from '../harness/faulty.ts'
-import { temporaryDirectory } from '../harness/volume.ts'
+import { temporaryDirectory } from '../harness/volume/volume.ts'
 
 t.test('bytes and inodes are told with their totals', async (t) => {
   const { bytes, inodes } = volumeStats(temporaryDirectory(t))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { FakeClock } from '../fakes/clock.ts'
-import { owner, rendered, temporaryDirectory } from '../harness/volume.ts'
+import { owner, rendered, temporaryDirectory } from '../harness/volume/volume.ts'
 
 for (const updateMode of ['Live', 'InPlace', 'Atomic'] as const) {
   t.test(`files of ${updateMode} are known for what they are`, async (t) => {

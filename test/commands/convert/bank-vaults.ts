@@ -8,7 +8,7 @@ import { parseAllDocuments } from 'yaml'
 import { readReference } from '../../../src/commands/convert/bank-vaults-reference.ts'
 import { createTemplates } from '../../../src/core/render/template.ts'
 import { templateScope } from '../../../src/core/render/template-scope.ts'
-import { convertText } from '../../harness/convert-bench.ts'
+import { convertText } from '../../harness/commands/convert-bench.ts'
 
 const GET = { method: 'GET', data: undefined, version: undefined }
 

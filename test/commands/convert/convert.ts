@@ -3,7 +3,7 @@ import { parseAllDocuments } from 'yaml'
 import { parseConvertArguments } from '../../../src/commands/convert/arguments.ts'
 import { convert } from '../../../src/commands/convert/convert.ts'
 import { convertHelp } from '../../../src/commands/convert/help.ts'
-import { convertText } from '../../harness/convert-bench.ts'
+import { convertText } from '../../harness/commands/convert-bench.ts'
 
 const POD = `
 kind: Pod

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parseAllDocuments, stringify } from 'yaml'
 import { parseImport } from '../../../src/core/imports/import.ts'
-import { convertText } from '../../harness/convert-bench.ts'
+import { convertText } from '../../harness/commands/convert-bench.ts'
 
 const ROUNDS = 150
 const folder = join(import.meta.dirname, 'golden')

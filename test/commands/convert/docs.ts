@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
 import { parseImport } from '../../../src/core/imports/import.ts'
-import { convertText } from '../../harness/convert-bench.ts'
+import { convertText } from '../../harness/commands/convert-bench.ts'
 
 const path = join(import.meta.dirname, '../../../docs/migration.md')
 const EXAMPLE = /(Before:\n\n```yaml\n)(.*?)(```\n\nAfter:\n\n```yaml\n)(.*?)(```\n)/gs

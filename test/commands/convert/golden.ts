@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
 import { parseImport } from '../../../src/core/imports/import.ts'
 import { kubectlTags } from '../../../src/core/imports/kubectl-yaml.ts'
-import { convertText } from '../../harness/convert-bench.ts'
+import { convertText } from '../../harness/commands/convert-bench.ts'
 
 const folder = join(import.meta.dirname, 'golden')
 const inputs = readdirSync(folder).filter((file) => file.includes('.input.'))

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { parseDoctorArguments } from '../../../src/commands/doctor/arguments.ts'
 import { doctorHelp } from '../../../src/commands/doctor/help.ts'
-import { diagnose } from '../../harness/doctor-bench.ts'
+import { diagnose } from '../../harness/commands/doctor-bench.ts'
 
 t.test("its own flags are told from the plugin's", async (t) => {
   const argv =

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Outcome } from '../../../src/commands/doctor/report.ts'
-import { createCertificateAuthority } from '../../harness/certificates.ts'
-import { type DoctorBench, DRIVER, NODE, startDoctorBench } from '../../harness/doctor-bench.ts'
+import { type DoctorBench, DRIVER, NODE, startDoctorBench } from '../../harness/commands/doctor-bench.ts'
+import { createCertificateAuthority } from '../../harness/pki/certificates.ts'
 
 const CRD = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/secretsstoreimports.deckhouse.io'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { createCertificateAuthority } from '../../harness/certificates.ts'
-import { startDoctorBench } from '../../harness/doctor-bench.ts'
+import { startDoctorBench } from '../../harness/commands/doctor-bench.ts'
+import { createCertificateAuthority } from '../../harness/pki/certificates.ts'
 
 const ref = '--import=my-namespace1/python-backend'
 

@@ -3,11 +3,11 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { parseImport } from '../../../src/core/imports/import.ts'
 import { knownFields } from '../../../src/core/imports/schema.ts'
-import { badFeatures } from '../../harness/cluster/bad-features.ts'
-import { badImports } from '../../harness/cluster/bad-imports.ts'
 import { crdPath } from '../../harness/cluster/cluster.ts'
-import { goodFeatures } from '../../harness/cluster/good-features.ts'
 import { importManifest } from '../../harness/cluster/manifests.ts'
+import { badFeatures } from '../../harness/imports/bad-features.ts'
+import { badImports } from '../../harness/imports/bad-imports.ts'
+import { goodFeatures } from '../../harness/imports/good-features.ts'
 
 // An import from a directory is checked by the plugin only, one in a cluster by the CRD first (test/e2e/crd.ts, the same
 // lists). Both must agree.

@@ -4,7 +4,7 @@ import { type ParsedImport, parseImport } from '../../../src/core/imports/import
 import { needsOf } from '../../../src/core/imports/needs.ts'
 import { checkPolicy } from '../../../src/core/imports/policy.ts'
 import { settings } from '../../harness/flow-bench.ts'
-import { hostileManifest, prototypeNames, richManifest } from '../../harness/hostile-manifests.ts'
+import { hostileManifest, prototypeNames, richManifest } from '../../harness/imports/hostile-manifests.ts'
 import { seeded } from '../../harness/random.ts'
 
 const MANIFESTS = 100_000

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { readCall } from '../../../src/core/imports/calls.ts'
 import { identifyImport, parseImport } from '../../../src/core/imports/import.ts'
-import { createCertificateAuthority } from '../../harness/certificates.ts'
+import { createCertificateAuthority } from '../../harness/pki/certificates.ts'
 
 type Tree = Record<string, unknown>
 

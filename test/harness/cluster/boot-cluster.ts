@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-const FOLDER = resolve(import.meta.dirname, '../../../shared/cluster')
+const FOLDER = resolve(import.meta.dirname, '../../../../shared/cluster')
 /** Of its API server and its etcd. */
 const PORTS = [6443, 2379]
 

@@ -75,7 +75,7 @@ export function renderFigures(figures: Figures): string {
     `| idle: ${idle.pods} pods, ${idle.seconds} s, secrets looked at every ${idle.intervalSeconds} s | |`,
     '|---|---|',
     `| writes to the API server (wanted: 0) | ${idle.apiWrites} |`,
-    `| reads of the API server: the watch, taken up again | ${idle.apiReads} |`,
+    `| reads of the API server: the watch, resumed | ${idle.apiReads} |`,
     `| reads of Vault (${(idle.seconds / idle.intervalSeconds).toFixed(1)} intervals) | ${idle.vaultReads} |`,
     `| other calls to Vault: renewals of the one token | ${idle.vaultOthers} |`,
     `| publishes that kubelet repeated | ${idle.republishes} |`,

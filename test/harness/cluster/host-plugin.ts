@@ -1,14 +1,16 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
 import { renderRelease } from '../../../deploy/generate/deploy-files.ts'
 import { freePort } from '../free-port.ts'
-import { type Plugin, startPlugin } from '../plugin.ts'
-import { parseSamples, type Samples } from '../samples.ts'
+import { parseSamples, type Samples } from '../measure/samples.ts'
+import { type LogLine, parseLog } from '../plugin/log-lines.ts'
+import { type Plugin, startPlugin } from '../plugin/plugin.ts'
 import { until } from '../until.ts'
 import { installCrd, kubectl, mustKubectl } from './cluster.ts'
 import type { ClusterApi } from './cluster-api.ts'
+import { writeKubeconfig } from './kubeconfig.ts'
 
 /** kubelet's --root-dir. */
 export const KUBELET = '/var/lib/kubelet'
@@ -19,8 +21,6 @@ const NAME = 'vault-files-csi-host'
 export const PLUGIN_USER = `system:serviceaccount:${NAME}:${NAME}`
 /** Of the chart: whatever imports may ask for. */
 const SWITCHES = ['rbac.tokenRequest', 'rbac.configMaps', 'rbac.secrets'].map((path) => `--set=${path}=true`)
-
-export type LogLine = { level: string; msg: string; [field: string]: unknown }
 
 /**
  * The plugin as a process of the host beside kubelet, with the chart's CSIDriver and the rights of the chart's
@@ -63,8 +63,9 @@ export async function startHostPlugin(options: {
   mkdirSync(sockets, { recursive: true })
   await installCrd()
   await installChart(options.values ?? [])
+  const token = mustKubectl(['create', 'token', NAME, '-n', NAME, '--duration=4h']).trim()
   const env = {
-    KUBECONFIG: writeKubeconfig(options.api, folder),
+    KUBECONFIG: writeKubeconfig(options.api, folder, token),
     NODE_COMPILE_CACHE: join(folder, 'compiled'),
   }
 
@@ -92,7 +93,7 @@ export async function startHostPlugin(options: {
   ]
 
   const output = () => [...past, running?.output() ?? ''].join('')
-  const log = () => output().split('\n').filter(Boolean).map(parseLine)
+  const log = () => parseLog(output())
   const registrations = () => log().filter(({ msg }) => msg === 'registered with kubelet').length
 
   async function ended<T>(end: (plugin: Plugin) => Promise<T>): Promise<T> {
@@ -153,28 +154,4 @@ async function installChart(values: readonly string[]): Promise<void> {
   // Whatever an earlier test changed in it.
   kubectl(['delete', `csidriver/${DRIVER}`, '--ignore-not-found'])
   mustKubectl(['apply', '-f', '-'], { apiVersion: 'v1', kind: 'List', items })
-}
-
-function writeKubeconfig({ server, ca }: ClusterApi, folder: string): string {
-  const token = mustKubectl(['create', 'token', NAME, '-n', NAME, '--duration=4h']).trim()
-  const cluster = { server, 'certificate-authority-data': Buffer.from(ca).toString('base64') }
-  const kubeconfig = {
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'cluster', cluster }],
-    users: [{ name: 'plugin', user: { token } }],
-    contexts: [{ name: 'cluster', context: { cluster: 'cluster', user: 'plugin' } }],
-    'current-context': 'cluster',
-  }
-  const path = join(folder, 'kubeconfig')
-  writeFileSync(path, JSON.stringify(kubeconfig), { mode: 0o600 })
-  return path
-}
-
-function parseLine(text: string): LogLine {
-  try {
-    return JSON.parse(text) as LogLine
-  } catch {
-    return { level: 'none', msg: text }
-  }
 }

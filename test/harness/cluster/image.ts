@@ -16,7 +16,7 @@ import { homedir, tmpdir } from 'node:os'
 import { basename, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { ROOT } from '../../../deploy/generate/deploy-files.ts'
-import { type Copy, readLastStage } from '../dockerfile.ts'
+import { type Copy, readLastStage } from './dockerfile.ts'
 
 const run = promisify(execFile)
 

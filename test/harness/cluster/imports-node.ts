@@ -1,13 +1,14 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { connectKubelet, type PublishArgs } from '../kubelet.ts'
-import { type Plugin, startPlugin } from '../plugin.ts'
-import { costOf, type ProcessCost } from '../process-cost.ts'
+import { connectKubelet, type PublishArgs } from '../kubelet/kubelet.ts'
+import { costOf, type ProcessCost } from '../measure/process-cost.ts'
+import { type LogLine, parseLog } from '../plugin/log-lines.ts'
+import { type Plugin, startPlugin } from '../plugin/plugin.ts'
 import { createNamespace, installCrd, kubectl, mustKubectl } from './cluster.ts'
 import { type ClusterApi, connectClusterApi } from './cluster-api.ts'
-import type { LogLine } from './host-plugin.ts'
 import { type KubeVault, PATH, ROLE, SERVICE_ACCOUNT, startKubeVault } from './kube-vault.ts'
+import { writeKubeconfig } from './kubeconfig.ts'
 
 /** Of the chart, for imports alone. */
 const rules = [
@@ -74,7 +75,7 @@ export async function startImportsNode(t: Teardown, namespace: string): Promise<
     vault,
     namespace,
     plugin,
-    log: () => plugin().output().split('\n').filter(Boolean).map(parseLine),
+    log: () => parseLog(plugin().output()),
     cost: () => costOf(plugin().process.pid ?? 0),
     async applyImport(
       name,
@@ -147,27 +148,4 @@ function makeAccounts(namespace: string) {
   mustKubectl(['create', 'clusterrolebinding', namespace, ...binding])
   const token = mustKubectl(['create', 'token', SERVICE_ACCOUNT, '-n', namespace, '--duration=4h']).trim()
   return { token, expirationTimestamp: new Date(Date.now() + 4 * 3600_000).toISOString() }
-}
-
-function writeKubeconfig({ server, ca }: ClusterApi, folder: string, token: string): string {
-  const cluster = { server, 'certificate-authority-data': Buffer.from(ca).toString('base64') }
-  const kubeconfig = {
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'cluster', cluster }],
-    users: [{ name: 'plugin', user: { token } }],
-    contexts: [{ name: 'cluster', context: { cluster: 'cluster', user: 'plugin' } }],
-    'current-context': 'cluster',
-  }
-  const path = join(folder, 'kubeconfig')
-  writeFileSync(path, JSON.stringify(kubeconfig), { mode: 0o600 })
-  return path
-}
-
-function parseLine(text: string): LogLine {
-  try {
-    return JSON.parse(text) as LogLine
-  } catch {
-    return { level: 'none', msg: text }
-  }
 }

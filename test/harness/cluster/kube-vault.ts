@@ -1,8 +1,8 @@
 import { startVaultFront, type VaultFront } from '../../fakes/vault-front.ts'
-import { createCertificateAuthority } from '../certificates.ts'
-import { loginTokens } from '../login-tokens.ts'
-import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../openbao.ts'
-import { createVaultAdmin, type VaultAdmin } from '../vault-admin.ts'
+import { createCertificateAuthority } from '../pki/certificates.ts'
+import { loginTokens } from '../vault/login-tokens.ts'
+import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../vault/openbao.ts'
+import { createVaultAdmin, type VaultAdmin } from '../vault/vault-admin.ts'
 import { mustKubectl } from './cluster.ts'
 import type { ClusterApi } from './cluster-api.ts'
 

@@ -4,13 +4,13 @@ import type { ClusterApi } from './cluster-api.ts'
 const AT_ONCE = 16
 const NAMESPACES = 20
 
-/** Imports that nobody on the node uses, spread over namespaces. */
+/** Imports that no pod of the node uses, spread over namespaces. */
 export type ManyImports = {
   /** Makes them until there are so many. */
   growTo(count: number): Promise<void>
   /** Changes the role of so many, one each. */
   edit(count: number): Promise<void>
-  /** Takes their namespaces away: the cluster removes them by itself, in minutes if they are many. */
+  /** Deletes their namespaces: the cluster removes the imports in the background, in minutes if they are many. */
   remove(): Promise<void>
 }
 

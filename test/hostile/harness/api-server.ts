@@ -6,8 +6,9 @@ import { Agent, request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
-import { createCertificateAuthority } from '../../harness/certificates.ts'
+import { atExit } from '../../harness/at-exit.ts'
 import { freePort } from '../../harness/free-port.ts'
+import { createCertificateAuthority } from '../../harness/pki/certificates.ts'
 import { until } from '../../harness/until.ts'
 
 const CLUSTER = resolve(import.meta.dirname, '../../../../shared/cluster')
@@ -135,13 +136,13 @@ function launch(program: string, args: readonly string[]): { process: ChildProce
   const child = spawn(program, args, { stdio: 'ignore' })
   const ended = once(child, 'exit').catch(() => undefined)
   const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
+  const cancelKill = atExit(kill)
   return {
     process: child,
     async end() {
       kill()
       await ended
-      process.off('exit', kill)
+      cancelKill()
     },
   }
 }

@@ -87,7 +87,7 @@ export async function runAttacks(
     await t.test(`${attack.finding}: ${attack.name}`, { timeout: ATTACK_TIMEOUT_MS }, async (t) => {
       let figures = await suffer(stage, attacker, attack, quiet, group)
       if (isOnlySlow(figures)) {
-        // A machine shared with others is slow by itself at times: what is slow twice is the attack's doing.
+        // A shared machine is slow at times: only a call that is slow twice is blamed on the attack.
         note({ ...figures, isTriedAgain: true })
         t.comment(`slow, tried again: ${brief(figures)}`)
         await recover()

@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { type FSWatcher, watch } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { KubeletError, type PublishArgs } from '../../harness/kubelet.ts'
-import { type PodVolume, type PodWish, podVolume, tokensFor } from '../../harness/pod-volume.ts'
+import { atExit } from '../../harness/at-exit.ts'
+import { KubeletError, type PublishArgs } from '../../harness/kubelet/kubelet.ts'
+import { type PodVolume, type PodWish, podVolume, tokensFor } from '../../harness/kubelet/pod-volume.ts'
 import { nowMs } from './now.ts'
 import type { Stage } from './stage.ts'
 import { JWT_MOUNT } from './victim-messages.ts'
@@ -149,8 +150,9 @@ export function createAttacker(stage: Stage): Attacker {
     run(program, args) {
       const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'] })
       child.on('error', (error) => attacker.accuse(`${program}: ${error.message}`))
-      chores.push(() => child.kill('SIGKILL'))
-      process.once('exit', () => child.kill('SIGKILL'))
+      const kill = () => child.kill('SIGKILL')
+      chores.push(kill)
+      child.once('exit', atExit(kill))
       return child
     },
     later: (task) => chores.push(task),

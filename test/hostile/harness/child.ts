@@ -1,8 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { atExit } from '../../harness/at-exit.ts'
 
-/** A part of the suite in a process of its own, so that what it measures waits for nobody else's work. */
+/** A part of the suite in a process of its own, so that other work does not delay what it measures. */
 export type Child<Sent extends object, Heard extends object> = {
   send(message: Sent): void
   /** The next message of this kind. */
@@ -25,7 +26,7 @@ export function startChild<Sent extends object, Heard extends { kind: string }>(
     for (const listen of [...listeners]) listen(message as Heard)
   })
   const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
+  const cancelKill = atExit(kill)
   const exited = once(child, 'exit')
   return {
     send: (message) => {
@@ -51,7 +52,7 @@ export function startChild<Sent extends object, Heard extends { kind: string }>(
       const timer = setTimeout(kill, 5_000)
       await exited
       clearTimeout(timer)
-      process.off('exit', kill)
+      cancelKill()
     },
   }
 }

@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** What lies beside the volumes: files of other pods that nobody may touch through a volume. */
+/** Files beside the volumes, of other pods, that must not be reachable through a volume. */
 export type Hinterland = {
   path: string
   /** What has changed since it was laid out, in words. */

@@ -1,4 +1,4 @@
-"""A container's program that holds a lease on files: whoever opens them waits until the kernel breaks it, after 45 s."""
+"""A container's program that holds a lease on files: an open of them waits until the kernel breaks it, after 45 s."""
 import fcntl, os, signal, sys, time
 
 signal.signal(signal.SIGIO, signal.SIG_IGN)

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path'
-import { type Plugin, startPlugin } from '../../harness/plugin.ts'
+import { type Plugin, startPlugin } from '../../harness/plugin/plugin.ts'
 
 /** The checkout whose plugin is attacked: this one, unless HOSTILE_PLUGIN_ROOT names another. */
 export const PLUGIN_ROOT = process.env.HOSTILE_PLUGIN_ROOT ?? resolve(import.meta.dirname, '../../..')

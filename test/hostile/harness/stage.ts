@@ -2,8 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMounter } from '../../../src/volume/mount.ts'
+import { atExit } from '../../harness/at-exit.ts'
 import { freePort } from '../../harness/free-port.ts'
-import { connectKubelet, type Kubelet } from '../../harness/kubelet.ts'
+import { connectKubelet, type Kubelet } from '../../harness/kubelet/kubelet.ts'
 import { type Child, startChild } from './child.ts'
 import { type Hinterland, layOut } from './hinterland.ts'
 import { type ImportsPlace, importsInDirectory } from './imports-place.ts'
@@ -64,7 +65,7 @@ export type Stage = {
   close(): Promise<string[]>
 }
 
-/** Where to put what the plugin said, for whoever looks into a failure. */
+/** Where to write the plugin's output, for the analysis of a failure. */
 const { HOSTILE_LOG } = process.env
 const TMPFS_MAGIC = 0x01021994
 const VICTIM_WAIT_MS = 15_000
@@ -88,6 +89,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const events: VictimEvent[] = []
   const past: string[] = []
   let running: AttackedPlugin
+  let cancelKill = () => {}
 
   victim.onMessage((message) => {
     if ('began' in message) events.push(message)
@@ -106,7 +108,8 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       env: { ...imports.env, ...options.env },
     })
     const { pid } = running
-    process.once('exit', () => isAlive(pid) && process.kill(pid, 'SIGKILL'))
+    cancelKill()
+    cancelKill = atExit(() => isAlive(pid) && process.kill(pid, 'SIGKILL'))
   }
 
   async function watch(): Promise<void> {

@@ -1,11 +1,11 @@
 // The victim, a process of its own: it publishes and unpublishes new volumes one after the other, has three standing
 // ones whose secret changes every second and a half, and reads all their files. It reports whatever it meets.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectKubelet, type Kubelet } from '../../harness/kubelet.ts'
-import { type PodVolume, podVolume, tokensFor } from '../../harness/pod-volume.ts'
-import { describing, generationOf } from '../../harness/set-reader.ts'
-import { createTokenIssuer } from '../../harness/token-issuer.ts'
-import { createVaultAdmin, type VaultAdmin } from '../../harness/vault-admin.ts'
+import { connectKubelet, type Kubelet } from '../../harness/kubelet/kubelet.ts'
+import { type PodVolume, podVolume, tokensFor } from '../../harness/kubelet/pod-volume.ts'
+import { createTokenIssuer } from '../../harness/pki/token-issuer.ts'
+import { createVaultAdmin, type VaultAdmin } from '../../harness/vault/vault-admin.ts'
+import { describing, generationOf } from '../../harness/volume/set-reader.ts'
 import { nowMs } from './now.ts'
 import {
   PUBLISHED,

@@ -1,6 +1,6 @@
-import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../../harness/openbao.ts'
-import { createTokenIssuer, type TokenIssuer } from '../../harness/token-issuer.ts'
-import { createVaultAdmin, type VaultAdmin } from '../../harness/vault-admin.ts'
+import { createTokenIssuer, type TokenIssuer } from '../../harness/pki/token-issuer.ts'
+import { findOrFetchOpenBao, type OpenBao, startOpenBao } from '../../harness/vault/openbao.ts'
+import { createVaultAdmin, type VaultAdmin } from '../../harness/vault/vault-admin.ts'
 import { AUDIENCE, JWT_MOUNT, VICTIM } from './victim-messages.ts'
 
 /** Kubernetes namespace, role and policy of the attacker. */
@@ -64,7 +64,7 @@ export async function startWorld(victimKey: { publicKeyPem: string; issuer: stri
     admin,
     issuer,
     writeRole: async (name, more) => {
-      // A role that is written again keeps what it is not told anew.
+      // A role that is written again keeps the fields that are not sent.
       await admin.delete(`auth/${JWT_MOUNT}/role/${name}`)
       await roleOf(name, ATTACKER, more)
     },
