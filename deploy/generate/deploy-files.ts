@@ -25,7 +25,7 @@ kind: Namespace
 metadata:
   name: ${NAME}
   labels:
-    # The plugin's container is privileged: see docs/security.md.
+    # The plugin's container is privileged: see docs/admins/security.md.
     pod-security.kubernetes.io/enforce: privileged
 `
 

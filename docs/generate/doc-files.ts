@@ -25,8 +25,8 @@ others.
 /** What is made, wholly or in part, from the source; by path from the repository's root. */
 export function docFiles(): Map<string, string> {
   return new Map([
-    ['docs/settings.md', SETTINGS + settingsTable()],
-    ['docs/troubleshooting.md', withMessages(readDoc('docs/troubleshooting.md'))],
+    ['docs/admins/settings.md', SETTINGS + settingsTable()],
+    ['docs/app-teams/troubleshooting.md', withMessages(readDoc('docs/app-teams/troubleshooting.md'))],
   ])
 }
 

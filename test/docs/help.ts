@@ -12,7 +12,7 @@ const commands = {
   convert: { help: convertHelp, page: 'docs/migration.md', taken: '' },
 }
 
-const pages = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
+const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
 
 for (const [command, { help, page, taken }] of Object.entries(commands)) {
   t.test(`--help names ${command}, whose own flags are on its page`, async (t) => {

@@ -110,7 +110,7 @@ function startFile(draft: ImportDraft, { mode, command }: AgentSecret, wanted: s
     notes.push(
       noCounterpart(
         `agent-inject-command ${JSON.stringify(command)}`,
-        'have the application watch the file; docs/watching-files.md shows how',
+        'have the application watch the file; docs/app-teams/watching-files.md shows how',
       ),
     )
   }
