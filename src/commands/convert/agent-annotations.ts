@@ -1,7 +1,7 @@
 import { parseDuration } from '../../core/duration.ts'
 import { changed, noCounterpart, toDo } from './comment.ts'
 import { type ImportDraft, setAccess, setAddress, setAuthPath, setSkipVerify } from './draft.ts'
-import { isTrue } from './value.ts'
+import { isTrue } from './manifest.ts'
 import { annotationsOf, type Workload } from './workload.ts'
 
 /** OpenBao's injector is Vault's under another prefix. */

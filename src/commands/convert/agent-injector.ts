@@ -11,8 +11,8 @@ import { changed, toDo } from './comment.ts'
 import type { Conversion, Manifests } from './conversion.ts'
 import { createDraft, type ImportDraft, isEmpty } from './draft.ts'
 import { addComment } from './edit.ts'
+import { isTrue, listAt, textAt } from './manifest.ts'
 import { objectNameOf } from './names.ts'
-import { isTrue, listAt, textAt } from './value.ts'
 import {
   addMount,
   addVolume,

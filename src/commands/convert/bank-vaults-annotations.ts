@@ -1,6 +1,6 @@
 import { noCounterpart, toDo } from './comment.ts'
 import { type ImportDraft, setAccess, setAddress, setAuthPath, setSkipVerify, takeFileName } from './draft.ts'
-import { isTrue } from './value.ts'
+import { isTrue } from './manifest.ts'
 import { vaultCall } from './vault-call.ts'
 import { annotationsOf, serviceAccountOf, type Workload } from './workload.ts'
 

@@ -1,5 +1,5 @@
 import type { ImportDraft } from './draft.ts'
-import type { Manifest } from './input.ts'
+import type { Manifest } from './manifest.ts'
 import type { Workload } from './workload.ts'
 
 export const systems = [

@@ -4,9 +4,8 @@ import { noCounterpart, toDo } from './comment.ts'
 import type { Conversion, Manifests } from './conversion.ts'
 import { createDraft, type ImportDraft, setAccess } from './draft.ts'
 import { addComment, remove } from './edit.ts'
-import { readAt } from './input.ts'
+import { listAt, readAt, textAt } from './manifest.ts'
 import { objectNameOf } from './names.ts'
-import { listAt, textAt } from './value.ts'
 import {
   addMount,
   addVolume,

@@ -12,7 +12,7 @@ import {
   setSkipVerify,
   takeFileName,
 } from './draft.ts'
-import { at, isTrue, listAt, textAt, textsAt } from './value.ts'
+import { at, isTrue, listAt, textAt, textsAt } from './manifest.ts'
 import { hasDataSegment, isPlain, type VaultCall, vaultCall } from './vault-call.ts'
 
 /** One entry of `parameters.objects`. */

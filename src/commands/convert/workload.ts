@@ -1,8 +1,7 @@
 import { isMap } from 'yaml'
 import { appendTo, type Path, remove } from './edit.ts'
-import { type Manifest, readAt } from './input.ts'
+import { listAt, type Manifest, readAt, textAt, textsAt } from './manifest.ts'
 import { createNames } from './names.ts'
-import { listAt, textAt, textsAt } from './value.ts'
 
 export const DRIVER = 'secrets-store.csi.deckhouse.io'
 

@@ -3,7 +3,7 @@ import { knownFields } from '../../core/imports/schema.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { fieldOf } from '../../kube/failure.ts'
 import { IMPORTS_PATH } from '../../kube/list.ts'
-import { type Asked, ask, get } from './ask.ts'
+import { type Asked, ask, get } from './api-server.ts'
 import { fail, ok, skipped, type Verdict, warn } from './report.ts'
 
 const NAME = 'secretsstoreimports.deckhouse.io'

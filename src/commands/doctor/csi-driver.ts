@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { KubeClient } from '../../kube/client.ts'
-import { get } from './ask.ts'
+import { get } from './api-server.ts'
 import { fail, ok, type Report, skipped, type Verdict, valueIn, warn } from './report.ts'
 
 /** What the API server fills in where nothing is said. */

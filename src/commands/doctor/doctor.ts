@@ -1,14 +1,11 @@
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Config } from '../../core/settings/config.ts'
 import { createSandbox } from '../../sandbox/sandbox.ts'
-import { type DoctorArguments, type ParsedArguments, parseDoctorArguments } from './arguments.ts'
+import { type DoctorArguments, doctorHelp, type ParsedArguments, parseDoctorArguments } from './arguments.ts'
 import { type Cluster, examineCluster } from './cluster.ts'
-import { doctorHelp } from './help.ts'
-import { readPluginProcess } from './plugin-process.ts'
-import { checkVaultCa, type Own, readOwnSettings } from './plugin-settings.ts'
-import { createReport, type Report, valueIn } from './report.ts'
+import { checkVaultCa, type Own, readOwnSettings, readPluginProcess } from './plugin-settings.ts'
+import { createReport, isWell, type Report, showJson, showTable, valueIn } from './report.ts'
 import { checkSockets } from './sockets.ts'
-import { isWell, showJson, showTable } from './table.ts'
 import { examineVault } from './vault.ts'
 
 /** Exit codes, for scripts. */

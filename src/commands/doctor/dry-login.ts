@@ -7,11 +7,10 @@ import { createKubeReferences } from '../../kube/references.ts'
 import type { Connections } from '../../vault/connections.ts'
 import { createLogin, type VaultToken } from '../../vault/login.ts'
 import { createTokenLease } from '../../vault/token-lease.ts'
-import { checkAudience } from './audience.ts'
 import { noMeter } from './no-meter.ts'
 import { fail, ok, type Verdict, valueIn, warn } from './report.ts'
 import { examineSecrets } from './secrets.ts'
-import { type Account, readTokenFile, requestToken } from './service-account.ts'
+import { type Account, checkAudience, readTokenFile, requestToken } from './service-account.ts'
 import { noApiServer, type TargetDeps } from './target.ts'
 
 /** The Vault token is revoked even when the doctor is told to stop, in milliseconds. */

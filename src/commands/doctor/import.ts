@@ -8,7 +8,7 @@ import { createDirImports } from '../../files/imports-dir.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { fieldOf } from '../../kube/failure.ts'
 import { importsPath, listNames, onlyNamed } from '../../kube/import-calls.ts'
-import { ask } from './ask.ts'
+import { ask } from './api-server.ts'
 import { fail, ok, skipped, type Verdict } from './report.ts'
 
 type Ref = { namespace: string; name: string }

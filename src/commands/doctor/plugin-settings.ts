@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { certificatesFault } from '../../core/pem.ts'
 import type { Config } from '../../core/settings/config.ts'
 import { type ParsedConfig, parseConfig } from '../../core/settings/parse.ts'
 import { readCommandLine } from '../../core/settings/sources.ts'
 import { parseYaml, readYamlFile } from '../../files/yaml.ts'
 import type { KubeClient } from '../../kube/client.ts'
-import { readMountedFile } from './mounted-file.ts'
+import { fieldOf } from '../../kube/failure.ts'
+import { get } from './api-server.ts'
 import type { Plugin } from './plugin.ts'
 import { fail, ok, skipped, type Verdict } from './report.ts'
 
@@ -90,4 +92,40 @@ function contentOf(text: string): unknown {
   const [first] = parseYaml(text)
   if (first !== undefined && 'fault' in first) throw new Error(first.fault)
   return first?.value
+}
+
+/**
+ * Flags of the plugin when this runs beside it in its pod, where it is process 1; undefined anywhere else.
+ * @param commandLine of process 1: words that end with NUL each
+ */
+export function readPluginProcess(
+  env: Readonly<Record<string, string | undefined>>,
+  commandLine: () => string = () => readFileSync('/proc/1/cmdline', 'utf8'),
+): string[] | undefined {
+  if (!env.KUBERNETES_SERVICE_HOST || env.KUBECONFIG) return undefined
+  const words = commandLine().split('\0').filter(Boolean)
+  const program = words.findIndex((word) => /\/main\.[jt]s$/.test(word))
+  return program === -1 ? undefined : words.slice(program + 1)
+}
+
+/**
+ * A file as the plugin's pods see it, when it comes from a ConfigMap.
+ * @returns its text and where it stands; undefined when it cannot be had from here
+ */
+export async function readMountedFile(
+  client: KubeClient,
+  { namespace, configMaps }: Plugin,
+  path: string,
+  signal: AbortSignal,
+): Promise<{ text: string; source: string } | undefined> {
+  for (const { name, mountPath } of configMaps) {
+    const folder = join(mountPath, '/')
+    if (!path.startsWith(folder)) continue
+    const key = path.slice(folder.length)
+    const configMap = `/api/v1/namespaces/${encodeURIComponent(namespace)}/configmaps/${encodeURIComponent(name)}`
+    const asked = await get(client, configMap, signal)
+    const text = asked.state === 'found' ? fieldOf(fieldOf(asked.body, 'data'), key) : undefined
+    if (typeof text === 'string') return { text, source: `key ${key} of ConfigMap ${namespace}/${name}` }
+  }
+  return undefined
 }

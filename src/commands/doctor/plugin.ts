@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { environmentName, settings } from '../../core/settings/settings.ts'
 import { readCommandLine } from '../../core/settings/sources.ts'
 import type { KubeClient } from '../../kube/client.ts'
-import { get } from './ask.ts'
+import { get } from './api-server.ts'
 import { ok, skipped, type Verdict, warn } from './report.ts'
 
 const texts = z.record(z.string(), z.string())

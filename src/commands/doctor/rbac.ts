@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { KubeClient } from '../../kube/client.ts'
-import { ask } from './ask.ts'
+import { ask } from './api-server.ts'
 import { fail, ok, skipped, type Verdict, warn } from './report.ts'
 
 /** Whose rights are asked for: the plugin's service account, or, in a pod of the plugin, one's own. */

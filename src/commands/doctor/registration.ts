@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { KubeClient } from '../../kube/client.ts'
-import { get } from './ask.ts'
+import { get } from './api-server.ts'
 import { fail, ok, skipped, type Verdict, warn } from './report.ts'
 
 /** Names told of a longer list. */

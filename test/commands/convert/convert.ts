@@ -1,8 +1,7 @@
 import t from 'tap'
 import { parseAllDocuments } from 'yaml'
-import { parseConvertArguments } from '../../../src/commands/convert/arguments.ts'
+import { convertHelp, parseConvertArguments } from '../../../src/commands/convert/arguments.ts'
 import { convert } from '../../../src/commands/convert/convert.ts'
-import { convertHelp } from '../../../src/commands/convert/help.ts'
 import { convertText } from '../../harness/convert-bench.ts'
 
 const POD = `

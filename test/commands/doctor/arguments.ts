@@ -1,6 +1,5 @@
 import t from 'tap'
-import { parseDoctorArguments } from '../../../src/commands/doctor/arguments.ts'
-import { doctorHelp } from '../../../src/commands/doctor/help.ts'
+import { doctorHelp, parseDoctorArguments } from '../../../src/commands/doctor/arguments.ts'
 import { diagnose } from '../../harness/doctor-bench.ts'
 
 t.test("its own flags are told from the plugin's", async (t) => {

@@ -1,6 +1,15 @@
 import t from 'tap'
-import { createReport, fail, ok, skipped, valueIn, warn } from '../../../src/commands/doctor/report.ts'
-import { isWell, showJson, showTable } from '../../../src/commands/doctor/table.ts'
+import {
+  createReport,
+  fail,
+  isWell,
+  ok,
+  showJson,
+  showTable,
+  skipped,
+  valueIn,
+  warn,
+} from '../../../src/commands/doctor/report.ts'
 import { FaultError } from '../../../src/core/faults/fault.ts'
 
 const never = new AbortController().signal

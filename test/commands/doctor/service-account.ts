@@ -1,5 +1,5 @@
 import t from 'tap'
-import { checkAudience } from '../../../src/commands/doctor/audience.ts'
+import { checkAudience } from '../../../src/commands/doctor/service-account.ts'
 import { parseImport } from '../../../src/core/imports/import.ts'
 import { importManifest } from '../../harness/cluster/manifests.ts'
 

@@ -1,6 +1,6 @@
 import { Document, isMap, isSeq, LineCounter, parseAllDocuments, visit } from 'yaml'
 import { likeKubectl } from '../../core/imports/kubectl-yaml.ts'
-import { at, textAt } from './value.ts'
+import { type Path, remove } from './edit.ts'
 
 /** One manifest of the input; `document` holds its comments too and is changed in place. */
 export type Manifest = {
@@ -78,4 +78,58 @@ function plain(document: Document): Document {
 /** The value at a path of a manifest, as plain data. */
 export function readAt({ document }: Manifest, path: readonly (string | number)[]): unknown {
   return at(document.toJS(), ...path)
+}
+
+/** What the API server adds to a manifest, and refuses or ignores when it is applied again. */
+const FIELDS: readonly Path[] = [
+  ['status'],
+  ['metadata', 'managedFields'],
+  ['metadata', 'resourceVersion'],
+  ['metadata', 'uid'],
+  ['metadata', 'creationTimestamp'],
+  ['metadata', 'generation'],
+  ['metadata', 'selfLink'],
+  ['metadata', 'annotations', 'kubectl.kubernetes.io/last-applied-configuration'],
+  ['metadata', 'annotations', 'deployment.kubernetes.io/revision'],
+]
+
+/** Makes what `kubectl get -o yaml` printed a manifest that can be applied. Others stay as they are. */
+export function dropLiveFields({ document }: Manifest): void {
+  if (!document.hasIn(['metadata', 'uid'])) return
+  for (const path of FIELDS) if (document.hasIn(path)) remove(document, path)
+}
+
+/** The member at a path of plain data; undefined where there is none. */
+export function at(value: unknown, ...path: readonly (string | number)[]): unknown {
+  return path.reduce<unknown>(
+    (member, step) => (typeof member === 'object' && member !== null ? Reflect.get(member, step) : undefined),
+    value,
+  )
+}
+
+/** A text at a path; undefined where there is none, or something else. */
+export function textAt(value: unknown, ...path: readonly (string | number)[]): string | undefined {
+  const member = at(value, ...path)
+  return typeof member === 'string' ? member : undefined
+}
+
+/** A list at a path; empty where there is none. */
+export function listAt(value: unknown, ...path: readonly (string | number)[]): readonly unknown[] {
+  const member = at(value, ...path)
+  return Array.isArray(member) ? member : []
+}
+
+/** Texts by name, numbers and booleans as their text, such as annotations and parameters. */
+export function textsAt(value: unknown, ...path: readonly (string | number)[]): Map<string, string> {
+  const member = at(value, ...path)
+  if (typeof member !== 'object' || member === null || Array.isArray(member)) return new Map()
+  const entries = Object.entries(member).filter(([, text]) =>
+    ['string', 'number', 'boolean'].includes(typeof text),
+  )
+  return new Map(entries.map(([name, text]) => [name, String(text)]))
+}
+
+/** What Go's ParseBool and its like take for true. */
+export function isTrue(text: string | undefined): boolean {
+  return /^(1|t|true|yes|y|on)$/i.test(text?.trim() ?? '')
 }
