@@ -13,7 +13,7 @@ export function convertText(
     write: (written) => {
       output += written
     },
-    complain: (complaint) => {
+    writeError: (complaint) => {
       told += complaint
     },
   })

@@ -37,7 +37,7 @@ export type ConvertDeps = {
   /** The text of a file, of standard input when none is named. Throws with the words of the system. */
   read(file: string | undefined): string
   write(text: string): void
-  complain(text: string): void
+  writeError(text: string): void
 }
 
 /**
@@ -149,6 +149,6 @@ function placeOf(file: string | undefined): string {
   return file ?? 'standard input'
 }
 
-function tell({ complain }: ConvertDeps, ...lines: readonly string[]): void {
-  for (const line of lines) complain(`vault-files-csi convert: ${line}\n`)
+function tell({ writeError }: ConvertDeps, ...lines: readonly string[]): void {
+  for (const line of lines) writeError(`vault-files-csi convert: ${line}\n`)
 }

@@ -88,7 +88,7 @@ t.test('a file that is not there is told with the words of the system', async (t
       throw new Error('ENOENT: no such file')
     },
     write: () => t.fail('nothing is written'),
-    complain: (text) => {
+    writeError: (text) => {
       told += text
     },
   })
