@@ -11,14 +11,14 @@ export type Variable = {
   name: string
   /** 'login': the Vault token. */
   value: readonly Part[] | 'login'
-  /** Its place in the container's env; undefined when it comes from an envFrom. */
+  /** Its index in the container's env; undefined when it comes from an envFrom. */
   index: number | undefined
 }
 
-/** What a container's environment asks of Vault. */
+/** The references to Vault in a container's environment. */
 export type Environment = {
   variables: Variable[]
-  /** By the place that they are about. */
+  /** With the path that each is about. */
   notes: { path: Path; note: string }[]
   faults: string[]
 }
@@ -27,7 +27,7 @@ type Found = { name: string; text: string; index: number | undefined; path: Path
 
 const SHELL_NAME = /^[A-Za-z_]\w*$/
 
-/** @param all manifests in which Secrets and ConfigMaps that the container names are looked for */
+/** @param all manifests, with the Secrets and ConfigMaps that the container refers to */
 export function readEnvironment(
   container: Container,
   all: readonly Manifest[],
@@ -35,7 +35,7 @@ export function readEnvironment(
 ): Environment {
   const environment: Environment = { variables: [], notes: [], faults: [] }
   const missing = new Set<string>()
-  const lookUp = (kind: string, name: string) => {
+  const findData = (kind: string, name: string) => {
     const found = all.find(
       (one) => one.kind === kind && one.name === name && [undefined, namespace].includes(one.namespace),
     )
@@ -43,63 +43,67 @@ export function readEnvironment(
     return found === undefined ? undefined : dataOf(found)
   }
   for (const { name, text, index, path } of [
-    ...ownEntries(container, lookUp),
-    ...fromEntries(container, lookUp),
+    ...ownEntries(container, findData),
+    ...fromEntries(container, findData),
   ]) {
     const read = readReference(text)
     if (read.kind === 'none') continue
     const fault =
-      read.kind === 'fault' ? read.fault : SHELL_NAME.test(name) ? undefined : 'no shell can export that name'
+      read.kind === 'fault'
+        ? read.fault
+        : SHELL_NAME.test(name)
+          ? undefined
+          : 'a shell cannot export that name'
     if (fault === undefined) {
       environment.variables.push({ name, value: read.kind === 'parts' ? read.parts : 'login', index })
       continue
     }
     environment.faults.push(`${name} of container ${container.name}: ${fault}`)
     const note = noCounterpart(
-      `${name}, ${fault}`,
-      'have the application read a file that a template of the import makes',
+      `${name}: ${fault}`,
+      'have the application read a file that the import renders with a template',
     )
     environment.notes.push({ path, note })
   }
   if (missing.size > 0) {
     const note = toDo(
-      `${[...missing].join(', ')} of the environment ${missing.size > 1 ? 'are' : 'is'} not in the input: values that begin with vault: are not converted, add the manifests and convert again`,
+      `${[...missing].join(', ')} of the environment ${missing.size > 1 ? 'are' : 'is'} not in the input: values that begin with vault: are not converted; add the manifests and convert again`,
     )
-    // Its env may be gone when all is done.
+    // Not at its env, which may be removed later.
     environment.notes.push({ path: container.path, note })
   }
   return environment
 }
 
-type LookUp = (kind: string, name: string) => Map<string, string> | undefined
+type FindData = (kind: string, name: string) => Map<string, string> | undefined
 
-function ownEntries(container: Container, lookUp: LookUp): Found[] {
+function ownEntries(container: Container, findData: FindData): Found[] {
   return listAt(container.value, 'env').flatMap((entry, index) => {
     const name = textAt(entry, 'name') ?? ''
-    const text = textAt(entry, 'value') ?? referenced(entry, lookUp)
+    const text = textAt(entry, 'value') ?? referenced(entry, findData)
     return text === undefined ? [] : [{ name, text, index, path: [...container.path, 'env', index] }]
   })
 }
 
-function referenced(entry: unknown, lookUp: LookUp): string | undefined {
+function referenced(entry: unknown, findData: FindData): string | undefined {
   for (const [field, kind] of [
     ['secretKeyRef', 'Secret'],
     ['configMapKeyRef', 'ConfigMap'],
   ] as const) {
     const name = textAt(entry, 'valueFrom', field, 'name')
-    if (name !== undefined) return lookUp(kind, name)?.get(textAt(entry, 'valueFrom', field, 'key') ?? '')
+    if (name !== undefined) return findData(kind, name)?.get(textAt(entry, 'valueFrom', field, 'key') ?? '')
   }
   return undefined
 }
 
-function fromEntries(container: Container, lookUp: LookUp): Found[] {
+function fromEntries(container: Container, findData: FindData): Found[] {
   const path = [...container.path, 'envFrom']
   return listAt(container.value, 'envFrom').flatMap((entry) => {
     const prefix = textAt(entry, 'prefix') ?? ''
     const [kind, name] = at(entry, 'secretRef')
       ? ['Secret', textAt(entry, 'secretRef', 'name')]
       : ['ConfigMap', textAt(entry, 'configMapRef', 'name')]
-    const data = name === undefined ? undefined : lookUp(kind ?? '', name)
+    const data = name === undefined ? undefined : findData(kind ?? '', name)
     return [...(data ?? [])].map(([key, text]) => ({ name: prefix + key, text, index: undefined, path }))
   })
 }
@@ -114,7 +118,7 @@ function dataOf(manifest: Manifest): Map<string, string> {
   return new Map([...decoded, ...textsAt(value, 'stringData')])
 }
 
-/** What an environment variable's value asks of Bank-Vaults. */
+/** A reference to Vault in the value of an environment variable. */
 export type Reference =
   | { kind: 'none' }
   /** `vault:login`: the Vault token itself. */
@@ -127,14 +131,14 @@ const TRANSIT = /^vault:v\d+:/
 
 /** Reads `vault:PATH#KEY`, `vault:PATH#KEY#VERSION`, `>>vault:PATH#KEY#JSON` and `text ${vault:…} text`. */
 export function readReference(value: string): Reference {
-  if (/^(>>)?vault:/.test(value)) return value === 'vault:login' ? { kind: 'login' } : whole(value)
+  if (/^(>>)?vault:/.test(value)) return value === 'vault:login' ? { kind: 'login' } : parseReference(value)
   const matches = [...value.matchAll(INLINE)]
   if (matches.length === 0) return { kind: 'none' }
   const parts: Part[] = []
   let end = 0
   for (const match of matches) {
     const [all, reference = ''] = match
-    const read = whole(reference)
+    const read = parseReference(reference)
     if (read.kind !== 'parts') return read
     if (match.index > end) parts.push({ text: value.slice(end, match.index) })
     parts.push(...read.parts)
@@ -144,8 +148,8 @@ export function readReference(value: string): Reference {
   return { kind: 'parts', parts }
 }
 
-function whole(reference: string): Reference {
-  if (TRANSIT.test(reference)) return fault('a text encrypted by Transit')
+function parseReference(reference: string): Reference {
+  if (TRANSIT.test(reference)) return fault('the text is encrypted by Transit')
   const isWrite = reference.startsWith('>>')
   const [path = '', key, last] = splitThree(reference.replace(/^(>>)?vault:/, ''))
   if (!key) return fault('it names no key')
@@ -161,26 +165,26 @@ function readCall(path: string, version: string | undefined): { call: VaultCall 
   const isNumber = /^\d+$/.test(version)
   return isNumber
     ? vaultCall(path, { version: Number(version) || undefined })
-    : { fault: 'its version is no number' }
+    : { fault: 'its version is not a number' }
 }
 
 function writeCall(path: string, text: string | undefined): { call: VaultCall } | { fault: string } {
   try {
     const data: unknown = JSON.parse(text ?? '{}')
     const isObject = typeof data === 'object' && data !== null && !Array.isArray(data)
-    if (!isObject) return { fault: 'its data is no JSON object' }
+    if (!isObject) return { fault: 'its data is not a JSON object' }
     return vaultCall(path, { method: 'PUT', data: Object.keys(data).length > 0 ? { ...data } : undefined })
   } catch {
-    return { fault: 'its data is no JSON' }
+    return { fault: 'its data is not JSON' }
   }
 }
 
-/** The third part may have more of the separator in it. */
+/** The third part may contain the separator. */
 function splitThree(text: string): [string, string | undefined, string | undefined] {
   const [first = '', second, ...rest] = text.split('#')
   return [first, second, rest.length > 0 ? rest.join('#') : undefined]
 }
 
-function fault(words: string): Reference {
-  return { kind: 'fault', fault: words }
+function fault(reason: string): Reference {
+  return { kind: 'fault', fault: reason }
 }

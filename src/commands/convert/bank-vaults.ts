@@ -21,8 +21,8 @@ import {
 const MOUNT_PATH = '/mnt/secrets'
 const TOKEN_FILE = 'vault-token'
 
-/** A container, what it asks of Vault, and the files that give it. */
-type Asking = { container: Container; environment: Environment; files: readonly string[] }
+/** A container, its references to Vault, and the files that replace them. */
+type ConvertedContainer = { container: Container; environment: Environment; files: readonly string[] }
 
 /** Bank-Vaults' webhook: references to Vault in the environment of containers. */
 export function convertBankVaults({ all, workloads, importName }: Manifests): Conversion {
@@ -35,28 +35,29 @@ export function convertBankVaults({ all, workloads, importName }: Manifests): Co
       environment: readEnvironment(container, all, workload.namespace),
     }))
     const faults = read.flatMap(({ environment }) => environment.faults)
-    const asks = read.some(({ environment }) => environment.variables.length > 0) || faults.length > 0
-    if (!asks && annotations.size === 0) continue
+    const hasReferences =
+      read.some(({ environment }) => environment.variables.length > 0) || faults.length > 0
+    if (!hasReferences && annotations.size === 0) continue
     const draft = createDraft(importName(objectNameOf(workload.name), workload.namespace), workload.namespace)
     const shared = convertAnnotations(workload, draft, annotations)
-    const asking = read.map((one) => ({ ...one, files: [...shared, ...environmentFile(draft, one)] }))
+    const converted = read.map((one) => ({ ...one, files: [...shared, ...environmentFile(draft, one)] }))
     if (isEmpty(draft)) {
       conversion.refusals.push(
         [`${titleOf(workload)}: it has no reference to Vault that could be converted`, ...faults].join('; '),
       )
       continue
     }
-    applyTo(workload, draft, asking)
+    applyTo(workload, draft, converted)
     conversion.imports.push(draft)
     conversion.workloads.push(workload)
   }
   return conversion
 }
 
-/** One file of `export NAME=…` lines for each container that has any. */
+/** One file of `export NAME=…` lines for a container with references. */
 function environmentFile(
   draft: ImportDraft,
-  { container, environment }: Pick<Asking, 'container' | 'environment'>,
+  { container, environment }: Pick<ConvertedContainer, 'container' | 'environment'>,
 ): string[] {
   const parts = environment.variables.flatMap(({ name, value }): Part[] =>
     value === 'login' ? [] : [{ text: `export ${name}=` }, ...value.map(quoted), { text: '\n' }],
@@ -70,7 +71,7 @@ function environmentFile(
 
 function addToken(draft: ImportDraft): void {
   if (draft.credentials.length > 0) return
-  const note = changed('the file always holds a good token; the variable holds the one of the start')
+  const note = changed('the file always holds a valid token; the variable keeps the one from the start')
   draft.credentials.push({
     format: 'Token',
     name: draft.fileNames.take(TOKEN_FILE),
@@ -79,7 +80,7 @@ function addToken(draft: ImportDraft): void {
   })
 }
 
-/** Quoted and plain pieces side by side are one word to a shell. */
+/** A shell joins adjacent quoted and plain pieces to one word. */
 function quoted(part: Part): Part {
   if ('call' in part) return { ...part, filters: [...part.filters, 'shell_quote'] }
   return 'text' in part ? { text: shellQuote(part.text) } : part
@@ -89,17 +90,17 @@ function shellQuote(text: string): string {
   return /^[-\w@%+=:,./]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
-function applyTo(workload: Workload, draft: ImportDraft, asking: readonly Asking[]): void {
+function applyTo(workload: Workload, draft: ImportDraft, converted: readonly ConvertedContainer[]): void {
   const volume = addVolume(workload, 'secrets', draft.name)
-  for (const { container, environment, files } of asking) {
+  for (const { container, environment, files } of converted) {
     for (const { path, note } of environment.notes) addComment(workload.document, path, [note])
     const tokens = environment.variables.filter(({ value }) => value === 'login').map(({ name }) => name)
     if (files.length === 0 && tokens.length === 0) continue
     const paths = files.map((file) => `${MOUNT_PATH}/${file}`)
-    const notes = orphans(container, environment, paths.at(-1) ?? '')
+    const notes = noteLostVariables(container, environment, paths.at(-1) ?? '')
     wrapCommand(workload, container, { files: paths, tokens, tokenFile: `${MOUNT_PATH}/${TOKEN_FILE}` })
     addComment(workload.document, [...container.path, 'command'], notes)
-    // From the last to the first: the places of those before do not move.
+    // From last to first, so that the earlier indexes stay valid.
     for (const { index } of [...environment.variables].reverse()) {
       if (index !== undefined) remove(workload.document, [...container.path, 'env', index])
     }
@@ -108,8 +109,8 @@ function applyTo(workload: Workload, draft: ImportDraft, asking: readonly Asking
   removeAnnotations(workload, isBankVaultsName)
 }
 
-/** What a shell does before it becomes the container's own program. */
-export type Preparation = {
+/** The steps of the shell before it executes the container's program. */
+type Preparation = {
   /** Files with `export NAME=…` lines. */
   files: readonly string[]
   /** Variables that hold the Vault token. */
@@ -120,10 +121,10 @@ export type Preparation = {
 const PLACEHOLDER = 'IMAGE-ENTRYPOINT'
 
 /**
- * Puts a shell before the command, which itself stays as it is, word by word, and so do the args: to quote it for the
- * shell would give every character a second meaning, and break what kubelet puts in for $(NAME).
+ * Puts a shell before the command. Command and args are passed to it as arguments: quoting them in the script would be
+ * error-prone, and would break kubelet's expansion of $(NAME).
  */
-export function wrapCommand(
+function wrapCommand(
   workload: Workload,
   container: Container,
   { files, tokens, tokenFile }: Preparation,
@@ -136,23 +137,24 @@ export function wrapCommand(
     'exec "$@"',
   ]
   const script = new Scalar(steps.join('; '))
-  // It has blanks, dots and dollars: quotes tell a reader where it ends.
+  // Quoted for readability: it has spaces, dots and dollar signs.
   script.type = 'QUOTE_SINGLE'
   const shell = ['sh', '-c', script, 'sh']
   const command = listAt(container.value, 'command')
   const notes = [
-    changed('the variables are set by sh, which the image must have, once when the container starts'),
+    changed('sh, which the image must contain, sets the variables once, when the container starts'),
   ]
   if (command.length === 0) {
     const missing = listAt(container.value, 'args').length > 0 ? 'ENTRYPOINT' : 'ENTRYPOINT and CMD'
     notes.push(
       toDo(
-        `write the image's own ${missing}, which the container does not name, in place of ${PLACEHOLDER}; docker image inspect shows ${missing.length > 10 ? 'them' : 'it'}`,
+        `replace ${PLACEHOLDER} with the image's ${missing}, since the container sets no command; docker image inspect shows ${missing.length > 10 ? 'them' : 'it'}`,
       ),
     )
   }
-  const own = document.getIn(path, true)
-  if (command.length > 0 && isSeq(own)) own.items.unshift(...shell.map((word) => document.createNode(word)))
+  const commandNode = document.getIn(path, true)
+  if (command.length > 0 && isSeq(commandNode))
+    commandNode.items.unshift(...shell.map((word) => document.createNode(word)))
   else
     setMember(document, container.path, 'command', document.createNode([...shell, PLACEHOLDER]), [
       'image',
@@ -161,8 +163,8 @@ export function wrapCommand(
   addComment(document, path, notes)
 }
 
-/** What still counts on variables that the container's environment no longer has. */
-export function orphans(container: Container, { variables }: Environment, file: string): string[] {
+/** Notes on uses of variables that are no longer in the container's environment. */
+function noteLostVariables(container: Container, { variables }: Environment, file: string): string[] {
   const gone = variables.filter(({ index }) => index !== undefined).map(({ name }) => name)
   const rest = listAt(container.value, 'env').filter((entry) => !gone.includes(textAt(entry, 'name') ?? ''))
   const texts = [
@@ -176,12 +178,12 @@ export function orphans(container: Container, { variables }: Environment, file: 
   )
   return [
     ...used.map((name) =>
-      toDo(`$(${name}) is nothing that kubelet can fill in any more: have a shell say "$${name}" there`),
+      toDo(`kubelet can no longer expand $(${name}): have a shell expand "$${name}" there`),
     ),
     ...(probes.length > 0 && gone.length > 0
       ? [
           toDo(
-            `the command of ${probes.join(' and ')} does not see the variables: have it load ${file} first`,
+            `the command of ${probes.join(' and ')} does not get the variables: have it load ${file} first`,
           ),
         ]
       : []),

@@ -2,22 +2,22 @@ import { Document, isMap, isSeq, LineCounter, parseAllDocuments, visit } from 'y
 import { likeKubectl } from '../../core/imports/kubectl-yaml.ts'
 import { type Path, remove } from './edit.ts'
 
-/** One manifest of the input; `document` holds its comments too and is changed in place. */
+/** One manifest of the input; `document` includes its comments and is changed in place. */
 export type Manifest = {
   document: Document
   kind: string
   name: string
-  /** undefined: whoever applies it decides. */
+  /** undefined: set when it is applied. */
   namespace: string | undefined
 }
 
-/** The manifests, or where and why the text cannot be read. The words never quote it: it may hold a Secret. */
-export type Input = { manifests: Manifest[] } | { fault: string }
+/** The manifests, or where and why the text cannot be parsed. A fault never quotes it: it may hold a Secret. */
+export type ParsedManifests = { manifests: Manifest[] } | { fault: string }
 
 const OPTIONS = { version: '1.1', customTags: likeKubectl, prettyErrors: false, logLevel: 'silent' } as const
 
-/** Reads YAML or JSON, several documents or a List in each. */
-export function readInput(text: string): Input {
+/** Parses YAML or JSON: one or more documents, each a manifest or a List. */
+export function parseManifests(text: string): ParsedManifests {
   const lines = new LineCounter()
   const documents = parseAllDocuments(text, { ...OPTIONS, lineCounter: lines })
   for (const document of documents) {
@@ -30,20 +30,21 @@ export function readInput(text: string): Input {
     const manifests = documents.filter((document) => isMap(document.contents)).flatMap(toManifests)
     return { manifests }
   } catch {
-    // Aliases that would grow without bound are found only here.
+    // Aliases that expand without bound are detected only by toJS.
     return { fault: 'too many aliases, or an alias without its anchor' }
   }
 }
 
-/** `kubectl get -o yaml` writes a List: each of its items becomes a document of its own. */
+/** `kubectl get -o yaml` writes a List: each item becomes a separate document. */
 function toManifests(document: Document): Manifest[] {
   const value: unknown = document.toJS()
   const items = document.getIn(['items'], true)
-  if (!/List$/.test(textAt(value, 'kind') ?? '') || !isSeq(items)) return [toManifest(plain(document), value)]
+  if (!/List$/.test(textAt(value, 'kind') ?? '') || !isSeq(items))
+    return [toManifest(normalize(document), value)]
   return items.items.filter(isMap).flatMap((item) => {
-    const own = new Document(undefined, OPTIONS)
-    own.contents = item
-    return toManifests(own)
+    const itemDocument = new Document(undefined, OPTIONS)
+    itemDocument.contents = item
+    return toManifests(itemDocument)
   })
 }
 
@@ -58,10 +59,10 @@ function toManifest(document: Document, value: unknown): Manifest {
 }
 
 /**
- * JSON is written as YAML is written, not as one long line of braces. Aliases are written out: what is changed in one
- * place must not change in another.
+ * JSON becomes block YAML, instead of one long line of braces. Aliases are expanded: a change in one place must not
+ * change another.
  */
-function plain(document: Document): Document {
+function normalize(document: Document): Document {
   let hasAlias = false
   visit(document, {
     Alias() {
@@ -80,8 +81,8 @@ export function readAt({ document }: Manifest, path: readonly (string | number)[
   return at(document.toJS(), ...path)
 }
 
-/** What the API server adds to a manifest, and refuses or ignores when it is applied again. */
-const FIELDS: readonly Path[] = [
+/** Fields that the API server adds, and rejects or ignores when they are applied. */
+const LIVE_FIELDS: readonly Path[] = [
   ['status'],
   ['metadata', 'managedFields'],
   ['metadata', 'resourceVersion'],
@@ -93,13 +94,13 @@ const FIELDS: readonly Path[] = [
   ['metadata', 'annotations', 'deployment.kubernetes.io/revision'],
 ]
 
-/** Makes what `kubectl get -o yaml` printed a manifest that can be applied. Others stay as they are. */
+/** Makes the output of `kubectl get -o yaml` a manifest that can be applied. Other manifests do not change. */
 export function dropLiveFields({ document }: Manifest): void {
   if (!document.hasIn(['metadata', 'uid'])) return
-  for (const path of FIELDS) if (document.hasIn(path)) remove(document, path)
+  for (const path of LIVE_FIELDS) if (document.hasIn(path)) remove(document, path)
 }
 
-/** The member at a path of plain data; undefined where there is none. */
+/** The value at a path of plain data, if any. */
 export function at(value: unknown, ...path: readonly (string | number)[]): unknown {
   return path.reduce<unknown>(
     (member, step) => (typeof member === 'object' && member !== null ? Reflect.get(member, step) : undefined),
@@ -107,19 +108,19 @@ export function at(value: unknown, ...path: readonly (string | number)[]): unkno
   )
 }
 
-/** A text at a path; undefined where there is none, or something else. */
+/** The string at a path, if there is one. */
 export function textAt(value: unknown, ...path: readonly (string | number)[]): string | undefined {
   const member = at(value, ...path)
   return typeof member === 'string' ? member : undefined
 }
 
-/** A list at a path; empty where there is none. */
+/** The list at a path; empty if there is none. */
 export function listAt(value: unknown, ...path: readonly (string | number)[]): readonly unknown[] {
   const member = at(value, ...path)
   return Array.isArray(member) ? member : []
 }
 
-/** Texts by name, numbers and booleans as their text, such as annotations and parameters. */
+/** Strings by name, with numbers and booleans as strings, such as annotations and parameters. */
 export function textsAt(value: unknown, ...path: readonly (string | number)[]): Map<string, string> {
   const member = at(value, ...path)
   if (typeof member !== 'object' || member === null || Array.isArray(member)) return new Map()
@@ -129,7 +130,7 @@ export function textsAt(value: unknown, ...path: readonly (string | number)[]): 
   return new Map(entries.map(([name, text]) => [name, String(text)]))
 }
 
-/** What Go's ParseBool and its like take for true. */
+/** Accepts the spellings of Go's ParseBool, and YAML's. */
 export function isTrue(text: string | undefined): boolean {
   return /^(1|t|true|yes|y|on)$/i.test(text?.trim() ?? '')
 }
