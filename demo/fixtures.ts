@@ -1,4 +1,4 @@
-/** Who plays in the demo: one pod of one service account, its import, and one secret. */
+/** One pod with its service account, its import, and one secret. */
 export const NAMESPACE = 'my-namespace1'
 export const SERVICE_ACCOUNT = 'backend-sa'
 export const ROLE = 'my-namespace1_backend'
@@ -18,7 +18,7 @@ kind: SecretsStoreImport
 metadata: { name: ${IMPORT_NAME}, namespace: ${NAMESPACE} }
 spec:
   role: ${ROLE}
-  refreshInterval: 2s          # 2m when left out; short here, so that you need not wait
+  refreshInterval: 2s          # default 2m; short for the demo
   files:
   - name: db-password
     source: { path: ${SECRET_PATH}, key: password }
@@ -26,3 +26,6 @@ spec:
     source: { path: ${SECRET_PATH} }
     template: "postgres://app:{{ password | url_encode }}@db/app"
 `
+
+/** A change reaches the files within a few refreshes, in milliseconds. */
+export const REFRESH_TIMEOUT_MS = 15_000

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util'
 
-/** What the demo shows: coloured on a terminal, plain in a pipe. */
-export type Stage = {
+/** The demo's standard output: coloured on a terminal, plain in a pipe. */
+export type Output = {
   title(text: string): void
   step(text: string): void
   done(text: string): void
@@ -10,7 +10,7 @@ export type Stage = {
   fail(text: string): void
 }
 
-export function createStage(out: NodeJS.WriteStream = process.stdout): Stage {
+export function createOutput(out: NodeJS.WriteStream = process.stdout): Output {
   const paint = (format: Parameters<typeof styleText>[0], text: string) =>
     styleText(format, text, { stream: out, validateStream: true })
   const print = (text: string) => void out.write(`${text}\n`)

@@ -2,16 +2,16 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Kubelet } from '../../test/harness/kubelet/kubelet.ts'
 import type { TokenIssuer } from '../../test/harness/pki/token-issuer.ts'
-import { AUDIENCE, IMPORT_NAME, NAMESPACE, POD, SERVICE_ACCOUNT, VOLUME_ID } from '../cast.ts'
+import { AUDIENCE, IMPORT_NAME, NAMESPACE, POD, SERVICE_ACCOUNT, VOLUME_ID } from '../fixtures.ts'
 import { listFiles } from '../list-files.ts'
-import type { Stage } from '../stage.ts'
+import type { Output } from '../output.ts'
 
-/** Kubelet publishes the pod's volume at `target`. */
-export async function podStarts(
-  stage: Stage,
+/** kubelet publishes the pod's volume at `target`. */
+export async function publishVolume(
+  output: Output,
   { kubelet, issuer, target }: { kubelet: Kubelet; issuer: TokenIssuer; target: string },
 ): Promise<void> {
-  stage.title('A pod starts: kubelet asks for its volume')
+  output.title('A pod starts: kubelet publishes its volume')
   const token = issuer.issue({
     namespace: NAMESPACE,
     serviceAccount: SERVICE_ACCOUNT,
@@ -29,13 +29,13 @@ export async function podStarts(
       [AUDIENCE]: { token, expirationTimestamp: new Date(Date.now() + 3_600_000).toISOString() },
     },
   })
-  stage.done(
-    `published in ${Math.round(performance.now() - startedAt)} ms: login as the pod, read, tmpfs, files`,
+  output.done(
+    `published in ${Math.round(performance.now() - startedAt)} ms: login as the pod, read, mount, write`,
   )
-  stage.step('ls -l')
-  stage.show(listFiles(target))
+  output.step('ls -l')
+  output.show(listFiles(target))
   for (const file of ['db-password', 'dsn']) {
-    stage.step(`cat ${file}`)
-    stage.show(readFileSync(join(target, file), 'utf8'))
+    output.step(`cat ${file}`)
+    output.show(readFileSync(join(target, file), 'utf8'))
   }
 }

@@ -3,21 +3,21 @@ import { join } from 'node:path'
 import type { Cleanups } from '../../test/harness/cleanups.ts'
 import { type Plugin, startPlugin } from '../../test/harness/plugin/plugin.ts'
 import type { OpenBao } from '../../test/harness/vault/openbao.ts'
-import { AUTH_MOUNT, IMPORT, IMPORT_NAME } from '../cast.ts'
-import type { Stage } from '../stage.ts'
+import { AUTH_MOUNT, IMPORT, IMPORT_NAME } from '../fixtures.ts'
+import type { Output } from '../output.ts'
 
-/** The plugin as its own process, with the import in a directory of `folder`. */
-export async function pluginStarts(
-  stage: Stage,
+/** Starts the plugin as a process, with the import in a directory in `folder`. */
+export async function startPluginWithImport(
+  output: Output,
   cleanups: Cleanups,
   { folder, vault }: { folder: string; vault: OpenBao },
 ): Promise<Plugin> {
-  stage.title('The plugin')
+  output.title('The plugin')
   const imports = join(folder, 'imports')
   mkdirSync(imports)
   writeFileSync(join(imports, `${IMPORT_NAME}.yaml`), `${IMPORT}  authMethod: jwt\n`)
-  stage.step('the import, as a team writes it:')
-  stage.show(IMPORT)
+  output.step('the import, as an app team writes it:')
+  output.show(IMPORT)
   const plugin = await startPlugin({
     endpoint: `unix://${join(folder, 'csi.sock')}`,
     args: [
@@ -33,6 +33,6 @@ export async function pluginStarts(
     ],
   })
   cleanups.add(() => plugin.stop())
-  stage.done(`vault-files-csi is ready after ${Math.round(plugin.readyMs)} ms, pid ${plugin.process.pid}`)
+  output.done(`vault-files-csi is ready after ${Math.round(plugin.readyMs)} ms, pid ${plugin.process.pid}`)
   return plugin
 }

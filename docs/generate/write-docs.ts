@@ -1,4 +1,4 @@
-// `npm run docs`: what of the documentation is made from the source.
+// `npm run docs`: writes the parts of the documentation that are generated from the source.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT } from '../../deploy/generate/deploy-files.ts'

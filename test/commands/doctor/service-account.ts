@@ -1,5 +1,5 @@
 import t from 'tap'
-import { checkAudience } from '../../../src/commands/doctor/audience.ts'
+import { checkAudience } from '../../../src/commands/doctor/service-account.ts'
 import { parseImport } from '../../../src/core/imports/import.ts'
 import { importManifest } from '../../harness/cluster/manifests.ts'
 
@@ -13,18 +13,28 @@ function spec(audience?: string) {
   return parsed.spec
 }
 
-const cases: [what: string, own: string | undefined, ofDriver: string[] | undefined, verdict: object][] = [
-  ["the driver's only one", undefined, ['vault'], { outcome: 'ok', value: 'vault' }],
+const cases: [
+  what: string,
+  audience: string | undefined,
+  driverAudiences: string[] | undefined,
+  verdict: object,
+][] = [
+  ["the CSIDriver's only one", undefined, ['vault'], { outcome: 'ok', value: 'vault' }],
   [
     "the import's, which kubelet passes",
     'vault',
     ['', 'vault'],
     { value: 'vault', detail: /kubelet passes/ },
   ],
-  ["the import's own", 'mine', ['vault'], { value: 'mine', detail: /the plugin asks the API server/ }],
-  ["of several the API server's own", undefined, ['a', ''], { outcome: 'ok', value: '' }],
   [
-    'of several none',
+    "the import's, which kubelet does not pass",
+    'mine',
+    ['vault'],
+    { value: 'mine', detail: /requests such a token from the API server/ },
+  ],
+  ["the API server's own among several", undefined, ['a', ''], { outcome: 'ok', value: '' }],
+  [
+    'several, and the import sets none',
     undefined,
     ['a', 'b'],
     { outcome: 'fail', detail: /several \(a, b\)/, fix: /spec\.audience/ },
@@ -37,8 +47,8 @@ const cases: [what: string, own: string | undefined, ofDriver: string[] | undefi
     { outcome: 'skipped', detail: /give --token-file/ },
   ],
 ]
-for (const [what, own, ofDriver, verdict] of cases) {
+for (const [what, audience, driverAudiences, verdict] of cases) {
   t.test(`audience: ${what}`, async (t) => {
-    t.match(checkAudience(spec(own), ofDriver), verdict)
+    t.match(checkAudience(spec(audience), driverAudiences), verdict)
   })
 }

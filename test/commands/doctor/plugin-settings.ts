@@ -1,10 +1,10 @@
 import t from 'tap'
-import { readPluginProcess } from '../../../src/commands/doctor/plugin-process.ts'
+import { readPluginProcess } from '../../../src/commands/doctor/plugin-settings.ts'
 
 const inPod = { KUBERNETES_SERVICE_HOST: '10.0.0.1' }
 const plugin = () => 'node\0--no-maglev\0/app/dist/main.js\0--vault-addr=https://v\0--imports=kube\0'
 
-t.test("in the plugin's pod its flags are those of process 1", async (t) => {
+t.test("in the plugin's pod the flags are those of process 1", async (t) => {
   t.strictSame(readPluginProcess(inPod, plugin), ['--vault-addr=https://v', '--imports=kube'])
 })
 
