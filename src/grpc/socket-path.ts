@@ -1,6 +1,7 @@
 import { lstatSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
+import { errorCode, hasCode } from '../core/errno.ts'
 
 /** sun_path holds 108 bytes with its closing NUL; what is longer would be cut without a word. */
 const MAX_PATH_BYTES = 107
@@ -44,10 +45,10 @@ function answers(path: string): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>()
   const probe = connect(path)
   probe.once('connect', () => resolve(true))
-  probe.once('error', (error: NodeJS.ErrnoException) => {
-    // Nobody listens, or it vanished meanwhile; anything else (EACCES) is not for us to clear away.
-    if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false)
-    else reject(new Error(`socket "${path}" cannot be checked: ${error.code}`, { cause: error }))
+  probe.once('error', (error) => {
+    // No process listens, or the socket is gone; any other failure (EACCES) is not ours to clear away.
+    if (hasCode(error, 'ECONNREFUSED', 'ENOENT')) resolve(false)
+    else reject(new Error(`socket "${path}" cannot be checked: ${errorCode(error)}`, { cause: error }))
   })
   return promise.finally(() => probe.destroy())
 }
