@@ -49,7 +49,7 @@ const revealing = [
   'vault/login.ts',
   'vault/own-token-fault.ts',
   'volume/file.ts',
-  'volume/holding-text.ts',
+  'volume/serialize-leases.ts',
 ]
 
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))

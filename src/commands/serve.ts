@@ -13,9 +13,9 @@ import { createMetrics } from '../ops/metrics.ts'
 import { createSandbox } from '../sandbox/sandbox.ts'
 import { createLimiter } from '../vault/limiter.ts'
 import { createVault } from '../vault/vault.ts'
+import { createLeaseStore } from '../volume/lease-store.ts'
 import { createLedgerStore } from '../volume/ledger-store.ts'
 import { createMounter } from '../volume/mount.ts'
-import { createSafe } from '../volume/safe.ts'
 import { lockStateDirectory } from '../volume/state-lock.ts'
 import { volumeStats } from '../volume/stats.ts'
 import { createSyscalls } from '../volume/syscalls.ts'
@@ -130,7 +130,7 @@ export async function startApp(
       secretSync,
       store,
       issuer,
-      safe: createSafe(),
+      safe: createLeaseStore(),
       mounter: createMounter(),
       files: createVolumeFiles({ clock, graceMs: GRACE_MS }),
       ledger: createLedgerStore({ stateDir: config.stateDir, log }),

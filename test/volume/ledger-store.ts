@@ -52,7 +52,7 @@ function byId(entries: LedgerEntry[]): LedgerEntry[] {
   return entries.toSorted((a, b) => (a.volumeId < b.volumeId ? -1 : 1))
 }
 
-t.test('a ledger that never was is empty, and looking makes nothing', async (t) => {
+t.test('a missing ledger is empty, and loading creates nothing', async (t) => {
   const { stateDir, store, log } = setUp(t)
   t.strictSame(store.load(), [])
   t.throws(() => statSync(stateDir))
@@ -97,7 +97,7 @@ t.test('a path as long as paths may be has its entry', async (t) => {
   t.strictSame(open().load(), [long])
 })
 
-t.test('unreadable entries are told once, kept aside, and the others are read', async (t) => {
+t.test('unreadable entries are reported once and moved aside, and the others are read', async (t) => {
   const { directory, log, open, store } = setUp(t)
   store.put(entry)
   store.put(other)
@@ -113,11 +113,11 @@ t.test('unreadable entries are told once, kept aside, and the others are read', 
   for (const [file, text] of Object.entries(broken)) writeFileSync(join(directory, file), text)
   t.strictSame(byId(store.load()), [entry, other])
   t.equal(log.lines.length, 5)
-  t.match(log.lines[0], { level: 'warn', message: 'ledger entry is unreadable and left out' })
+  t.match(log.lines[0], { level: 'warn', message: 'ledger entry is unreadable, skipping it' })
   t.match(log.text, /updateMode/)
   t.equal(readdirSync(directory).filter((file) => file.endsWith('.unreadable')).length, 5)
   t.strictSame(byId(open().load()), [entry, other])
-  t.equal(log.lines.length, 5, 'the next start does not tell again')
+  t.equal(log.lines.length, 5, 'the next start does not report them again')
 })
 
 t.test('a put killed half way leaves the entry before it', async (t) => {
@@ -140,7 +140,7 @@ t.test('a state directory that cannot be is a fault', async (t) => {
   t.doesNotThrow(() => store.put(entry))
 })
 
-t.test('nothing of an entry that is no entry is read, followed or acted upon', async (t) => {
+t.test('an invalid entry is neither read nor followed nor acted upon', async (t) => {
   const { directory, log, open, store } = setUp(t)
   store.put(other)
   const [name = ''] = readdirSync(directory)

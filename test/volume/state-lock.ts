@@ -48,7 +48,7 @@ t.test('a free directory is made and taken at once', async (t) => {
   next()
 })
 
-t.test('a holder that ends in time is waited for and told once', async (t) => {
+t.test('a holder that ends in time is waited for and reported once', async (t) => {
   const { log, lock, waits, passed, onSleep } = setUp(t)
   const release = await lock()
   onSleep(() => {

@@ -3,7 +3,7 @@ import { volumeStats } from '../../src/volume/stats.ts'
 import { faulty } from '../harness/faulty.ts'
 import { temporaryDirectory } from '../harness/volume.ts'
 
-t.test('bytes and inodes are told with their totals', async (t) => {
+t.test('bytes and inodes are reported with their totals', async (t) => {
   const { bytes, inodes } = volumeStats(temporaryDirectory(t))
   t.ok(bytes.total > 0)
   t.ok(bytes.used >= 0 && bytes.used <= bytes.total)
