@@ -43,7 +43,7 @@ const revealing = [
   'kube/http1.ts',
   'kube/http2.ts',
   'kube/secret-content.ts',
-  'sandbox/jobs.ts',
+  'sandbox/tasks.ts',
   'vault/connections.ts',
   'vault/issuer.ts',
   'vault/login.ts',
