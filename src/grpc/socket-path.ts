@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { errorCode, hasCode } from '../core/errno.ts'
 
-/** sun_path holds 108 bytes with its closing NUL; what is longer would be cut without a word. */
+/** sun_path holds 108 bytes with its final NUL; a longer path would be truncated silently. */
 const MAX_PATH_BYTES = 107
 
 /**
@@ -24,8 +24,8 @@ export function socketPathOf(endpoint: string): string {
 }
 
 /**
- * Makes the path free to listen on: a socket that a killed process left is removed.
- * @throws Error that says why it cannot be: no directory, another kind of file, or a process that answers there
+ * Makes the path free to listen on: removes a socket left by a killed process.
+ * @throws Error with the reason: no directory, another kind of file, or a process that listens there
  */
 export async function clearSocketPath(path: string): Promise<void> {
   if (!lstatSync(dirname(path), { throwIfNoEntry: false })) {
@@ -35,13 +35,13 @@ export async function clearSocketPath(path: string): Promise<void> {
   if (!found) return
   if (!found.isSocket())
     throw new Error(`"${path}" is there and is no socket: remove it or choose another path`)
-  if (await answers(path)) {
+  if (await isServed(path)) {
     throw new Error(`another process serves socket "${path}": stop it or choose another path`)
   }
   rmSync(path, { force: true })
 }
 
-function answers(path: string): Promise<boolean> {
+function isServed(path: string): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>()
   const probe = connect(path)
   probe.once('connect', () => resolve(true))

@@ -130,8 +130,7 @@ function serialize(entry: LedgerEntry): string {
 function loadEntry(directory: string, name: string, log: Log): LedgerEntry[] {
   try {
     const { version: _, ...entry } = entrySchema.parse(JSON.parse(readBounded(join(directory, name))))
-    if (fileName(entry.targetPath) !== name)
-      throw new Error('the file stands under the name of another target')
+    if (fileName(entry.targetPath) !== name) throw new Error('the file has the name of another target')
     return [entry]
   } catch (error) {
     moveAside(directory, name, log, error)

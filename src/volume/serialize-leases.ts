@@ -5,7 +5,7 @@ import { parseValue, toValue } from '../core/json/value.ts'
 import type { Lease } from '../core/ports/leases.ts'
 import { SecretText } from '../core/secret.ts'
 
-// JSON has neither undefined nor Infinity: null stands for both, by field.
+// JSON has neither undefined nor Infinity: each field has null for one of them.
 const number = z
   .custom<JsonNumber>((value) => isJsonNumber(value as Json))
   .transform(({ rawJSON }) => Number(rawJSON))

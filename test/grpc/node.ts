@@ -115,7 +115,7 @@ t.test('stats of what is not there are not found, also by a relative path', asyn
   }
 })
 
-t.test('the node tells its id and two capabilities', async (t) => {
+t.test('the node reports its id and two capabilities', async (t) => {
   const { kubelet } = await servePlugin(t)
   t.match(await kubelet.getInfo(), { node_id: 'node-7', max_volumes_per_node: 0 })
   t.strictSame(await kubelet.capabilities(), ['VOLUME_MOUNT_GROUP', 'GET_VOLUME_STATS'])

@@ -66,7 +66,7 @@ t.test('a registration that went well is logged', async (t) => {
   t.strictSame(refusals, [])
 })
 
-t.test('a refused registration is told with the words of kubelet', async (t) => {
+t.test('a refused registration is reported with the reason of kubelet', async (t) => {
   const { call, log, refusals, timesRegistered } = await register(t)
   await call('NotifyRegistrationStatus', { plugin_registered: false, error: 'driver name\nalready in use' })
   await call('NotifyRegistrationStatus', { plugin_registered: false })

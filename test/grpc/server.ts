@@ -15,7 +15,7 @@ function start(path: string) {
   return startGrpcServer({ endpoint: `unix://${path}`, services: [], log: new FakeLog(), clock: realClock })
 }
 
-t.test('the socket is for root alone and goes with the server', async (t) => {
+t.test('only root may open the socket, and it is removed with the server', async (t) => {
   const { endpoint, server, kubelet } = await servePlugin(t)
   const path = socketPathOf(endpoint)
   t.equal(statSync(path).mode & 0o777, 0o600)
@@ -43,7 +43,7 @@ t.test('a publish under way finishes while new calls are turned away', async (t)
   t.equal(flow.mounted.size, 1)
 })
 
-t.test('a call that outlasts the grace is cut off and its handler told', async (t) => {
+t.test('a call that exceeds the grace period is cancelled and its handler aborted', async (t) => {
   const { server, kubelet, flow, log } = await servePlugin(t)
   const aborted = Promise.withResolvers<void>()
   const started = Promise.withResolvers<void>()
@@ -86,7 +86,7 @@ t.test('a socket that a killed process left is taken over', async (t) => {
   await server.close(0)
 })
 
-t.test('a socket that another process serves is left alone', async (t) => {
+t.test('a socket that another process serves is not removed', async (t) => {
   const path = join(socketDirectory(t), 'csi.sock')
   const other = createServer((socket) => socket.end()).listen(path)
   await once(other, 'listening')
@@ -97,7 +97,7 @@ t.test('a socket that another process serves is left alone', async (t) => {
   other.close()
 })
 
-t.test('what is no socket is left alone', async (t) => {
+t.test('a file that is not a socket is not removed', async (t) => {
   const directory = socketDirectory(t)
   writeFileSync(join(directory, 'file'), 'mine')
   mkdirSync(join(directory, 'directory'))

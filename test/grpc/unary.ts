@@ -5,7 +5,7 @@ import { FakeClock } from '../fakes/clock.ts'
 import { failureOf, publishArgs, servePlugin } from '../harness/grpc.ts'
 import { publishRequest } from '../harness/kubelet.ts'
 
-/** Never ends by itself; fails when told to, with `failure` or with the signal's own reason. */
+/** Runs until it is aborted; then fails with `failure` or with the signal's reason. */
 function untilAborted(signal: AbortSignal, failure?: FaultError): Promise<never> {
   return new Promise((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(failure ?? signal.reason))
@@ -105,7 +105,7 @@ t.test('a handler that outlasts its caller is aborted in time to say what it was
   t.match(failure.details, "gave up before kubelet's deadline while publishing the volume")
 })
 
-t.test('the places that an aborted handler knows are told, its words about the abort are not', async (t) => {
+t.test('the places that an aborted handler knows are reported, its own message is not', async (t) => {
   const { kubelet, flow, log } = await servePlugin(t)
   flow.onPublish = (_request, signal) =>
     untilAborted(

@@ -40,7 +40,7 @@ t.test('memory left by start-up is released once', async (t) => {
   await bench.clock.advance(3_000)
   t.strictSame(bench.done, ['heap', 'executable'])
   await bench.clock.advance(60 * MINUTE_MS)
-  t.strictSame(bench.done, ['heap', 'executable'], 'an idle process is left alone')
+  t.strictSame(bench.done, ['heap', 'executable'], 'nothing more happens in an idle process')
 })
 
 t.test('memory left by many publishes is released when they are over', async (t) => {

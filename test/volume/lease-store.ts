@@ -285,32 +285,28 @@ t.test(
   },
 )
 
-t.test(
-  'the files of the volume and the attribute leave each other alone',
-  { skip: attributes },
-  async (t) => {
-    const target = mountedVolume(t)
-    const leaseStore = createLeaseStore()
-    const key = leaseStore.newKey()
-    const files = createVolumeFiles({ clock: new FakeClock(), graceMs: 0 })
-    const shape = { updateMode: 'Atomic', gid: owner.gid, sizeBytes: 4 << 20 } as const
-    await files.apply(target, shape, rendered({ password: 'one' }))
-    t.ok(leaseStore.put(target, key, [database]))
-    const later = await files.apply(target, shape, rendered({ password: 'one' }))
-    t.strictSame(later.changed, [])
-    await files.apply(target, shape, rendered({ password: 'two' }))
-    t.ok(await files.repair(target, shape))
-    t.strictSame(readByPath(target), { password: 'two' })
-    t.equal(leaseStore.get(target, key)?.length, 1)
-    files.wipe(target)
-    t.strictSame(readdirSync(target), [])
-    t.equal(
-      leaseStore.get(target, key)?.length,
-      1,
-      'kept until the unmount: a killed unpublish goes on with it',
-    )
-  },
-)
+t.test('the volume files and the attribute do not affect each other', { skip: attributes }, async (t) => {
+  const target = mountedVolume(t)
+  const leaseStore = createLeaseStore()
+  const key = leaseStore.newKey()
+  const files = createVolumeFiles({ clock: new FakeClock(), graceMs: 0 })
+  const shape = { updateMode: 'Atomic', gid: owner.gid, sizeBytes: 4 << 20 } as const
+  await files.apply(target, shape, rendered({ password: 'one' }))
+  t.ok(leaseStore.put(target, key, [database]))
+  const later = await files.apply(target, shape, rendered({ password: 'one' }))
+  t.strictSame(later.changed, [])
+  await files.apply(target, shape, rendered({ password: 'two' }))
+  t.ok(await files.repair(target, shape))
+  t.strictSame(readByPath(target), { password: 'two' })
+  t.equal(leaseStore.get(target, key)?.length, 1)
+  files.wipe(target)
+  t.strictSame(readdirSync(target), [])
+  t.equal(
+    leaseStore.get(target, key)?.length,
+    1,
+    'kept until the unmount: a killed unpublish goes on with it',
+  )
+})
 
 /** With secrets revealed, and numbers as written. */
 function plain(value: unknown): unknown {

@@ -81,7 +81,7 @@ t.test('an entry of a plugin that kept no keys is read', async (t) => {
   t.strictSame(open().load(), [entry])
 })
 
-t.test('only root may look in', async (t) => {
+t.test('only root may read it', async (t) => {
   const { directory, store } = setUp(t)
   mkdirSync(directory, { recursive: true })
   chmodSync(directory, 0o755)
@@ -90,7 +90,7 @@ t.test('only root may look in', async (t) => {
   for (const name of readdirSync(directory)) t.equal(statSync(join(directory, name)).mode & 0o777, 0o600)
 })
 
-t.test('a path as long as paths may be has its entry', async (t) => {
+t.test('a path of the greatest length has an entry', async (t) => {
   const { open, store } = setUp(t)
   const long = { ...entry, targetPath: `/${'d/'.repeat(1900)}mount` }
   store.put(long)
@@ -130,7 +130,7 @@ t.test('a put killed half way leaves the entry before it', async (t) => {
   t.strictSame(log.lines, [])
 })
 
-t.test('a state directory that cannot be is a fault', async (t) => {
+t.test('an unusable state directory is a fault', async (t) => {
   const { stateDir, store } = setUp(t)
   writeFileSync(stateDir, 'a file')
   const words = /the ledger in .*\/volumes cannot be used \(ENOTDIR\)/

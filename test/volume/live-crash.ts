@@ -170,7 +170,7 @@ t.test('a first apply killed at any step shows nothing or all of it', async (t) 
     t.equal(
       await next.repair(root, shape),
       visible !== undefined,
-      `step ${dieAt}: repair tells whether it is whole`,
+      `step ${dieAt}: repair returns whether it is complete`,
     )
     await next.apply(root, shape, newFiles)
     t.strictSame(readByPath(root), sorted(NEW))

@@ -99,7 +99,7 @@ t.test('mtime moves once, strictly forward, and only where content changed', asy
   await apply({ password: 'one', user: 'app' })
   const user = mtimeNs(join(root, 'user'))
   let last = mtimeNs(join(root, 'password'))
-  // The clock stands still, then goes back: mtime must move forward all the same.
+  // The clock stops, then goes back: mtime must still move forward.
   const stopped = clock.now()
   for (const [password, nowMs] of [
     ['two', stopped],
@@ -127,7 +127,7 @@ t.test('an unchanged set is not touched', async (t) => {
   t.strictSame(grace.waitedMs, [])
 })
 
-t.test('files come and go in both slots', async (t) => {
+t.test('files are added and removed in both slots', async (t) => {
   const { root, apply } = setUp(t)
   await apply({ password: 'one', old: 'gone soon' })
   t.strictSame(await apply({ password: 'one', fresh: 'new' }), {
@@ -185,7 +185,7 @@ t.test('a set of which two copies do not fit is refused before anything is touch
   await t.resolves(apply({ large: large.subarray(1) }), 'what just fits is taken')
 })
 
-t.test('a grace cut short leaves what repair finishes', async (t) => {
+t.test('repair syncs the idle slot after an interrupted grace period', async (t) => {
   const { root, grace, volume, apply } = setUp(t)
   await apply({ password: 'one' })
   grace.during = () => {

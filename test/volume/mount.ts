@@ -56,7 +56,7 @@ t.test('a kernel that refuses noswap is asked once', async (t) => {
   )
 })
 
-t.test('a group that is refused is named and says nothing about noswap', async (t) => {
+t.test('a refused group is named and does not count against noswap', async (t) => {
   const { kernel, mounter } = fakeKernel({ options: /gid=/ })
   t.throws(
     () => mounter.mount(target, { sizeBytes: 4096, gid: 2000 }),
@@ -67,7 +67,7 @@ t.test('a group that is refused is named and says nothing about noswap', async (
   t.strictSame(kernel.options, ['size=4096,nr_inodes=8192,mode=0755,noswap'])
 })
 
-t.test('unmount takes off all that is stacked, and nothing is success', async (t) => {
+t.test('unmount removes all stacked mounts, and a missing one is success', async (t) => {
   const { kernel, mounter } = fakeKernel()
   mounter.unmount(target)
   for (let times = 0; times < 3; times++) mounter.mount(target, { sizeBytes: 4096, gid: undefined })
@@ -115,7 +115,7 @@ t.test('a failed unmount is an error', async (t) => {
   t.throws(() => createMounter({ syscalls: locked }).unmount('/proc'), faulty('mount_failed', /locked/))
 })
 
-t.test('the mounts of this process are known', async (t) => {
+t.test('the mounts of this process are listed', async (t) => {
   const mounter = createMounter()
   t.equal(mounter.list().get('/proc'), 'proc')
   t.ok(mounter.isMounted('/proc'))
@@ -132,7 +132,7 @@ t.test('mounting makes the directory, unmounting removes it', async (t) => {
   mounter.unmount(target)
 })
 
-t.test('a directory that holds something is not removed', async (t) => {
+t.test('a directory that is not empty is not removed', async (t) => {
   const { mounter } = fakeKernel()
   mkdirSync(target)
   writeFileSync(join(target, 'foreign'), '')
@@ -162,7 +162,7 @@ t.test('a mount that does not appear at the target is an error', async (t) => {
   )
 })
 
-t.test('mounts are known on kernels that do not tell roots of mounts', async (t) => {
+t.test('mounts are found on kernels that do not report mount roots', async (t) => {
   const calls: MountCalls = {
     mount() {},
     unmount() {},
@@ -174,7 +174,7 @@ t.test('mounts are known on kernels that do not tell roots of mounts', async (t)
   t.notOk(mounter.isMounted('/nowhere'))
 })
 
-t.test('what is no tmpfs is not resized', async (t) => {
+t.test('only a tmpfs is resized', async (t) => {
   const { mounter } = fakeKernel()
   t.throws(() => mounter.resize('/proc', 4096), faulty('mount_failed', /size=4096 of \/proc: no tmpfs/))
   t.throws(() => mounter.resize('/nowhere', 4096), faulty('mount_failed', /ENOENT/))

@@ -11,6 +11,6 @@ t.test('bytes and inodes are reported with their totals', async (t) => {
   t.equal(inodes.used + inodes.available, inodes.total)
 })
 
-t.test('a path that is gone has no volume', async (t) => {
+t.test('a missing path is volume_not_found', async (t) => {
   t.throws(() => volumeStats('/nowhere/volume'), faulty('volume_not_found', /\/nowhere\/volume/))
 })
