@@ -53,7 +53,7 @@ t.test('metrics, health and readiness are served', async (t) => {
   t.match(await ask(port, '/readyz?verbose'), { status: 200, body: 'ok\n' })
 })
 
-t.test('what is not well answers 503 with the reason', async (t) => {
+t.test('a failing check answers 503 with the reason', async (t) => {
   const { port } = await serve(t, {
     healthy: () => 'the CSI socket is gone',
     ready: async () => 'not registered yet',
@@ -75,7 +75,7 @@ t.test('HEAD gets only the headers; other methods and paths get nothing', async 
   }
 })
 
-t.test('a handler that fails answers 500 and keeps its words to itself', async (t) => {
+t.test('a handler that fails answers 500 without its error message', async (t) => {
   const fail = () => {
     throw new Error('canary')
   }
@@ -89,7 +89,7 @@ t.test('an address in use is an error at start', async (t) => {
   await t.rejects(startHttp({ addr: { host: '127.0.0.1', port }, handlers: well }), { code: 'EADDRINUSE' })
 })
 
-t.test('close waits for the answer under way and takes nothing new', async (t) => {
+t.test('close waits for the open request and accepts no new one', async (t) => {
   let release = () => {}
   let reached = () => {}
   const isReached = new Promise<void>((resolve) => {
@@ -110,7 +110,7 @@ t.test('close waits for the answer under way and takes nothing new', async (t) =
   await closed
 })
 
-t.test('an idle connection does not hold up close', async (t) => {
+t.test('an idle connection does not delay close', async (t) => {
   const server = await startHttp({ addr: { host: '127.0.0.1', port: 0 }, handlers: well })
   const socket = connect(server.port, '127.0.0.1')
   socket.on('error', () => {})
