@@ -209,7 +209,7 @@ export async function startApp(
           log.error({ what, error }, 'reload failed, keeping the previous content')
         }
       }
-      log.info({ reloaded }, 'reloaded')
+      log.info({ reloaded }, 'reload done')
     },
   }
 }

@@ -26,7 +26,7 @@ export type HttpServer = {
   close(): Promise<void>
 }
 
-type Answer = { status: number; contentType: string; body: Buffer }
+type Reply = { status: number; contentType: string; body: Buffer }
 
 /**
  * Serves /metrics, /healthz and /readyz to GET and HEAD; everything else gets 404 or 405.
@@ -65,9 +65,9 @@ const limits = {
 }
 
 /** Rendering takes milliseconds: scrapes that come within METRICS_PAUSE_MS of the last one wait and share the next page. */
-function throttled(render: HttpHandlers['metrics']): () => Promise<Omit<Answer, 'status'>> {
+function throttled(render: HttpHandlers['metrics']): () => Promise<Omit<Reply, 'status'>> {
   let madeAt = Number.NEGATIVE_INFINITY
-  let next: Promise<Omit<Answer, 'status'>> | undefined
+  let next: Promise<Omit<Reply, 'status'>> | undefined
   const make = async () => {
     await sleep(Math.max(madeAt + METRICS_PAUSE_MS - performance.now(), 0))
     // A scrape that comes from here on gets the next page: this one may miss recent values.
@@ -84,13 +84,13 @@ function throttled(render: HttpHandlers['metrics']): () => Promise<Omit<Answer, 
 
 const METRICS_PAUSE_MS = 100
 
-type Handlers = Omit<HttpHandlers, 'metrics'> & { metrics: () => Promise<Omit<Answer, 'status'>> }
+type Handlers = Omit<HttpHandlers, 'metrics'> & { metrics: () => Promise<Omit<Reply, 'status'>> }
 
 function listen(handlers: Handlers): RequestListener {
   return (request, response) => {
     // The parser still hands out pipelined requests of a connection that limitConnections has closed.
     if (request.socket.destroyed) return
-    void answer(request.method, request.url, handlers).then(({ status, contentType, body }) => {
+    void reply(request.method, request.url, handlers).then(({ status, contentType, body }) => {
       // limitConnections has closed it meanwhile.
       if (request.socket.destroyed) return
       // No request needs a body: none is read.
@@ -106,7 +106,7 @@ function listen(handlers: Handlers): RequestListener {
   }
 }
 
-async function answer(method: string | undefined, url = '', handlers: Handlers): Promise<Answer> {
+async function reply(method: string | undefined, url = '', handlers: Handlers): Promise<Reply> {
   const [path] = url.split('?')
   try {
     if (path !== '/metrics' && path !== '/healthz' && path !== '/readyz') return plain(404, 'not found')
@@ -120,7 +120,7 @@ async function answer(method: string | undefined, url = '', handlers: Handlers):
   }
 }
 
-function plain(status: number, text: string): Answer {
+function plain(status: number, text: string): Reply {
   return { status, contentType: 'text/plain; charset=utf-8', body: Buffer.from(`${text}\n`) }
 }
 

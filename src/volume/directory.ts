@@ -12,11 +12,11 @@ const TRASH = '..trash-'
 const MOST_REMOVALS = 100_000
 
 /** Opens a directory, and closes it in any case. */
-export async function withDirectory<Answer>(
+export async function withDirectory<Result>(
   disk: Disk,
   open: () => number,
-  use: (dir: number) => Promise<Answer>,
-): Promise<Answer> {
+  use: (dir: number) => Promise<Result>,
+): Promise<Result> {
   const dir = open()
   try {
     return await use(dir)

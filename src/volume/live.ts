@@ -32,11 +32,11 @@ type SlotName = (typeof SLOTS)[number]
 export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }): Layout {
   const { disk, clock, graceMs } = deps
 
-  async function withSlots<Answer>(
+  async function withSlots<Result>(
     root: number,
     active: SlotName,
-    use: (activeDir: number, idleDir: () => number) => Promise<Answer>,
-  ): Promise<Answer> {
+    use: (activeDir: number, idleDir: () => number) => Promise<Result>,
+  ): Promise<Result> {
     let idleDir: number | undefined
     const idle = () => (idleDir ??= ensureDirectory(disk, root, otherSlot(active)))
     const open = () => openToAll(disk, root, active)

@@ -175,7 +175,7 @@ function mountIdOf(path: string): string | undefined {
 }
 
 /** Opens a path only as a reference (O_PATH). */
-function withOpen<Answer>(path: string, flags: number, use: (fd: number) => Answer): Answer {
+function withOpen<Result>(path: string, flags: number, use: (fd: number) => Result): Result {
   const fd = openSync(path, O_PATH | flags)
   try {
     return use(fd)

@@ -64,11 +64,11 @@ export function createVolumeFiles(deps: {
     },
   }
 
-  function withVolume<Answer>(targetPath: string, use: (root: number) => Promise<Answer>): Promise<Answer> {
+  function withVolume<Result>(targetPath: string, use: (root: number) => Promise<Result>): Promise<Result> {
     return withDirectory(disk, () => disk.openVolume(targetPath), use)
   }
 
-  function withOpen<Answer>(targetPath: string, use: (root: number) => Answer): Answer {
+  function withOpen<Result>(targetPath: string, use: (root: number) => Result): Result {
     const root = disk.openVolume(targetPath)
     try {
       return use(root)
@@ -95,7 +95,7 @@ function withOwner(file: RenderedFile, shape: VolumeShape, owner: { uid: number;
   return { name, content, mode: mode & 0o777, uid: owner.uid, gid: shape.gid ?? owner.gid }
 }
 
-async function asFault<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+async function asFault<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work()
   } catch (error) {
