@@ -3,74 +3,70 @@ import { readFileSync } from 'node:fs'
 import { parseArguments, version } from './commands/arguments.ts'
 import { type App, startApp } from './commands/serve.ts'
 import { createClock } from './ops/clock.ts'
-import { createExecutableRelease } from './ops/executable.ts'
-import { compactHeap } from './ops/heap.ts'
 import { createLog } from './ops/log.ts'
-import { readMemoryUse, startMemoryTrim } from './ops/memory-trim.ts'
-import { createUtilization } from './ops/utilization.ts'
 
-/** An orderly end takes at most this long after SIGTERM; kubelet gives a pod 30 s. */
+/** Longest orderly stop after SIGTERM; kubelet gives a pod 30 s. */
 const STOP_TIMEOUT_MS = 20_000
 
-/** By number: whoever touches process.stdin makes a pipe of it that cannot be waited for. */
+/** The descriptor: accessing process.stdin would make it a stream that does not block. */
 const STDIN = 0
 
-if (process.argv[2] === 'doctor') process.exit(await runDoctor())
-if (process.argv[2] === 'convert') await runConvert()
+/** Commands that end with an exit code. Each is loaded only when it runs. */
+const commands = new Map([
+  ['convert', convert],
+  ['doctor', doctor],
+])
 
-const config = parseArguments()
-const log = await createLog({ level: config.logLevel, format: config.logFormat })
+const command = commands.get(process.argv[2] ?? '')
+if (command !== undefined) process.exit(await command())
+await serve()
 
-process.on('uncaughtException', (error) => end(1, error, 'unforeseen error, exiting'))
-process.on('unhandledRejection', (error) => end(1, error, 'unforeseen error, exiting'))
+/** Runs the plugin until a signal or a fatal error ends the process. */
+async function serve(): Promise<void> {
+  const config = parseArguments()
+  const log = await createLog({ level: config.logLevel, format: config.logFormat })
+  let app: App | undefined
+  let phase: 'running' | 'stopping' = 'running'
 
-let app: App | undefined
-let phase: 'running' | 'stopping' = 'running'
-// Some supervisors repeat SIGTERM: it must not cut off what is still being finished. A second Ctrl-C may.
-process.on('SIGTERM', () => void stop('SIGTERM'))
-process.once('SIGINT', () => void stop('SIGINT'))
-process.on('SIGHUP', () => void app?.reload())
+  process.on('uncaughtException', (error) => end(error, 'unforeseen error, exiting'))
+  process.on('unhandledRejection', (error) => end(error, 'unforeseen error, exiting'))
+  // Some supervisors repeat SIGTERM: a second one must not cut off the stop. A second Ctrl-C may.
+  process.on('SIGTERM', () => void stop('SIGTERM'))
+  process.once('SIGINT', () => void stop('SIGINT'))
+  process.on('SIGHUP', () => void app?.reload())
 
-try {
-  app = await startApp(config, {
-    log,
-    onFatal: (error) => end(1, error, 'kubelet refused the plugin, exiting'),
-  })
-  startMemoryTrim({
-    clock: createClock(),
-    log,
-    memory: readMemoryUse,
-    utilization: createUtilization(),
-    compactHeap,
-    releaseExecutable: createExecutableRelease(),
-  })
-} catch (error) {
-  // No secret has been read yet, and without the words nobody could tell which file or address it was.
-  log.error({ reason: error instanceof Error ? error.message : String(error), error }, 'start failed')
-  process.exit(1)
+  try {
+    app = await startApp(config, {
+      log,
+      onFatal: (error) => end(error, 'kubelet refused the plugin, exiting'),
+    })
+  } catch (error) {
+    // No secret has been read yet, and only the message names the file or address at fault.
+    log.error({ reason: error instanceof Error ? error.message : String(error), error }, 'start failed')
+    process.exit(1)
+  }
+
+  /** Unmounts nothing: pods keep their files, and the next process adopts the volumes. */
+  async function stop(signal: string): Promise<void> {
+    if (phase === 'stopping') return
+    phase = 'stopping'
+    log.info({ signal }, 'stopping')
+    setTimeout(
+      () => end(new Error('not stopped in time'), 'stop took too long, exiting'),
+      STOP_TIMEOUT_MS,
+    ).unref()
+    await app?.stop()
+    log.info({}, 'stopped')
+    process.exit(0)
+  }
+
+  function end(error: unknown, message: string): never {
+    log.error({ error }, message)
+    process.exit(1)
+  }
 }
 
-/** Unmounts nothing: the pods go on with their files, and the next process takes the volumes up. */
-async function stop(signal: string): Promise<void> {
-  if (phase === 'stopping') return
-  phase = 'stopping'
-  log.info({ signal }, 'stopping')
-  setTimeout(
-    () => end(1, new Error('not stopped in time'), 'stop took too long, exiting'),
-    STOP_TIMEOUT_MS,
-  ).unref()
-  await app?.stop()
-  log.info({}, 'stopped')
-  process.exit(0)
-}
-
-function end(code: number, error: unknown, message: string): never {
-  log.error({ error }, message)
-  process.exit(code)
-}
-
-/** Loaded only when it is called, as the doctor is. */
-async function runConvert(): Promise<never> {
+async function convert(): Promise<number> {
   const { convert } = await import('./commands/convert/convert.ts')
   const written: string[] = []
   const code = convert({
@@ -79,13 +75,12 @@ async function runConvert(): Promise<never> {
     write: (text) => void written.push(text),
     writeError: (text) => void process.stderr.write(text),
   })
-  // To a pipe it is written in pieces: the process may end when the last is through.
+  // Writes to a pipe are asynchronous: the process must not exit before the last one is done.
   await new Promise<void>((resolve) => process.stdout.write(written.join(''), () => resolve()))
-  process.exit(code)
+  return code
 }
 
-/** Loaded only when it is called: the plugin's process knows nothing of it. */
-async function runDoctor(): Promise<number> {
+async function doctor(): Promise<number> {
   const { doctor } = await import('./commands/doctor/doctor.ts')
   const stopped = new AbortController()
   process.once('SIGINT', () => stopped.abort(new Error('stopped')))

@@ -43,13 +43,13 @@ const revealing = [
   'kube/http1.ts',
   'kube/http2.ts',
   'kube/secret-content.ts',
-  'sandbox/jobs.ts',
+  'sandbox/tasks.ts',
   'vault/connections.ts',
   'vault/issuer.ts',
   'vault/login.ts',
   'vault/own-token-fault.ts',
   'volume/file.ts',
-  'volume/holding-text.ts',
+  'volume/serialize-leases.ts',
 ]
 
 /** Their tests wait for events, with harness/until.ts for other processes, or move the fake clock. */

@@ -3,10 +3,10 @@ import type { Config } from '../core/settings/config.ts'
 import { parseConfig } from '../core/settings/parse-config.ts'
 import { readYamlFile } from '../files/yaml.ts'
 
-/** What a shell and kubelet take for "called wrongly". */
+/** The usual exit code for wrong usage. */
 const EXIT_USAGE = 2
 
-/** Settings of this process, or the end of it: --help and --version print and exit 0, faults exit 2. */
+/** The settings of this process. Exits for --help and --version (0) and for faults (2). */
 export function parseArguments(): Config {
   const parsed = parseConfig({
     argv: process.argv.slice(2),
@@ -28,7 +28,7 @@ export function parseArguments(): Config {
   process.exit(EXIT_USAGE)
 }
 
-/** From package.json, which stands beside src and dist alike. */
+/** From package.json, which is beside both src and dist. */
 export function version(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
   return (JSON.parse(text) as { version: string }).version

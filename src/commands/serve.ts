@@ -8,14 +8,17 @@ import { startRegistration } from '../grpc/registration.ts'
 import { startGrpcServer } from '../grpc/server.ts'
 import { createFlow } from '../node/node.ts'
 import { createClock } from '../ops/clock.ts'
+import { createExecutableRelease } from '../ops/executable.ts'
 import { startHttp } from '../ops/http.ts'
+import { compactHeap, readMemoryUse, startMemoryRelease } from '../ops/memory-release.ts'
 import { createMetrics } from '../ops/metrics.ts'
+import { createUtilization } from '../ops/utilization.ts'
 import { createSandbox } from '../sandbox/sandbox.ts'
 import { createLimiter } from '../vault/limiter.ts'
 import { createVault } from '../vault/vault.ts'
+import { createLeaseStore } from '../volume/lease-store.ts'
 import { createLedgerStore } from '../volume/ledger-store.ts'
 import { createMounter } from '../volume/mount.ts'
-import { createSafe } from '../volume/safe.ts'
 import { lockStateDirectory } from '../volume/state-lock.ts'
 import { volumeStats } from '../volume/stats.ts'
 import { createSyscalls } from '../volume/syscalls.ts'
@@ -23,35 +26,35 @@ import { createVolumeFiles } from '../volume/volume-files.ts'
 import { version } from './arguments.ts'
 import { connectCluster } from './surroundings.ts'
 
-/** How long a live change leaves the retired files alone; a soak of a million reads showed none torn. */
+/** Time for readers of the old files before the idle slot is synced; a soak of a million reads showed none torn. */
 const GRACE_MS = 50
-/** For the first reading of a directory; an API server that is away is not waited for so long. */
+/** Limit for the first reading of an import directory; the wait for an API server is shorter. */
 const IMPORTS_TIMEOUT_MS = 60_000
-/** kubelet sees the registration socket go; its connection to it is not waited for longer. */
-const FAREWELL_MS = 500
-/** Calls under way at SIGTERM get this long to finish. */
+/** How long kubelet's connection to the registration socket may take to close. */
+const DEREGISTRATION_MS = 500
+/** How long calls under way at SIGTERM may take to finish. */
 const DRAIN_MS = 10_000
 
 export type App = {
-  /** Takes no new work, lets what is under way finish, closes everything. Unmounts and revokes nothing. */
+  /** Accepts no new calls, lets those under way finish, closes everything. Unmounts and revokes nothing. */
   stop(): Promise<void>
-  /** Reads the files once more that are not followed as they change: the certificates of --http-addr. */
+  /** Reads the files again that are not watched: the certificates of --http-addr. */
   reload(): Promise<void>
 }
 
 /**
- * Puts the program together and starts it in order: what answers health checks first, what kubelet calls last.
- * @throws Error in words for the operator; what was started until then is closed again
+ * Builds the program and starts it in order: health checks first, the services that kubelet calls last.
+ * @throws Error with a message for the cluster admin; everything started until then is closed again
  */
 export async function startApp(
   config: Config,
   { log, onFatal }: { log: Log; onFatal: (error: unknown) => void },
 ): Promise<App> {
   const clock = createClock()
-  // Secrets are in our memory: no core file of it, on no disk.
+  // A core file would write our secrets to a disk.
   createSyscalls().forbidCoreDumps()
   const closers: (() => Promise<unknown> | unknown)[] = []
-  /** What does not follow its files by itself, as the CA and the imports do. */
+  /** Files that are not watched, as the CA and the imports are. */
   const reloads: { what: string; reload: () => Promise<void> }[] = []
   let waitsFor: () => string | undefined = () => undefined
   let phase: 'starting' | 'waiting for another process' | 'ready' | 'stopping' = 'starting'
@@ -59,11 +62,11 @@ export async function startApp(
   async function stop(): Promise<void> {
     phase = 'stopping'
     for (const close of closers.splice(0).reverse()) {
-      // One that fails must not keep the others, the drain among them, from ending in order.
+      // A failure must not keep the others, such as the drain, from closing in order.
       try {
         await close()
       } catch (error) {
-        log.error({ error }, 'closing failed, going on')
+        log.error({ error }, 'closing failed, continuing')
       }
     }
   }
@@ -85,7 +88,7 @@ export async function startApp(
       closers.push(() => http.close())
     }
 
-    // Before anything that a second process could spoil: its ledger, its volumes, its sockets.
+    // Before anything that another process of ours may still use: the ledger, the volumes, the sockets.
     const onWait = () => {
       phase = 'waiting for another process'
     }
@@ -130,7 +133,7 @@ export async function startApp(
       secretSync,
       store,
       issuer,
-      safe: createSafe(),
+      safe: createLeaseStore(),
       mounter: createMounter(),
       files: createVolumeFiles({ clock, graceMs: GRACE_MS }),
       ledger: createLedgerStore({ stateDir: config.stateDir, log }),
@@ -140,8 +143,8 @@ export async function startApp(
     closers.push(() => flow.stop())
     metrics.setVolumes(() => ({
       byState: flow.volumes.countByState(),
-      oldestInStepSeconds: flow.volumes.oldestSyncSeconds(clock.monotonic()),
-      issued: flow.volumes.countIssued(),
+      oldestSyncAgeSeconds: flow.volumes.oldestSyncSeconds(clock.monotonic()),
+      leases: flow.volumes.countIssued(),
       reservedBytes: flow.budget.reservedBytes(),
       limitBytes: flow.budget.limitBytes,
     }))
@@ -172,8 +175,16 @@ export async function startApp(
         onRegistered: cluster.onRegistered,
         onRefused,
       })
-      closers.push(() => registration.close(FAREWELL_MS))
+      closers.push(() => registration.close(DEREGISTRATION_MS))
     }
+    startMemoryRelease({
+      clock,
+      log,
+      memory: readMemoryUse,
+      utilization: createUtilization(),
+      compactHeap,
+      releaseExecutable: createExecutableRelease(),
+    })
     log.info(
       { driverName, nodeId, endpoint, version: version(), startMs: Math.round(performance.now()) },
       'ready',
@@ -195,10 +206,10 @@ export async function startApp(
           await reload()
           reloaded.push(what)
         } catch (error) {
-          log.error({ what, error }, 'reload failed, what was read before stays')
+          log.error({ what, error }, 'reload failed, keeping the previous content')
         }
       }
-      log.info({ reloaded }, 'reload asked for and done')
+      log.info({ reloaded }, 'reload done')
     },
   }
 }
@@ -208,7 +219,7 @@ function httpTls({ httpTlsCert, httpTlsKey, httpClientCa }: Config) {
   return { certPath: httpTlsCert, keyPath: httpTlsKey, clientCaPath: httpClientCa }
 }
 
-/** --vault-ca-cert, followed as it changes; without it what Node trusts. */
+/** The CA of --vault-ca-cert, watched for changes; without the flag Node's own CAs. */
 async function defaultCa({ vaultCaCert }: Config, deps: { log: Log; clock: Clock }) {
   if (vaultCaCert === undefined) {
     const source = "Node's own CAs (no --vault-ca-cert)"

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { errorCode, hasCode } from '../core/errno.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import { type ImportSpec, parseImport } from '../core/imports/import.ts'
 import type { Clock } from '../core/ports/clock.ts'
@@ -71,9 +72,8 @@ export function createDirImports(deps: {
       return [[name, file]]
     } catch (error) {
       stop.signal.throwIfAborted()
-      const code = codeOf(error)
       // Gone since it was listed, or a link that leads nowhere, or a directory of that name.
-      if (code === 'ENOENT' || code === 'EISDIR') return []
+      if (hasCode(error, 'ENOENT', 'EISDIR')) return []
       log.error({ file: name, error }, 'import manifest cannot be read')
       return before === undefined ? [] : [[name, before]]
     }
@@ -147,7 +147,7 @@ function pick(entries: ReadonlyMap<string, ImportEntry>, namespace: string, name
 function unavailable(path: string, error: unknown): FaultError {
   return new FaultError(
     'imports_unavailable',
-    { reason: `${path}: ${codeOf(error)}`, setting: '--imports' },
+    { reason: `${path}: ${errorCode(error) ?? 'unknown error'}`, setting: '--imports' },
     error,
   )
 }
@@ -155,8 +155,4 @@ function unavailable(path: string, error: unknown): FaultError {
 /** Hidden names are editors' drafts and kubelet's own `..data`. */
 function listManifests(path: string): string[] {
   return readdirSync(path).filter((name) => /^[^.].*\.(ya?ml|json)$/.test(name))
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
 }

@@ -6,7 +6,7 @@ import { unary } from './unary.ts'
 
 export type IdentityOptions = {
   driverName: string
-  /** Our own version, for `kubectl` and bug reports. */
+  /** The plugin's version, for `kubectl` and bug reports. */
   version: string
   /** Whether publishing would work now. */
   ready(): boolean | Promise<boolean>
@@ -14,7 +14,7 @@ export type IdentityOptions = {
   clock: Clock
 }
 
-/** csi.v1.Identity: who we are and whether we are ready. No plugin capabilities: there is no controller. */
+/** csi.v1.Identity: name, version and readiness. No plugin capabilities: there is no controller. */
 export function identityService({ driverName, version, ready, log, clock }: IdentityOptions): Service {
   return {
     definition: loadService('csi.proto', 'csi.v1.Identity'),

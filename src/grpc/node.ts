@@ -1,3 +1,4 @@
+import { ignoreErrors } from '../core/errno.ts'
 import type { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Log } from '../core/ports/log.ts'
@@ -24,20 +25,20 @@ export type NodeOptions = {
 type RawVolumeRequest = { volume_id?: string; target_path?: string; volume_path?: string }
 
 /**
- * kubelet asks for these before every publish. VOLUME_MOUNT_GROUP: hand the fsGroup to us; kubelet never applies it
- * to a read-only volume itself.
+ * kubelet asks for these before every publish. VOLUME_MOUNT_GROUP makes it pass us the fsGroup, which it does not apply
+ * to read-only volumes itself.
  */
 const CAPABILITIES = ['VOLUME_MOUNT_GROUP', 'GET_VOLUME_STATS'].map((type) => ({ rpc: { type } }))
 
-/** csi.v1.Node: reads requests, leaves the work to the flow. Staging and expansion are UNIMPLEMENTED. */
+/** csi.v1.Node: parses requests and passes them to the flow. Staging and expansion are UNIMPLEMENTED. */
 export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service {
   const base = { log, clock }
 
-  /** @throws FaultError the fault, unless the volume is there and can go on with the tokens of an earlier publish */
+  /** @throws FaultError the fault, unless the volume is published and can keep the tokens of an earlier publish */
   function keepTokens({ volumeId, targetPath, pod }: PublishRequest, fault: FaultError): void {
-    // kubelet repeats a publish for a live pod: never a final error here, old kubelets delete the mount on one.
+    // kubelet repeats the publish of a running pod, and old kubelets delete the mount on a final error.
     if (!isPublished(flow, volumeId, targetPath)) throw fault
-    log.warn({ volumeId, pod, error: fault }, 'kubelet sent unusable tokens, those of before stay')
+    log.warn({ volumeId, pod, error: fault }, 'kubelet sent unusable tokens, keeping the earlier ones')
   }
 
   return {
@@ -78,12 +79,7 @@ export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service 
 }
 
 function isPublished(flow: NodeFlow, volumeId: string, targetPath: string): boolean {
-  try {
-    flow.stats({ volumeId, volumePath: targetPath })
-    return true
-  } catch {
-    return false
-  }
+  return ignoreErrors(() => flow.stats({ volumeId, volumePath: targetPath })) !== undefined
 }
 
 function publishSubject(raw: RawPublishRequest): Subject {

@@ -7,10 +7,10 @@ import {
 } from '@grpc/grpc-js'
 import { loadSync, type Options } from '@grpc/proto-loader'
 
-/** proto/ stands beside src/ and beside dist/, and this file is two levels below in both. */
+/** proto/ is beside src/ and dist/, and this file is two levels below in both. */
 export const PROTO_DIR = fileURLToPath(new URL('../../proto/', import.meta.url))
 
-/** How messages look in JavaScript: field names as in the proto file, numbers as numbers, every field there. */
+/** Messages in JavaScript: field names as in the proto file, 64-bit integers as numbers, all fields present. */
 const LOAD_OPTIONS: Options = { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true }
 
 /** Client constructors of the services that `file` defines in `packageName`, by service name. */

@@ -9,21 +9,21 @@ export type RegistrationOptions = {
   /** Our socket in kubelet's plugins_registry directory. */
   socketPath: string
   driverName: string
-  /** Path of the CSI socket as the host sees it; it must be bound already. */
+  /** Path of the CSI socket on the host; it must be bound already. */
   kubeletEndpoint: string
   log: Log
   clock: Clock
-  /** kubelet took us: pods of this node may ask for volumes. */
+  /** kubelet has registered the plugin: pods of this node may request volumes. */
   onRegistered(): void
-  /** kubelet would not take us: the process should end, so that it is started afresh and tries again. */
+  /** kubelet refused the plugin: the process should end, so that it is restarted and tries again. */
   onRefused(reason: string): void
 }
 
 type RawStatus = { plugin_registered?: boolean; error?: string }
 
 /**
- * Registers the plugin with kubelet, which watches the directory: the socket there is our asking,
- * its removal at close takes the driver off the node.
+ * Registers the plugin with kubelet, which watches the directory: creating the socket there requests registration,
+ * removing it at close unregisters the driver.
  * @throws Error that says why the socket cannot be bound
  */
 export function startRegistration(options: RegistrationOptions): Promise<GrpcServer> {

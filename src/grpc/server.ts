@@ -21,17 +21,16 @@ export type GrpcServerOptions = {
 
 export type GrpcServer = {
   /**
-   * Takes no more calls, lets those under way finish for `graceMs`, then cuts them off. The socket is gone after it.
-   * Idempotent.
+   * Accepts no more calls, lets open ones finish for `graceMs`, then cancels them. Removes the socket. Idempotent.
    */
   close(graceMs: number): Promise<void>
 }
 
-/** gRPC's own default, said here because the answer to a larger request depends on it. */
+/** gRPC's own default, explicit because the status for a larger request depends on it. */
 const MAX_RECEIVE_BYTES = 4 * 1024 * 1024
 
 /**
- * Serves on a unix socket that root alone may open.
+ * Serves on a unix socket that only root may open.
  * @throws Error that says why the socket cannot be bound
  */
 export async function startGrpcServer({
@@ -53,7 +52,7 @@ export async function startGrpcServer({
   return {
     close(graceMs) {
       closing ??= shutDown(server, graceMs, clock).then((drained) => {
-        if (!drained) log.warn({ socket: path, graceMs }, 'calls still under way were cut off')
+        if (!drained) log.warn({ socket: path, graceMs }, 'open calls were cancelled')
         log.info({ socket: path }, 'gRPC server closed')
       })
       return closing
@@ -70,11 +69,11 @@ function bind(server: Server, path: string): Promise<void> {
   })
 }
 
-/** True when every call finished in time. The listening socket's file goes with it, as libuv unlinks it. */
+/** True when every call finished in time. libuv removes the socket's file. */
 async function shutDown(server: Server, graceMs: number, clock: Clock): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const cancel = clock.after(graceMs, () => resolve(false))
-  // Waits for every session to end, which an idle client of ours may never do by itself.
+  // Waits for every session to end, which an idle client may never do.
   server.tryShutdown(() => resolve(true))
   const drained = await promise
   cancel()

@@ -1,8 +1,9 @@
 import { lstatSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
+import { errorCode, hasCode } from '../core/errno.ts'
 
-/** sun_path holds 108 bytes with its closing NUL; what is longer would be cut without a word. */
+/** sun_path holds 108 bytes with its final NUL; a longer path would be truncated silently. */
 const MAX_PATH_BYTES = 107
 
 /**
@@ -23,8 +24,8 @@ export function socketPathOf(endpoint: string): string {
 }
 
 /**
- * Makes the path free to listen on: a socket that a killed process left is removed.
- * @throws Error that says why it cannot be: no directory, another kind of file, or a process that answers there
+ * Makes the path free to listen on: removes a socket left by a killed process.
+ * @throws Error with the reason: no directory, another kind of file, or a process that listens there
  */
 export async function clearSocketPath(path: string): Promise<void> {
   if (!lstatSync(dirname(path), { throwIfNoEntry: false })) {
@@ -34,20 +35,20 @@ export async function clearSocketPath(path: string): Promise<void> {
   if (!found) return
   if (!found.isSocket())
     throw new Error(`"${path}" is there and is no socket: remove it or choose another path`)
-  if (await answers(path)) {
+  if (await isServed(path)) {
     throw new Error(`another process serves socket "${path}": stop it or choose another path`)
   }
   rmSync(path, { force: true })
 }
 
-function answers(path: string): Promise<boolean> {
+function isServed(path: string): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>()
   const probe = connect(path)
   probe.once('connect', () => resolve(true))
-  probe.once('error', (error: NodeJS.ErrnoException) => {
-    // Nobody listens, or it vanished meanwhile; anything else (EACCES) is not for us to clear away.
-    if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false)
-    else reject(new Error(`socket "${path}" cannot be checked: ${error.code}`, { cause: error }))
+  probe.once('error', (error) => {
+    // No process listens, or the socket is gone; any other failure (EACCES) is not ours to clear away.
+    if (hasCode(error, 'ECONNREFUSED', 'ENOENT')) resolve(false)
+    else reject(new Error(`socket "${path}" cannot be checked: ${errorCode(error)}`, { cause: error }))
   })
   return promise.finally(() => probe.destroy())
 }

@@ -10,24 +10,24 @@ export type Handler<Request, Response> = (
   signal: AbortSignal,
 ) => Response | Promise<Response>
 
-/** Names in a request that a log line may hold. */
+/** Names from a request, for log lines. */
 export type Subject = { volumeId?: string; pod?: Pod }
 
 export type UnaryOptions<Request> = {
   /** As it reads after "while": "publishing the volume". */
   doing: string
-  /** Picks names out of the request; a request as a whole is never logged, it holds tokens. */
+  /** Takes names from the request. A whole request is never logged: it holds tokens. */
   subject?: (request: Request) => Subject
   log: Log
   clock: Clock
 }
 
-/** Longer than any message of ours should be; as a trailer it grows ninefold at worst, and peers limit trailers. */
+/** Longer than our messages should be. Encoded as a trailer it grows ninefold at worst, and peers limit trailers. */
 const MAX_DETAILS = 4000
 
 /**
- * The one way in which a handler becomes an RPC: awaited, limited in time, its failure turned into a gRPC status
- * with a message that is safe for the wire, and logged once.
+ * Makes an RPC of a handler: limits its time, turns its failure into a gRPC status with a message that is safe for the
+ * wire, and logs the failure once.
  */
 export function unary<Request, Response>(
   handler: Handler<Request, Response>,

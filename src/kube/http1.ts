@@ -1,5 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
+import { hasCode } from '../core/errno.ts'
 import type { Connection, Credential } from './connection.ts'
 import { type Reply, type Request, StaleConnection, type Transport } from './wire.ts'
 
@@ -29,7 +30,7 @@ export function createHttp1(
           ...(secure ? { ...tls, ...identityOf(credential) } : {}),
         })
         sent.on('error', (error) =>
-          reject(sent.reusedSocket && isReset(error) ? new StaleConnection() : error),
+          reject(sent.reusedSocket && hasCode(error, 'ECONNRESET', 'EPIPE') ? new StaleConnection() : error),
         )
         sent.on('response', (message) =>
           resolve({
@@ -43,10 +44,6 @@ export function createHttp1(
       }),
     close: () => agent.destroy(),
   }
-}
-
-function isReset(error: Error): boolean {
-  return 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
 }
 
 /** Part of the agent's key for a connection: a rotated CA or certificate opens new ones. */

@@ -158,7 +158,7 @@ export function createRotation(deps: {
     const before = volume.sync
     volume.sync = { state: 'fresh' }
     volume.lastSyncedAt = at
-    meter.rotated(changed.length > 0 ? 'changed' : 'unchanged', '')
+    meter.refreshed(changed.length > 0 ? 'changed' : 'unchanged', '')
     if (before.state === 'stale') {
       const staleSeconds = Math.round((clock.monotonic() - before.since) / 1000)
       log.info({ volumeId, pod, importName, staleSeconds }, 'volume is in step again')
@@ -182,7 +182,7 @@ export function createRotation(deps: {
     const since = before.state === 'stale' ? before.since : clock.monotonic()
     const failures = before.state === 'stale' ? before.failures + 1 : 1
     volume.sync = { state: 'stale', since, failures, error }
-    meter.rotated('failed', error.fault)
+    meter.refreshed('failed', error.fault)
     if (isNews) {
       log.warn({ volumeId, pod, importName, error }, 'look failed, the files stay as they are')
       notifier.failed(pod, importName, error)

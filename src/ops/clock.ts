@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../core/ports/clock.ts'
 
-/** What setTimeout can count, 24 days; it takes anything longer for 1 ms. */
+/** The longest delay of setTimeout, 24 days; it treats a longer one as 1 ms. */
 const LONGEST_MS = 2 ** 31 - 1
 
-/** The machine's time. Timers by themselves do not keep the process alive: the sockets it serves do. */
+/** The machine's time. Its timers do not keep the process alive: the sockets it serves do. */
 export function createClock(): Clock {
   return {
     now: () => Date.now(),
-    // CLOCK_MONOTONIC: neither NTP's steps nor an administrator's move it.
+    // CLOCK_MONOTONIC: neither NTP nor an administrator can step it.
     monotonic: () => performance.now(),
     after(delayMs, task) {
       let timer = setTimeout(next, Math.min(delayMs, LONGEST_MS)).unref()

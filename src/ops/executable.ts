@@ -7,10 +7,10 @@ const MADV_DONTNEED = 4
 type Range = { from: number; length: number }
 
 /**
- * A function that unmaps the pages of Node's executable; those still in use come back as they are touched, in
- * microseconds, since the page cache keeps them. Start-up runs through most of the executable, and the kernel maps
- * sixteen pages around each one touched: 54 MiB of resident memory, of which a plugin at rest uses 10.
- * The function throws an Error where there is no /proc, or the kernel refuses.
+ * A function that unmaps the pages of Node's executable. Pages still in use return within microseconds when they are
+ * accessed, since the page cache keeps them. Start-up runs most of the executable, and the kernel maps sixteen pages
+ * around each accessed one: 54 MiB of resident memory, of which an idle plugin uses 10.
+ * The function throws an Error without /proc, or when the kernel refuses.
  */
 export function createExecutableRelease(): () => void {
   let release: (() => void) | undefined
@@ -21,9 +21,9 @@ export function createExecutableRelease(): () => void {
 }
 
 function prepare(): () => void {
-  // null is the process itself: whichever libc Node was linked with.
+  // null is the process itself: the libc that Node is linked with.
   const madvise = koffi.load(null).func('int madvise(uintptr_t, size_t, int)')
-  // They are mapped for as long as the process lives, and nothing else ever takes their addresses.
+  // They stay mapped for the life of the process, and nothing else ever gets their addresses.
   const ranges = findRanges(readFileSync('/proc/self/smaps', 'utf8'), readlinkSync('/proc/self/exe'))
   return () => {
     for (const { from, length } of ranges) {
@@ -33,8 +33,8 @@ function prepare(): () => void {
 }
 
 /**
- * Parts of `path` that are the same as on the disk. What is writable, or was when the program was linked, may hold
- * pages of our own (Anonymous), and those would be lost.
+ * Mappings of `path` that equal the file on disk. Those that are writable, or were when the program was linked, may hold
+ * pages of our own (Anonymous), which would be lost.
  * @param smaps as of proc_pid_smaps(5)
  */
 export function findRanges(smaps: string, path: string): Range[] {

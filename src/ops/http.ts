@@ -3,9 +3,9 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { keepDoor } from './doorkeeper.ts'
+import { limitConnections } from './connection-limit.ts'
 
-/** Why it is not well, in words for the operator; undefined: it is well. */
+/** Why the check fails, in words for the cluster admin; undefined: it passes. */
 export type Check = () => string | undefined | Promise<string | undefined>
 
 export type HttpHandlers = {
@@ -14,24 +14,24 @@ export type HttpHandlers = {
   ready: Check
 }
 
-/** Paths of PEM files. With a client CA only clients that have a certificate of it are answered. */
+/** Paths of PEM files. With a client CA only clients with a certificate of it are served. */
 export type HttpTls = { certPath: string; keyPath: string; clientCaPath: string | undefined }
 
 export type HttpServer = {
   /** The port it listens on, chosen by the system when 0 was asked for. */
   port: number
-  /** Reads the TLS files anew; open connections go on. On failure the old ones stay. @throws Error of the file system or TLS */
+  /** Reads the TLS files again; open connections stay. On failure the old ones stay in use. @throws Error of the file system or TLS */
   reload(): Promise<void>
-  /** Answers what is under way, takes nothing new. */
+  /** Finishes open requests and accepts no new ones. */
   close(): Promise<void>
 }
 
-type Answer = { status: number; contentType: string; body: Buffer }
+type Reply = { status: number; contentType: string; body: Buffer }
 
 /**
- * Serves /metrics, /healthz and /readyz to GET and HEAD. Nothing else is answered but 404 and 405.
- * Whoever reaches the port may hold connections: kubelet's probe is answered all the same, see keepDoor.
- * @throws Error of the system when the address cannot be listened on or a TLS file not be read
+ * Serves /metrics, /healthz and /readyz to GET and HEAD; everything else gets 404 or 405.
+ * Any client may hold connections, and kubelet's probe is still answered: see limitConnections.
+ * @throws Error of the system when it cannot listen on the address or read a TLS file
  */
 export async function startHttp(options: {
   addr: { host: string; port: number }
@@ -39,10 +39,10 @@ export async function startHttp(options: {
   handlers: HttpHandlers
 }): Promise<HttpServer> {
   const { addr, tls, handlers } = options
-  const listener = listen({ ...handlers, metrics: inTurns(handlers.metrics) })
+  const listener = listen({ ...handlers, metrics: throttled(handlers.metrics) })
   const secure = tls && createTlsServer({ ...limits, ...(await readTls(tls)) }, listener)
   const server: Server = secure ?? createServer(limits, listener)
-  keepDoor(server)
+  limitConnections(server)
   await started(server, addr)
   return {
     port: (server.address() as AddressInfo).port,
@@ -53,24 +53,24 @@ export async function startHttp(options: {
   }
 }
 
-/** A scraper that says nothing is not waited for, and one that pauses comes by a new connection. */
+/** Closes connections of clients that send nothing, and idle ones early. */
 const limits = {
   headersTimeout: 3_000,
   requestTimeout: 5_000,
   connectionsCheckingInterval: 500,
   keepAliveTimeout: 2_000,
   handshakeTimeout: 2_000,
-  // Room for the bearer token of a scraper.
+  // Enough for a scraper's bearer token.
   maxHeaderSize: 8_192,
 }
 
-/** The page costs some milliseconds, however many ask for it: who comes too soon waits for the next, made for all who do. */
-function inTurns(render: HttpHandlers['metrics']): () => Promise<Omit<Answer, 'status'>> {
+/** Rendering takes milliseconds: scrapes that come within METRICS_PAUSE_MS of the last one wait and share the next page. */
+function throttled(render: HttpHandlers['metrics']): () => Promise<Omit<Reply, 'status'>> {
   let madeAt = Number.NEGATIVE_INFINITY
-  let next: Promise<Omit<Answer, 'status'>> | undefined
+  let next: Promise<Omit<Reply, 'status'>> | undefined
   const make = async () => {
     await sleep(Math.max(madeAt + METRICS_PAUSE_MS - performance.now(), 0))
-    // From here on it may hold less than what happens: who comes now gets another.
+    // A scrape that comes from here on gets the next page: this one may miss recent values.
     next = undefined
     madeAt = performance.now()
     const { contentType, body } = await render()
@@ -84,16 +84,16 @@ function inTurns(render: HttpHandlers['metrics']): () => Promise<Omit<Answer, 's
 
 const METRICS_PAUSE_MS = 100
 
-type Handlers = Omit<HttpHandlers, 'metrics'> & { metrics: () => Promise<Omit<Answer, 'status'>> }
+type Handlers = Omit<HttpHandlers, 'metrics'> & { metrics: () => Promise<Omit<Reply, 'status'>> }
 
 function listen(handlers: Handlers): RequestListener {
   return (request, response) => {
-    // One of many requests at once, which the parser goes on to hand out though keepDoor has shut the door.
+    // The parser still hands out pipelined requests of a connection that limitConnections has closed.
     if (request.socket.destroyed) return
-    void answer(request.method, request.url, handlers).then(({ status, contentType, body }) => {
-      // keepDoor has shut the door meanwhile.
+    void reply(request.method, request.url, handlers).then(({ status, contentType, body }) => {
+      // limitConnections has closed it meanwhile.
       if (request.socket.destroyed) return
-      // No request here has a body: of one that has, nothing is read.
+      // No request needs a body: none is read.
       if (!request.complete) response.setHeader('connection', 'close')
       response.writeHead(status, {
         'content-type': contentType,
@@ -106,7 +106,7 @@ function listen(handlers: Handlers): RequestListener {
   }
 }
 
-async function answer(method: string | undefined, url = '', handlers: Handlers): Promise<Answer> {
+async function reply(method: string | undefined, url = '', handlers: Handlers): Promise<Reply> {
   const [path] = url.split('?')
   try {
     if (path !== '/metrics' && path !== '/healthz' && path !== '/readyz') return plain(404, 'not found')
@@ -115,12 +115,12 @@ async function answer(method: string | undefined, url = '', handlers: Handlers):
     const reason = await (path === '/healthz' ? handlers.healthy() : handlers.ready())
     return reason === undefined ? plain(200, 'ok') : plain(503, reason)
   } catch {
-    // What went wrong inside is nobody's business out here.
+    // Details of internal errors are not for clients.
     return plain(500, 'internal error')
   }
 }
 
-function plain(status: number, text: string): Answer {
+function plain(status: number, text: string): Reply {
   return { status, contentType: 'text/plain; charset=utf-8', body: Buffer.from(`${text}\n`) }
 }
 
@@ -133,20 +133,20 @@ async function readTls({ certPath, keyPath, clientCaPath }: HttpTls): Promise<Se
   return { cert, key, minVersion: 'TLSv1.2', ...(ca && { ca, requestCert: true, rejectUnauthorized: true }) }
 }
 
-/** Connections that wait to be accepted: where they are full, a probe's beginning is lost and sent again after a second. */
-const WAITING = 4_096
+/** Connections waiting to be accepted. When full, a probe's SYN is dropped and sent again only after a second. */
+const BACKLOG = 4_096
 
 function started(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ port, host, backlog: WAITING }, () => {
+    server.listen({ port, host, backlog: BACKLOG }, () => {
       server.off('error', reject)
       resolve()
     })
   })
 }
 
-/** Idle keep-alive connections are closed by node itself; those under way end with their answer. */
+/** Node closes idle keep-alive connections; busy ones end with their response. */
 function closed(server: Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()))
 }

@@ -4,19 +4,19 @@ import type { Config } from '../core/settings/config.ts'
 import { toLoggable } from './loggable.ts'
 
 /**
- * Names of fields, the same wherever they are logged:
+ * Names of fields, the same in all log lines:
  *
  * | field | meaning |
  * |---|---|
- * | level, time, msg | of every line; time is ISO 8601 in UTC, msg a constant text |
+ * | level, time, msg | in every line; time is ISO 8601 in UTC, msg a constant text |
  * | error | { fault, message, cause } for errors of ours, { name, code, at } for others |
  * | volumeId, targetPath | of the CSI request |
  * | pod | { namespace, name, uid, serviceAccount } |
  * | importName, namespace | of the SecretsStoreImport |
  * | files | names of the volume's files that changed |
- * | identity | who logs in to Vault as what; no token |
- * | accessor | of a Vault token; names it, does not open anything |
- * | file, faults, reason | a file of settings, imports or certificates, and what is wrong with it |
+ * | identity | the Vault login: role and service account; no token |
+ * | accessor | of a Vault token; identifies it and grants nothing |
+ * | file, faults, reason | a file of settings, imports or certificates, and its faults |
  * | path, socket, address | of files, sockets, servers of ours |
  * | staleSeconds, graceMs, … | durations carry their unit in the name |
  */
@@ -54,7 +54,7 @@ function write(logger: Logger, level: keyof Log, fields: object, message: string
   logger[level](fields instanceof Error ? { error: toLoggable(fields) } : toLoggable(fields), message)
 }
 
-/** Loaded only when asked for: in a pod the log is JSON. Its formatter alone, as its stream writes late. */
+/** Loaded only when needed: in a pod the log is JSON. Uses only the formatter, since pino-pretty's stream writes late. */
 async function prettyOver(destination: DestinationStream): Promise<DestinationStream> {
   const { prettyFactory, isColorSupported } = await import('pino-pretty')
   const format = prettyFactory({ colorize: isColorSupported, translateTime: 'HH:MM:ss.l', singleLine: true })

@@ -1,10 +1,10 @@
 import { cutForeign, FaultError, scrub } from '../core/faults/fault.ts'
 
-/** Deeper than any field of ours; ends circles too. */
+/** Deeper than any field of ours; also ends circular references. */
 const DEEPEST = 6
 const LONGEST_CAUSE = 4
 const MOST_FRAMES = 8
-/** Characters of one text; more is nothing that anybody reads in a log. */
+/** Characters of one text. */
 const LONGEST_TEXT = 16_384
 /** Members of one list or object. */
 const MOST_MEMBERS = 1_000
@@ -12,8 +12,8 @@ const MOST_MEMBERS = 1_000
 type Loggable = string | number | boolean | null | undefined | Loggable[] | { [name: string]: Loggable }
 
 /**
- * A log field's value as it may be printed. Secrets stay masked, bytes are counted, errors become names and places:
- * the message of a foreign error, and whatever else hangs on it (a request with its headers), may hold content.
+ * A log field's value in a form that is safe to print. Secrets stay masked, bytes become their number, errors become
+ * names and places: the message of a foreign error and its other properties (a request with headers) may hold content.
  */
 export function toLoggable(value: unknown, depth = 0): Loggable {
   if (typeof value === 'string') return printable(value)
@@ -31,13 +31,13 @@ export function toLoggable(value: unknown, depth = 0): Loggable {
         .map(([name, member]) => [name, toLoggable(member, depth + 1)]),
     )
   }
-  // Secrets say [secret], dates and URLs their text; of anything else the name of its class must do.
+  // Secrets become [secret], dates and URLs their text, anything else the name of its class.
   return 'toJSON' in value && typeof value.toJSON === 'function'
     ? toLoggable(value.toJSON(), depth + 1)
     : `[${value.constructor.name}]`
 }
 
-/** An error of ours has a message that is safe by design; any other has its class, code and place in our source. */
+/** An error of ours has a message that is safe by design. Of any other, only class, code and place are logged. */
 function errorFields(error: Error): { [name: string]: Loggable } {
   if (!(error instanceof FaultError)) return foreignFields(error, 0)
   const { fault, message, cause } = error
@@ -61,9 +61,9 @@ function foreignFields(error: Error, depth: number): { [name: string]: Loggable 
   }
 }
 
-/** Stack frames alone. Where they cannot be told from the message for certain, none. */
+/** Only the stack frames; none where they cannot be separated from the message for certain. */
 function framesOf(error: Error): string[] {
-  // Its stack holds its message, which no code of ours makes that long.
+  // The stack contains the message; no code of ours makes one that long.
   if (error.message.length > LONGEST_TEXT) return []
   const { name, message, stack = '' } = error
   const head = [`${name}: ${message}`, name].find((text) => stack.startsWith(`${text}\n    at `))
@@ -75,7 +75,7 @@ function framesOf(error: Error): string[] {
     .map((line) => line.trim().replace(/^at /, ''))
 }
 
-/** Foreign words may hold what looks like a token, or what would steer a terminal. */
+/** Foreign text may contain tokens and terminal control characters. */
 function printable(given: string): string {
   const text = cutForeign(given, LONGEST_TEXT)
   const clean = /eyJ|\b(hv)?[sbr]\./.test(text) ? scrubLong(text) : text
@@ -83,7 +83,7 @@ function printable(given: string): string {
   return clean.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, ' ')
 }
 
-/** scrub() cuts to a line, which a list of names may exceed: each word is handed to it alone, those without a token too. */
+/** scrub() cuts to one line, which a list of names may exceed: so it gets each word separately. */
 function scrubLong(text: string): string {
   return text.replaceAll(/\S+/g, (word) => scrub(word))
 }

@@ -2,28 +2,28 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Meter } from '../core/ports/metrics.ts'
 import { addProcessMetrics } from './process-metrics.ts'
 
-/** What is mounted right now: read at each scrape. */
+/** The state of the mounted volumes, read at each scrape. */
 export type VolumesNow = {
-  /** How many volumes are in each state, such as fresh and stale. */
+  /** Number of volumes in each state. */
   byState: Readonly<Record<string, number>>
-  /** Seconds since the volume that has been out of step the longest was last in step; 0 without volumes. */
-  oldestInStepSeconds: number
-  /** What is issued to volumes: held by their files, or replaced and about to be revoked. */
-  issued: Readonly<Record<string, number>>
-  /** Bytes that all volumes may hold together, and may hold at most. */
+  /** Seconds since the oldest last sync of a volume with Vault; 0 without volumes. */
+  oldestSyncAgeSeconds: number
+  /** Number of leases of volumes in each state. */
+  leases: Readonly<Record<string, number>>
+  /** Sum of the volumes' sizes, and its limit. */
   reservedBytes: number
   limitBytes: number
 }
 
 export type Metrics = {
   meter: Meter
-  /** From now on `read` tells what is mounted. */
+  /** Sets the source of VolumesNow. */
   setVolumes(read: () => VolumesNow): void
   /** The page that Prometheus scrapes. */
   render(): Promise<{ contentType: string; body: string }>
 }
 
-/** Kubelet gives up after 2 min, and republishes must cost milliseconds. */
+/** kubelet gives up after 2 min; repeated publishes take milliseconds. */
 const PUBLISH_SECONDS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120]
 const CALL_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
@@ -36,39 +36,38 @@ export function createMetrics(build: { version: string }): Metrics {
   const registers = [registry]
   const publish = histogram(
     'publish_duration_seconds',
-    'NodePublishVolume calls by result, in seconds.',
+    'Duration of NodePublishVolume calls in seconds, by result.',
     ['result'],
     PUBLISH_SECONDS,
   )
   const unpublish = histogram(
     'unpublish_duration_seconds',
-    'NodeUnpublishVolume calls by result, in seconds.',
+    'Duration of NodeUnpublishVolume calls in seconds, by result.',
     ['result'],
     PUBLISH_SECONDS,
   )
   const calls = histogram(
     'vault_call_duration_seconds',
-    'Calls to Vault by operation and result, in seconds.',
+    'Duration of calls to Vault in seconds, by operation and result.',
     ['operation', 'result'],
     CALL_SECONDS,
   )
-  const rotations = counter(
-    'rotations_total',
-    'Looks at the secrets of a mounted volume, by result and fault.',
-    ['result', 'fault'],
-  )
-  const logins = counter('logins_total', 'Logins to Vault by auth method and result.', ['method', 'result'])
+  const refreshes = counter('refreshes_total', 'Refreshes of mounted volumes, by result and fault.', [
+    'result',
+    'fault',
+  ])
+  const logins = counter('logins_total', 'Logins to Vault, by auth method and result.', ['method', 'result'])
   let volumesNow = (): VolumesNow => ({
     byState: {},
-    oldestInStepSeconds: 0,
-    issued: {},
+    oldestSyncAgeSeconds: 0,
+    leases: {},
     reservedBytes: 0,
     limitBytes: 0,
   })
 
   new Gauge({
     name: 'vault_files_volumes',
-    help: 'Mounted volumes by state.',
+    help: 'Mounted volumes, by state.',
     labelNames: ['state'],
     registers,
     collect() {
@@ -77,26 +76,26 @@ export function createMetrics(build: { version: string }): Metrics {
     },
   })
   new Gauge({
-    name: 'vault_files_oldest_in_step_seconds',
-    help: 'Seconds since the volume that has been out of step with Vault the longest was last in step.',
+    name: 'vault_files_oldest_sync_age_seconds',
+    help: 'Seconds since the volume with the oldest sync was last in sync with Vault.',
     registers,
     collect() {
-      this.set(volumesNow().oldestInStepSeconds)
+      this.set(volumesNow().oldestSyncAgeSeconds)
     },
   })
   new Gauge({
-    name: 'vault_files_issued',
-    help: 'Leases, certificates and credentials issued to volumes, by state.',
+    name: 'vault_files_leases',
+    help: 'Leases of mounted volumes, by state.',
     labelNames: ['state'],
     registers,
     collect() {
       this.reset()
-      for (const [state, count] of Object.entries(volumesNow().issued)) this.set({ state }, count)
+      for (const [state, count] of Object.entries(volumesNow().leases)) this.set({ state }, count)
     },
   })
   new Gauge({
     name: 'vault_files_volume_reserved_bytes',
-    help: 'Bytes that all volumes of this node may hold together.',
+    help: 'Sum of the sizes of all volumes on this node, in bytes.',
     registers,
     collect() {
       this.set(volumesNow().reservedBytes)
@@ -104,7 +103,7 @@ export function createMetrics(build: { version: string }): Metrics {
   })
   new Gauge({
     name: 'vault_files_volume_limit_bytes',
-    help: 'Bytes that all volumes of this node may hold together at most, as --max-node-bytes says.',
+    help: 'Limit on the sum of the sizes of all volumes on this node (--max-node-bytes), in bytes.',
     registers,
     collect() {
       this.set(volumesNow().limitBytes)
@@ -112,13 +111,13 @@ export function createMetrics(build: { version: string }): Metrics {
   })
   new Gauge({
     name: 'vault_files_build_info',
-    help: 'Always 1; the labels tell what is running.',
+    help: 'Always 1, with the versions of the plugin and of Node.js as labels.',
     labelNames: ['version', 'node_version'],
     registers,
   }).set({ version: build.version, node_version: process.version }, 1)
   addProcessMetrics(registry)
-  // Series that exist from the start let a first failure show as an increase.
-  for (const result of ['unchanged', 'changed']) rotations.inc({ result, fault: '' }, 0)
+  // Series that exist from the start make a first increase visible to rate().
+  for (const result of ['unchanged', 'changed']) refreshes.inc({ result, fault: '' }, 0)
   publish.zero({ result: 'ok' })
   unpublish.zero({ result: 'ok' })
 
@@ -139,7 +138,7 @@ export function createMetrics(build: { version: string }): Metrics {
     meter: {
       published: (result, seconds) => publish.observe({ result }, seconds),
       unpublished: (result, seconds) => unpublish.observe({ result }, seconds),
-      rotated: (result, fault) => rotations.inc({ result, fault }),
+      refreshed: (result, fault) => refreshes.inc({ result, fault }),
       vaultCall: (operation, result, seconds) => calls.observe({ operation, result }, seconds),
       login: (method, result) => logins.inc({ method, result }),
     },

@@ -1,11 +1,12 @@
 import { readdirSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { Counter, Gauge, type Registry } from 'prom-client'
+import { ignoreErrors } from '../core/errno.ts'
 import { createUtilization } from './utilization.ts'
 
 /**
- * What the process uses, under the names that every Prometheus dashboard knows (process_*, nodejs_*). All of it is
- * read when scraped: prom-client's own default set keeps a 10 ms timer running to measure the event loop.
+ * Resource use of the process, under the usual Prometheus names (process_*, nodejs_*). All values are read when scraped:
+ * prom-client's own default set keeps a 10 ms timer running to measure the event loop.
  */
 export function addProcessMetrics(registry: Registry): void {
   const registers = [registry]
@@ -21,13 +22,13 @@ export function addProcessMetrics(registry: Registry): void {
   )
   gauge(
     'nodejs_external_memory_bytes',
-    'Memory of buffers and the like outside the heap, in bytes.',
+    'Memory of buffers and other objects outside the heap, in bytes.',
     () => process.memoryUsage().external,
   )
 
   gauge(
     'nodejs_eventloop_utilization',
-    'Share of time the event loop was busy since the last scrape, 0 to 1.',
+    'Share of the time since the last scrape in which the event loop was busy, 0 to 1.',
     createUtilization(),
   )
 
@@ -58,9 +59,5 @@ export function addProcessMetrics(registry: Registry): void {
 
 /** Linux only, as is the plugin; 0 elsewhere. */
 function countDescriptors(): number {
-  try {
-    return readdirSync('/proc/self/fd').length
-  } catch {
-    return 0
-  }
+  return ignoreErrors(() => readdirSync('/proc/self/fd').length) ?? 0
 }

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 
-/** A function that tells the share of time in which the event loop was busy since its last call, 0 to 1. */
+/** A function that returns the share of the time since its last call in which the event loop was busy, 0 to 1. */
 export function createUtilization(): () => number {
   let before = performance.eventLoopUtilization()
   return () => {

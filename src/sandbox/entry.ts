@@ -1,9 +1,9 @@
-// The sandbox process: does one job after the other, and is killed from outside when one takes too long.
-import { plainFault, prepare, warm } from './jobs.ts'
-import type { Job, Told, Warm } from './messages.ts'
+// The program of a sandbox process. It runs one task after the other; the plugin kills it when one exceeds its budget.
+import type { Report, Task, WarmUp } from './messages.ts'
+import { plainFault, prepare, warmUp } from './tasks.ts'
 
-function tell(told: Told): void {
-  process.send?.(told)
+function send(report: Report): void {
+  process.send?.(report)
 }
 
 function cpuMs(): number {
@@ -11,17 +11,17 @@ function cpuMs(): number {
   return (user + system) / 1000
 }
 
-async function perform(job: Job): Promise<void> {
+async function perform(task: Task): Promise<void> {
   try {
-    const work = await prepare(job, (what) => tell({ kind: 'step', what }))
-    tell({ kind: 'begun', cpuMs: cpuMs() })
+    const work = await prepare(task, (what) => send({ kind: 'step', what }))
+    send({ kind: 'begun', cpuMs: cpuMs() })
     const result = work()
-    tell({ kind: 'done', result, rssBytes: process.memoryUsage.rss() })
+    send({ kind: 'done', result, rssBytes: process.memoryUsage.rss() })
   } catch (error) {
-    tell({ kind: 'failed', fault: plainFault(error), rssBytes: process.memoryUsage.rss() })
+    send({ kind: 'failed', fault: plainFault(error), rssBytes: process.memoryUsage.rss() })
   }
 }
 
-process.on('message', (job: Job | Warm) => void (job.kind === 'warm' ? warm() : perform(job)))
-// The plugin is gone.
+process.on('message', (task: Task | WarmUp) => void (task.kind === 'warm-up' ? warmUp() : perform(task)))
+// The plugin has ended.
 process.on('disconnect', () => process.exit(0))

@@ -1,26 +1,25 @@
 import type { Clock } from '../core/ports/clock.ts'
-import { checkCapacity } from './capacity.ts'
 import { openToAll, withDirectory } from './directory.ts'
 import { type Disk, freshName } from './disk.ts'
 import type { NewFile, StampedFile } from './file.ts'
-import type { Layout } from './layout.ts'
+import { checkCapacity, type Layout } from './layout.ts'
+import { DATA, dataTarget, swap, tidyLinks, unlinkNames } from './links.ts'
 import { createPace, type Pace } from './pace.ts'
 import {
   compare,
-  deflate,
   EMPTY_SLOT,
   isNothing,
   readSlot,
-  removeStrangers,
+  removeForeign,
   type Slot,
+  shrinkOversized,
   stamp,
   writeSlot,
 } from './slot.ts'
-import { DATA, dataTarget, swap, tidyLinks, unlinkNames } from './top-level.ts'
 
 /**
- * A fresh directory with fresh inodes for every change and `..data` pointing at it, as kubelet does for its own
- * Secret volumes: for applications that know that pattern.
+ * A new directory with new inodes for every change, and `..data` pointing at it, as kubelet does for its own Secret
+ * volumes: for applications that rely on that pattern.
  */
 export function createAtomic({ disk, clock }: { disk: Disk; clock: Clock }): Layout {
   return {
@@ -30,24 +29,28 @@ export function createAtomic({ disk, clock }: { disk: Disk; clock: Clock }): Lay
       checkCapacity(files, { sizeBytes, pageBytes, copies: 2, reason, linkPrefix: `${DATA}/` })
       const pace = createPace()
       const directory = dataTarget(disk, root)
-      const held = directory === undefined ? EMPTY_SLOT : await readShown(directory)
-      await tidy(disk, root, { directory, names: [...held.files.keys(), ...held.surplus.keys()], pace })
-      const wanted = stamp(held, files, clock.now())
-      const change = compare(held, wanted)
+      const shown = directory === undefined ? EMPTY_SLOT : await readActive(directory)
+      await tidy(disk, root, { directory, names: [...shown.files.keys(), ...shown.unlisted.keys()], pace })
+      const wanted = stamp(shown, files, clock.now())
+      const change = compare(shown, wanted)
       if (directory !== undefined && isNothing(change)) return change
 
       const fresh = await writeFresh(disk, root, wanted, clock, pace)
-      unlinkNames(disk, root, held.surplus.keys())
+      unlinkNames(disk, root, shown.unlisted.keys())
       await swap(disk, root, fresh, pace)
       await tidy(disk, root, { directory: fresh, names: wanted.map(({ name }) => name), pace })
       return change
 
-      async function readShown(name: string): Promise<Slot> {
+      async function readActive(name: string): Promise<Slot> {
         const open = () => openToAll(disk, root, name)
         return withDirectory(disk, open, async (dir) => {
           const found = await readSlot(disk, dir, files, pace)
-          const slot = await deflate(disk, dir, found, { wanted: files, limitBytes: totalBytes / 2, pace })
-          await removeStrangers(disk, dir, slot, files, pace)
+          const slot = await shrinkOversized(disk, dir, found, {
+            wanted: files,
+            limitBytes: totalBytes / 2,
+            pace,
+          })
+          await removeForeign(disk, dir, slot, files, pace)
           return slot
         })
       }
@@ -58,14 +61,14 @@ export function createAtomic({ disk, clock }: { disk: Disk; clock: Clock }): Lay
       if (directory === undefined) return false
       const pace = createPace()
       const open = () => openToAll(disk, root, directory)
-      const { surplus } = await withDirectory(disk, open, (dir) => readSlot(disk, dir, NONE, pace))
-      await tidy(disk, root, { directory, names: [...surplus.keys()], pace })
+      const { unlisted } = await withDirectory(disk, open, (dir) => readSlot(disk, dir, NONE, pace))
+      await tidy(disk, root, { directory, names: [...unlisted.keys()], pace })
       return true
     },
   }
 }
 
-/** Wanted of a set of which only the names are asked. */
+/** For reading only the names of a slot. */
 const NONE: readonly NewFile[] = []
 
 /** @returns the new directory's name */

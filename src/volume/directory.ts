@@ -1,22 +1,22 @@
+import { hasCode, ignoreCode } from '../core/errno.ts'
 import { FaultError } from '../core/faults/fault.ts'
-import type { Name } from './at-calls.ts'
+import type { Entry, Name } from './at-calls.ts'
 import { type Disk, freshName } from './disk.ts'
-import type { Entry } from './entry.ts'
 import type { Pace } from './pace.ts'
 
-/** What opening a directory answers for anything else, a link among it. */
-const NO_DIRECTORY = ['ENOTDIR', 'ELOOP'] as const
-/** What is on its way out of a directory tree: see emptying(). */
+/** Errors of opening a directory where something else is, such as a link. */
+const NOT_A_DIRECTORY = ['ENOTDIR', 'ELOOP'] as const
+/** Prefix of directories that are about to be deleted: see emptying(). */
 const TRASH = '..trash-'
-/** System calls for what a container left in its volume, in one go; no mount of ours holds half as much. */
+/** Most removals in one call, of entries that a container left in its volume; no mount of ours holds half as many. */
 const MOST_REMOVALS = 100_000
 
-/** Opens a directory, and closes it whatever happens. */
-export async function withDirectory<Answer>(
+/** Opens a directory, and closes it in any case. */
+export async function withDirectory<Result>(
   disk: Disk,
   open: () => number,
-  use: (dir: number) => Promise<Answer>,
-): Promise<Answer> {
+  use: (dir: number) => Promise<Result>,
+): Promise<Result> {
   const dir = open()
   try {
     return await use(dir)
@@ -26,21 +26,21 @@ export async function withDirectory<Answer>(
 }
 
 /**
- * Opens a directory that containers of any user may enter. It is made unless it is there; a file or a link in its place
- * is removed.
+ * Opens a directory that containers of any user may enter, and creates it where it is missing. A file or a link in its
+ * place is removed.
  */
 export function ensureDirectory(disk: Disk, parent: number, name: string): number {
   try {
     return openToAll(disk, parent, name)
   } catch (error) {
-    if (!hasCode(error, 'ENOENT', ...NO_DIRECTORY)) throw error
+    if (!hasCode(error, 'ENOENT', ...NOT_A_DIRECTORY)) throw error
   }
   unlinkPresent(disk, parent, name)
   disk.mkdir(parent, name)
   return openToAll(disk, parent, name)
 }
 
-/** 0755 whatever the umask, or a container, said. */
+/** Opens with mode 0755, regardless of the umask and of what a container did. */
 export function openToAll(disk: Disk, parent: number, name: string): number {
   const dir = disk.openDirectory(parent, name)
   try {
@@ -52,7 +52,7 @@ export function openToAll(disk: Disk, parent: number, name: string): number {
   }
 }
 
-/** Deletes a file, a link or a whole directory of any depth. @throws FaultError volume_io when it grows all the time */
+/** Deletes a file, a link or a whole directory of any depth. @throws FaultError volume_io when it keeps growing */
 export async function removeTree(
   disk: Disk,
   parent: number,
@@ -70,7 +70,7 @@ export async function removeTree(
   }
 }
 
-/** removeTree step by step, for whoever counts steps or time. What is gone already is no error. */
+/** removeTree step by step, for callers that limit steps or time. A missing entry is not an error. */
 export function* removing(disk: Disk, parent: number, entry: Pick<Entry, 'name' | 'kind'>): Generator<void> {
   if (entry.kind !== 'directory') {
     unlinkPresent(disk, parent, entry.name)
@@ -80,16 +80,16 @@ export function* removing(disk: Disk, parent: number, entry: Pick<Entry, 'name' 
   const doomed = [entry.name]
   for (let name = doomed.pop(); name !== undefined; name = doomed.pop()) {
     yield* emptying(disk, parent, name, doomed)
-    // Whatever was put in meanwhile, and the directory with it, is for the next time.
-    ignore('ENOENT', () => disk.rmdir(parent, name))
+    // Fails with ENOTEMPTY when a container adds to it meanwhile; the next call removes that too.
+    ignoreCode(['ENOENT'], () => disk.rmdir(parent, name))
     yield
   }
 }
 
 /**
- * Unlinks the files of a directory and moves its directories up beside it, to be emptied in their turn: a tree of any
- * depth takes two descriptors, and no way through `..`, which a container can bend.
- * @param doomed takes the names of what was moved up
+ * Unlinks the files of a directory and moves its directories up beside it, to be emptied later: a tree of any depth
+ * takes two descriptors and never `..`, which a container can redirect.
+ * @param doomed receives the names of the moved directories
  */
 function* emptying(disk: Disk, parent: number, name: Name, doomed: Name[]): Generator<void> {
   const dir = openPresent(disk, parent, name)
@@ -98,7 +98,7 @@ function* emptying(disk: Disk, parent: number, name: Name, doomed: Name[]): Gene
     for (const inner of disk.list(dir)) {
       if (inner.kind === 'directory') {
         const moved = freshName(TRASH)
-        ignore('ENOENT', () => {
+        ignoreCode(['ENOENT'], () => {
           disk.rename(dir, inner.name, parent, moved)
           doomed.push(moved)
         })
@@ -111,26 +111,9 @@ function* emptying(disk: Disk, parent: number, name: Name, doomed: Name[]): Gene
 }
 
 function openPresent(disk: Disk, parent: number, name: Name): number | undefined {
-  try {
-    return disk.openDirectory(parent, name)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
-  }
+  return ignoreCode(['ENOENT'], () => disk.openDirectory(parent, name))
 }
 
 export function unlinkPresent(disk: Disk, parent: number, name: Name): void {
-  ignore('ENOENT', () => disk.unlink(parent, name))
-}
-
-function ignore(code: string, work: () => void): void {
-  try {
-    work()
-  } catch (error) {
-    if (!hasCode(error, code)) throw error
-  }
-}
-
-export function hasCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+  ignoreCode(['ENOENT'], () => disk.unlink(parent, name))
 }

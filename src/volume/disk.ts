@@ -11,14 +11,12 @@ import {
   statfsSync,
   writeSync,
 } from 'node:fs'
-import { createAtCalls, type Name } from './at-calls.ts'
-import { readEntries } from './entries.ts'
-import type { Entry } from './entry.ts'
+import { createAtCalls, type Entry, type Name } from './at-calls.ts'
 import { createSyscalls } from './syscalls.ts'
 
 export type FileStat = {
   isFile: boolean
-  /** Names that the file has. */
+  /** Number of names of the file. */
   links: number
   size: number
   mode: number
@@ -28,15 +26,15 @@ export type FileStat = {
 }
 
 /**
- * The file operations that volumes are made of, each one system call (list, matches and write may be several).
- * Synchronous: a tmpfs is memory, the thread pool would cost ten times the call.
+ * File operations on volumes, each one system call (list, matches and write may be several).
+ * Synchronous: a tmpfs is memory, and the thread pool would cost ten times the call.
  *
- * A container may have write access to its volume, and change it while we work: so a place is an open directory and a
- * name in it, never a path, no link is followed and no other mount entered, and no FIFO or lock waited for.
+ * A container may have write access to its volume and change it while we work. So a place is an open directory and a
+ * name in it, never a path; no link is followed, no other mount entered, and no FIFO or lock waited for.
  * Errors are Node's own or SyscallErrors.
  */
 export type Disk = {
-  /** The directory at `path`, with what is mounted there. Only what leads to it, kubelet's own directories, may be links. */
+  /** The directory at `path`, or the mount on it. Only its parents, kubelet's own directories, may be links. */
   openVolume(path: string): number
   openDirectory(dir: number, name: Name): number
   openToRead(dir: number, name: Name): number
@@ -44,15 +42,15 @@ export type Disk = {
   /** A new empty file, 0600, open for writing. */
   create(dir: number, name: Name): number
   close(fd: number): void
-  /** The first 40,000 entries: more than the volumes that we mount may hold. */
+  /** The first 40,000 entries: more than a volume of ours may hold. */
   list(dir: number): Entry[]
   readlink(dir: number, name: Name): string
-  /** Bytes that the file system sets aside at a time, and those that it has in all. */
+  /** Bytes that the file system allocates at a time, and its total size. */
   room(fd: number): { pageBytes: number; totalBytes: number }
   stat(fd: number): FileStat
   /** At most `size` bytes. */
   read(fd: number, size: number): Buffer
-  /** Whether the file begins with these bytes; never reads more than as many. */
+  /** Whether the file begins with these bytes; never reads more than their number. */
   matches(fd: number, bytes: Uint8Array): boolean
   write(fd: number, bytes: Uint8Array): void
   truncate(fd: number, size: number): void
@@ -67,7 +65,7 @@ export type Disk = {
 }
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants
-/** Of compared files, so much is in memory at a time. */
+/** How much of a compared file is in memory at a time. */
 const COMPARED_BYTES = 64 << 10
 
 /** @param isOldKernel for tests */
@@ -78,12 +76,12 @@ export function createDisk({ isOldKernel = false }: { isOldKernel?: boolean } = 
   return {
     openVolume: (path) => openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
     openDirectory: (dir, name) => at.open(dir, name, O_RDONLY | O_DIRECTORY),
-    // O_NONBLOCK: neither a FIFO put in a file's place nor a lease taken on it (fcntl(2)) may hold the plugin.
+    // O_NONBLOCK: a FIFO in a file's place, or a lease taken on it (fcntl(2)), must not block the plugin.
     openToRead: (dir, name) => at.open(dir, name, O_RDONLY | O_NONBLOCK),
     openToWrite: (dir, name) => at.open(dir, name, O_WRONLY | O_NONBLOCK),
     create: (dir, name) => at.open(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NONBLOCK, 0o600),
     close: closeSync,
-    list: (dir) => readEntries(at, dir),
+    list: at.list,
     readlink: at.readlink,
     room(fd) {
       const { bsize, blocks } = statfsSync(`/proc/self/fd/${fd}`)
@@ -105,7 +103,7 @@ export function createDisk({ isOldKernel = false }: { isOldKernel?: boolean } = 
   }
 }
 
-/** A name that nobody can have taken before. */
+/** A name that no container can guess and take in advance. */
 export function freshName(prefix: string): string {
   return `${prefix}${randomBytes(8).toString('hex')}`
 }
@@ -145,7 +143,7 @@ function matchesFile(fd: number, bytes: Uint8Array): boolean {
   return true
 }
 
-/** One pwrite; the loop is for the kernel's right to write less. */
+/** One pwrite, repeated only when the kernel writes less than asked. */
 function writeWhole(fd: number, bytes: Uint8Array): void {
   let at = 0
   while (at < bytes.byteLength) at += writeSync(fd, bytes, at, bytes.byteLength - at, at)

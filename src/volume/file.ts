@@ -1,9 +1,9 @@
+import { errorCode, ignoreCode } from '../core/errno.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import type { SecretBytes } from '../core/secret.ts'
-import { hasCode } from './directory.ts'
 import type { Disk, FileStat } from './disk.ts'
 
-/** A file as it shall stand in the volume, owner decided. */
+/** A file to write to the volume, with its owner. */
 export type NewFile = {
   name: string
   content: SecretBytes
@@ -13,17 +13,17 @@ export type NewFile = {
   gid: number
 }
 
-/** A file as it shall stand down to its modification time. */
+/** A file to write, with its modification time. */
 export type StampedFile = NewFile & { mtimeNs: bigint }
 
-/** A file as it stands, and whether it has the wanted content. Contents are compared and not kept: they have no bound. */
-export type HeldFile = FileStat & { hasContent: boolean }
+/** A file as it is, and whether it has the wanted content. Contents are compared and not kept: they have no bound. */
+export type ExistingFile = FileStat & { hasContent: boolean }
 
 /**
- * Looks at the file `wanted.name`, reading no more of it than is wanted.
- * @returns undefined when it is not ours to write in place: no plain file, or one that has a second name
+ * Compares the file `wanted.name` with `wanted`, reading no more than the wanted size.
+ * @returns undefined when it must not be written in place: not a plain file, or one with a second name
  */
-export function lookAt(disk: Disk, dir: number, wanted: NewFile): HeldFile | undefined {
+export function inspectFile(disk: Disk, dir: number, wanted: NewFile): ExistingFile | undefined {
   const fd = openPlain(disk, dir, wanted.name)
   if (fd === undefined) return undefined
   try {
@@ -36,39 +36,39 @@ export function lookAt(disk: Disk, dir: number, wanted: NewFile): HeldFile | und
   }
 }
 
-/** undefined: it is gone, or a container put something else there since it was listed. */
+/** undefined: it is gone, or a container replaced it by something else since it was listed. */
 export function openPlain(disk: Disk, dir: number, name: string): number | undefined {
-  try {
-    return disk.openToRead(dir, name)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ELOOP', 'ENXIO')) return undefined
-    throw error
-  }
+  return ignoreCode(['ENOENT', 'ELOOP', 'ENXIO'], () => disk.openToRead(dir, name))
 }
 
 /**
- * Makes the file equal to `wanted` on its present inode, touching only what differs.
- * The modification time is set last: two slots that agree in it and in content are done with each other.
- * @param held what stands there now; undefined creates it
+ * Makes the file equal to `wanted` on its existing inode, changing only what differs.
+ * The modification time is set last: two slots with equal times and contents need no more work.
+ * @param existing the file as it is; undefined creates it
  */
-export function writeFile(disk: Disk, dir: number, held: HeldFile | undefined, wanted: StampedFile): void {
-  if (held && isDone(held, wanted)) return
-  withFile(disk, dir, wanted.name, held, (fd) => {
-    if (!held?.hasContent) putContent(disk, fd, held, wanted)
+export function writeFile(
+  disk: Disk,
+  dir: number,
+  existing: ExistingFile | undefined,
+  wanted: StampedFile,
+): void {
+  if (existing && isDone(existing, wanted)) return
+  withFile(disk, dir, wanted.name, existing, (fd) => {
+    if (!existing?.hasContent) putContent(disk, fd, existing, wanted)
     putOwner(disk, fd, wanted)
     if (disk.stat(fd).mtimeNs !== wanted.mtimeNs) disk.setMtime(fd, wanted.mtimeNs)
   })
 }
 
-/** Opens the file that is held, or a new one. */
+/** Opens the existing file for writing, or a new one. */
 export function withFile(
   disk: Disk,
   dir: number,
   name: string,
-  held: HeldFile | undefined,
+  existing: ExistingFile | undefined,
   use: (fd: number) => void,
 ): void {
-  const fd = held ? disk.openToWrite(dir, name) : disk.create(dir, name)
+  const fd = existing ? disk.openToWrite(dir, name) : disk.create(dir, name)
   try {
     use(fd)
   } finally {
@@ -76,11 +76,16 @@ export function withFile(
   }
 }
 
-/** One write and no truncation to zero: whoever reads meanwhile never finds the file empty. */
-export function putContent(disk: Disk, fd: number, held: HeldFile | undefined, wanted: NewFile): void {
+/** One write and no truncation to zero: a concurrent reader never finds the file empty. */
+export function putContent(
+  disk: Disk,
+  fd: number,
+  existing: ExistingFile | undefined,
+  wanted: NewFile,
+): void {
   const size = wanted.content.byteLength
   if (size > 0) disk.write(fd, wanted.content.reveal())
-  if (held && held.size !== size) disk.truncate(fd, size)
+  if (existing && existing.size !== size) disk.truncate(fd, size)
 }
 
 /** @throws FaultError volume_io naming the group, which a user namespace may not have */
@@ -94,18 +99,18 @@ function chown(disk: Disk, fd: number, { name, uid, gid }: NewFile): void {
   try {
     disk.chown(fd, uid, gid)
   } catch (error) {
-    const code = ['EINVAL', 'EPERM'].find((known) => hasCode(error, known))
-    if (code === undefined) throw error
+    const code = errorCode(error)
+    if (code !== 'EINVAL' && code !== 'EPERM') throw error
     const reason = `${code}: files cannot be given to uid ${uid} and gid ${gid} here`
     throw new FaultError('volume_io', { file: name, reason }, error)
   }
 }
 
-export function hasAttributes(held: HeldFile, wanted: NewFile): boolean {
-  return held.mode === wanted.mode && held.uid === wanted.uid && held.gid === wanted.gid
+export function hasAttributes(existing: ExistingFile, wanted: NewFile): boolean {
+  return existing.mode === wanted.mode && existing.uid === wanted.uid && existing.gid === wanted.gid
 }
 
-/** Nothing is left to do, down to the modification time. */
-export function isDone(held: HeldFile, wanted: StampedFile): boolean {
-  return held.hasContent && held.mtimeNs === wanted.mtimeNs && hasAttributes(held, wanted)
+/** Nothing differs, including the modification time. */
+export function isDone(existing: ExistingFile, wanted: StampedFile): boolean {
+  return existing.hasContent && existing.mtimeNs === wanted.mtimeNs && hasAttributes(existing, wanted)
 }

@@ -1,10 +1,9 @@
 import type { Clock } from '../core/ports/clock.ts'
-import { checkCapacity } from './capacity.ts'
+import type { Entry } from './at-calls.ts'
 import { removeTree, unlinkPresent } from './directory.ts'
 import type { Disk } from './disk.ts'
-import type { Entry } from './entry.ts'
 import {
-  type HeldFile,
+  type ExistingFile,
   hasAttributes,
   type NewFile,
   putContent,
@@ -13,17 +12,17 @@ import {
   withFile,
   writeFile,
 } from './file.ts'
-import type { Layout } from './layout.ts'
+import { checkCapacity, type Layout } from './layout.ts'
 import { createPace, type Pace } from './pace.ts'
-import { compare, isNothing, readSlot, removeSurplus, shrinkingFirst, stamp } from './slot.ts'
+import { compare, isNothing, readSlot, removeUnwanted, shrinkingFirst, stamp } from './slot.ts'
 
 const FRESH = '..new-'
-/** There from before the first file until after the last one: a set with it was never whole. */
+/** Exists from before the first file until after the last one: a set with it was never complete. */
 const INCOMPLETE = '..incomplete'
 
 /**
- * Real files at the top level, no links, one inode per file for ever: for applications that refuse symlinks.
- * Files change one by one. A reader may meet a file in the middle of its one write; a new file appears whole.
+ * Real files at the top level without links, each keeping its inode: for applications that refuse symlinks.
+ * Files change one by one. A reader may see a file in the middle of its one write; a new file appears complete.
  */
 export function createInPlace({ disk, clock }: { disk: Disk; clock: Clock }): Layout {
   return {
@@ -31,15 +30,15 @@ export function createInPlace({ disk, clock }: { disk: Disk; clock: Clock }): La
       const { pageBytes } = disk.room(root)
       checkCapacity(files, { sizeBytes, pageBytes, copies: 1, reason: 'InPlace keeps one copy' })
       const pace = createPace()
-      const { isMarked, isFirst, held } = await readTop(files, root, pace)
-      const wanted = stamp(held, files, clock.now())
-      const change = compare(held, wanted)
+      const { isMarked, isFirst, slot } = await readTop(files, root, pace)
+      const wanted = stamp(slot, files, clock.now())
+      const change = compare(slot, wanted)
       if (isFirst && !isMarked) disk.close(disk.create(root, INCOMPLETE))
-      await removeSurplus(disk, root, held, pace)
+      await removeUnwanted(disk, root, slot, pace)
       if (!isNothing(change)) {
-        for (const file of shrinkingFirst(held, wanted)) {
-          const old = held.files.get(file.name)
-          if (old) overwrite(disk, root, old, file)
+        for (const file of shrinkingFirst(slot, wanted)) {
+          const existing = slot.files.get(file.name)
+          if (existing) overwrite(disk, root, existing, file)
           else addWhole(disk, root, file)
           await pace()
         }
@@ -48,7 +47,7 @@ export function createInPlace({ disk, clock }: { disk: Disk; clock: Clock }): La
       return change
     },
 
-    // Nothing tells a whole file from a half-written one here: the next apply compares and rewrites.
+    // A half-written file looks like a complete one here: the next apply compares and rewrites it.
     async repair(root) {
       if (isIncomplete(disk, root)) return false
       const pace = createPace()
@@ -60,29 +59,29 @@ export function createInPlace({ disk, clock }: { disk: Disk; clock: Clock }): La
   }
 
   async function readTop(files: readonly NewFile[], root: number, pace: Pace) {
-    const { strangers, ...own } = await readSlot(disk, root, files, pace)
+    const { foreign, ...known } = await readSlot(disk, root, files, pace)
     const isMark = ({ name, kind }: Entry) => name === INCOMPLETE && kind === 'file'
-    const isMarked = strangers.some(isMark)
+    const isMarked = foreign.some(isMark)
     return {
       isMarked,
-      isFirst: isMarked || own.files.size + own.surplus.size === 0,
-      held: { ...own, strangers: strangers.filter((entry) => !isMark(entry)) },
+      isFirst: isMarked || known.files.size + known.unlisted.size === 0,
+      slot: { ...known, foreign: foreign.filter((entry) => !isMark(entry)) },
     }
   }
 }
 
-/** Whether the first set of files never became whole. */
+/** Whether the first set of files never became complete. */
 export function isIncomplete(disk: Disk, root: number): boolean {
   return disk.list(root).some(({ name }) => name === INCOMPLETE)
 }
 
-/** The kernel's own modification time stays, so that it moves once, unless its clock was too coarse to move it. */
-function overwrite(disk: Disk, root: number, old: HeldFile, file: StampedFile): void {
-  if (old.hasContent && hasAttributes(old, file)) return
-  withFile(disk, root, file.name, old, (fd) => {
-    if (!old.hasContent) putContent(disk, fd, old, file)
+/** Keeps the kernel's modification time, so that it changes once, unless the kernel's clock was too coarse to change it. */
+function overwrite(disk: Disk, root: number, existing: ExistingFile, file: StampedFile): void {
+  if (existing.hasContent && hasAttributes(existing, file)) return
+  withFile(disk, root, file.name, existing, (fd) => {
+    if (!existing.hasContent) putContent(disk, fd, existing, file)
     putOwner(disk, fd, file)
-    if (!old.hasContent && disk.stat(fd).mtimeNs <= old.mtimeNs) disk.setMtime(fd, file.mtimeNs)
+    if (!existing.hasContent && disk.stat(fd).mtimeNs <= existing.mtimeNs) disk.setMtime(fd, file.mtimeNs)
   })
 }
 

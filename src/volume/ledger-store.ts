@@ -16,11 +16,12 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { errorCode, hasCode, ignoreCode } from '../core/errno.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { LedgerEntry, LedgerStore } from '../core/ports/volume.ts'
 
-/** Raised when an older plugin could misread what a newer one wrote. */
+/** Increased when an older plugin could misread the entries of a newer one. */
 const VERSION = 1
 
 /** An entry is a kilobyte; the longest path and names of a pod make it ten. */
@@ -29,7 +30,7 @@ const MOST_BYTES = 64 << 10
 const MOST_FILES = 10_000
 const PATH_MAX = 4_096
 
-/** As a request may name it (core/attributes.ts): what stands there will be unmounted and removed. */
+/** As in requests (core/publish-request/attributes.ts): the mount there will be unmounted and the directory removed. */
 const targetPath = z.string().max(PATH_MAX).refine(isTargetPath, {
   error: 'must be an absolute path without . and ..',
 })
@@ -50,7 +51,7 @@ const entrySchema = z.object({
   fingerprint: z.string(),
   updateMode: z.enum(['Live', 'InPlace', 'Atomic']),
   sizeBytes: z.int().positive(),
-  // Earlier plugins wrote none.
+  // Earlier plugins did not write it.
   leaseStoreKey: z
     .string()
     .nullable()
@@ -60,9 +61,9 @@ const entrySchema = z.object({
 })
 
 /**
- * One JSON file per mounted volume under `<stateDir>/volumes`, replaced whole. No secret, no token: `safeKey` opens nothing but what
- * the volume's own mount holds.
- * @throws FaultError internal when the directory cannot be used, saying which and why
+ * One JSON file per mounted volume under `<stateDir>/volumes`, replaced as a whole. It holds no secret and no token:
+ * `leaseStoreKey` opens only the sealed leases in the volume's own mount.
+ * @throws FaultError internal when the directory cannot be used, naming it and the error
  */
 export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Log }): LedgerStore {
   const directory = join(stateDir, 'volumes')
@@ -83,8 +84,8 @@ export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Lo
         try {
           replaceFile(path, serialize(entry))
         } catch (error) {
-          // Somebody took the directory away.
-          if (!isMissing(error)) throw error
+          // The directory was removed since.
+          if (!hasCode(error, 'ENOENT')) throw error
           makeDirectory(directory)
           replaceFile(path, serialize(entry))
         }
@@ -93,12 +94,8 @@ export function createLedgerStore({ stateDir, log }: { stateDir: string; log: Lo
 
     remove(targetPath) {
       guarded(directory, () => {
-        try {
-          // Without a descriptor: an unpublish goes through when there are none.
-          unlinkSync(pathOf(targetPath))
-        } catch (error) {
-          if (!isMissing(error)) throw error
-        }
+        // Needs no descriptor: an unpublish works when they have run out.
+        ignoreCode(['ENOENT'], () => unlinkSync(pathOf(targetPath)))
       })
     },
   }
@@ -116,7 +113,7 @@ function replaceFile(path: string, text: string): void {
   renameSync(`${path}.tmp`, path)
 }
 
-/** A path may be longer than a file name; its hash never is. */
+/** A path may be longer than a file name may be; its hash is not. */
 function fileName(targetPath: string): string {
   return `${createHash('sha256').update(targetPath).digest('hex')}.json`
 }
@@ -133,8 +130,7 @@ function serialize(entry: LedgerEntry): string {
 function loadEntry(directory: string, name: string, log: Log): LedgerEntry[] {
   try {
     const { version: _, ...entry } = entrySchema.parse(JSON.parse(readBounded(join(directory, name))))
-    if (fileName(entry.targetPath) !== name)
-      throw new Error('the file stands under the name of another target')
+    if (fileName(entry.targetPath) !== name) throw new Error('the file has the name of another target')
     return [entry]
   } catch (error) {
     moveAside(directory, name, log, error)
@@ -142,9 +138,9 @@ function loadEntry(directory: string, name: string, log: Log): LedgerEntry[] {
   }
 }
 
-/** Kept for whoever looks into it, under a name that the next start does not read again. */
+/** Keeps the file for inspection, under a name that the next start does not read. */
 function moveAside(directory: string, name: string, log: Log, error: unknown): void {
-  log.warn({ file: name, reason: reasonOf(error) }, 'ledger entry is unreadable and left out')
+  log.warn({ file: name, reason: reasonOf(error) }, 'ledger entry is unreadable, skipping it')
   guarded(directory, () => renameSync(join(directory, name), join(directory, `${name}.unreadable`)))
 }
 
@@ -159,7 +155,7 @@ function isTargetPath(path: string): boolean {
   return path.startsWith('/') && isPlain && !path.includes('\0') && segments.some((segment) => segment !== '')
 }
 
-/** @throws Error for what is no plain file of a size that an entry may have */
+/** @throws Error for anything but a plain file of at most MOST_BYTES */
 function readBounded(path: string): string {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {
@@ -179,7 +175,7 @@ function readNames(directory: string, log: Log): string[] {
       throw Object.assign(new Error('no directory'), { code: 'ENOTDIR' })
     return listBounded(directory, log)
   } catch (error) {
-    if (isMissing(error)) return []
+    if (hasCode(error, 'ENOENT')) return []
     throw unusable(directory, error)
   }
 }
@@ -190,10 +186,7 @@ function listBounded(directory: string, log: Log): string[] {
   try {
     for (let entry = open.readSync(); entry !== null; entry = open.readSync()) {
       if (names.length === MOST_FILES) {
-        log.error(
-          { directory, limit: MOST_FILES },
-          'more files in the ledger than are read, leaving out the rest',
-        )
+        log.error({ directory, limit: MOST_FILES }, 'too many ledger entries, skipping the rest')
         break
       }
       names.push(entry.name)
@@ -202,10 +195,6 @@ function listBounded(directory: string, log: Log): string[] {
   } finally {
     open.closeSync()
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }
 
 function guarded(directory: string, work: () => void): void {
@@ -217,6 +206,7 @@ function guarded(directory: string, work: () => void): void {
 }
 
 function unusable(directory: string, error: unknown): FaultError {
-  const code = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
-  return new FaultError('internal', { reason: `the ledger in ${directory} cannot be used${code}` }, error)
+  const code = errorCode(error)
+  const suffix = code === undefined ? '' : ` (${code})`
+  return new FaultError('internal', { reason: `the ledger in ${directory} cannot be used${suffix}` }, error)
 }

@@ -1,43 +1,42 @@
 import type { Clock } from '../core/ports/clock.ts'
-import { checkCapacity } from './capacity.ts'
 import { ensureDirectory, openToAll, withDirectory } from './directory.ts'
 import type { Disk } from './disk.ts'
-import { type HeldFile, type NewFile, type StampedFile, withFile } from './file.ts'
-import type { Layout } from './layout.ts'
-import { mirror } from './mirror.ts'
+import { type ExistingFile, type NewFile, type StampedFile, withFile } from './file.ts'
+import { checkCapacity, type Layout } from './layout.ts'
+import { DATA, dataTarget, swap, tidyLinks, unlinkNames } from './links.ts'
 import { createPace, type Pace } from './pace.ts'
 import {
   type Change,
   compare,
-  deflate,
   isNothing,
   readSlot,
-  removeStrangers,
+  removeForeign,
+  shrinkOversized,
   stamp,
   writeSlot,
 } from './slot.ts'
-import { DATA, dataTarget, swap, tidyLinks, unlinkNames } from './top-level.ts'
+import { syncIdleSlot } from './sync-idle-slot.ts'
 
 export const SLOTS = ['..slot-a', '..slot-b'] as const
 type SlotName = (typeof SLOTS)[number]
 
 /**
- * Two slots of real files and `..data` pointing at the active one, as double buffering does.
+ * Two slots of real files, and `..data` pointing at the active one: double buffering.
  *
- * Between updates the slots are equal to the nanosecond: what differs between them was left by a killed process, and
- * every update finishes it, knowing nothing but the files. An update writes the idle slot, swaps, waits the grace out
- * and makes the retired slot equal too. Each file has two inodes for ever and both see a modification after the new
- * content is visible, so that a watch set once never misses an update.
- * @param graceMs how long readers that opened a file before the swap are left alone
+ * Between updates the slots are equal, modification times included. A difference was left by a killed process, and every
+ * update finishes it from the files only. An update writes the idle slot, swaps, waits for the grace period and syncs
+ * the slot that is idle now. Each file keeps the same two inodes, and both are modified after the new content is
+ * visible, so that a watch set once never misses an update.
+ * @param graceMs how long readers that opened a file before the swap keep its old content
  */
 export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }): Layout {
   const { disk, clock, graceMs } = deps
 
-  async function withSlots<Answer>(
+  async function withSlots<Result>(
     root: number,
     active: SlotName,
-    use: (activeDir: number, idleDir: () => number) => Promise<Answer>,
-  ): Promise<Answer> {
+    use: (activeDir: number, idleDir: () => number) => Promise<Result>,
+  ): Promise<Result> {
     let idleDir: number | undefined
     const idle = () => (idleDir ??= ensureDirectory(disk, root, otherSlot(active)))
     const open = () => openToAll(disk, root, active)
@@ -48,17 +47,17 @@ export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }):
     }
   }
 
-  /** First files of a volume. `..data` comes when both slots are whole, the links last. */
+  /** The first files of a volume. `..data` is created when both slots are complete, the links last. */
   async function createSlots(root: number, files: readonly NewFile[], pace: Pace): Promise<Change> {
-    // Atomic's files, if there are any, are readable until the swap.
+    // Atomic's files, if any, stay readable until the swap.
     if (dataTarget(disk, root) === undefined) await tidyLinks(disk, root, new Set(), { keep: SLOTS, pace })
     let wanted: StampedFile[] | undefined
     for (const name of SLOTS) {
       const open = () => ensureDirectory(disk, root, name)
       await withDirectory(disk, open, async (dir) => {
-        const held = await readSlot(disk, dir, files, pace)
-        wanted ??= stamp(held, files, clock.now())
-        await writeSlot(disk, dir, held, wanted, pace)
+        const slot = await readSlot(disk, dir, files, pace)
+        wanted ??= stamp(slot, files, clock.now())
+        await writeSlot(disk, dir, slot, wanted, pace)
       })
     }
     await swap(disk, root, SLOTS[0], pace)
@@ -82,29 +81,32 @@ export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }):
 
       return withSlots(root, active, async (activeDir, openIdle) => {
         const read = async (dir: number) =>
-          deflate(disk, dir, await readSlot(disk, dir, files, pace), {
+          shrinkOversized(disk, dir, await readSlot(disk, dir, files, pace), {
             wanted: files,
             limitBytes: totalBytes / 2,
             pace,
           })
         const shown = await read(activeDir)
-        await tidy(root, [...shown.files.keys(), ...shown.surplus.keys()], pace)
-        await removeStrangers(disk, activeDir, shown, files, pace)
+        await tidy(root, [...shown.files.keys(), ...shown.unlisted.keys()], pace)
+        await removeForeign(disk, activeDir, shown, files, pace)
         const idleDir = openIdle()
         const idle = await read(idleDir)
         const wanted = stamp(shown, files, clock.now(), idle)
         const change = compare(shown, wanted)
 
-        await writeSlot(disk, idleDir, idle, wanted, pace, (file, old) => {
-          // Left by a killed process; files that change now are made known after the swap.
-          if (shown.files.get(file.name)?.hasContent) tell(activeDir, file, old)
+        await writeSlot(disk, idleDir, idle, wanted, pace, (file, existing) => {
+          // An update that a killed process left unfinished; files that change now are touched after the swap.
+          if (shown.files.get(file.name)?.hasContent) touch(activeDir, file, existing)
         })
         if (isNothing(change)) return change
-        unlinkNames(disk, root, shown.surplus.keys())
+        unlinkNames(disk, root, shown.unlisted.keys())
         await swap(disk, root, otherSlot(active), pace)
         await tidy(root, namesOf(wanted), pace)
         await clock.sleep(graceMs)
-        await writeSlot(disk, activeDir, shown, wanted, pace, (file, old) => tell(idleDir, file, old))
+        // The slot that was active is the idle one now: sync it.
+        await writeSlot(disk, activeDir, shown, wanted, pace, (file, existing) =>
+          touch(idleDir, file, existing),
+        )
         return change
       })
     },
@@ -114,7 +116,7 @@ export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }):
       if (active === undefined) return false
       const pace = createPace()
       await withSlots(root, active, async (activeDir, openIdle) => {
-        const names = await mirror(disk, activeDir, openIdle(), { sizeBytes, pace, before: tell })
+        const names = await syncIdleSlot(disk, activeDir, openIdle(), { sizeBytes, pace, before: touch })
         await tidy(root, names, pace)
       })
       return true
@@ -122,12 +124,12 @@ export function createLive(deps: { disk: Disk; clock: Clock; graceMs: number }):
   }
 
   /**
-   * Fires IN_MODIFY and IN_CLOSE_WRITE on a file whose content is already right, unless the other slot's differed in
-   * attributes only: the kernel counts setting the modification time alone as a modification, even to the value it has
-   * (fsnotify_change, ATTR_MTIME without ATTR_ATIME). It goes first: the other slot's time, set last, says that both
-   * are done.
+   * Fires inotify (IN_MODIFY, IN_CLOSE_WRITE) on a file that has its new content already, unless the other slot's file
+   * differed in attributes only. The kernel reports a modification when only the modification time is set, even to the
+   * same value (fsnotify_change, ATTR_MTIME without ATTR_ATIME). This goes first: the other file's time, set last, marks
+   * both as done.
    */
-  function tell(dir: number, file: StampedFile, other: HeldFile): void {
+  function touch(dir: number, file: StampedFile, other: ExistingFile): void {
     if (other.hasContent && other.mtimeNs === file.mtimeNs) return
     withFile(disk, dir, file.name, other, (fd) => disk.setMtime(fd, file.mtimeNs))
   }

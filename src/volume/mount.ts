@@ -1,10 +1,10 @@
 import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync, statfsSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
+import { hasCode, ignoreCode } from '../core/errno.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import type { Mounter } from '../core/ports/volume.ts'
 import { type AtCalls, createAtCalls } from './at-calls.ts'
-import { MOST_FILES } from './capacity.ts'
-import { parseMountinfo } from './mountinfo.ts'
+import { MOST_FILES } from './layout.ts'
 import {
   createSyscalls,
   MNT_DETACH,
@@ -12,20 +12,19 @@ import {
   MS_NOEXEC,
   MS_NOSUID,
   MS_REMOUNT,
-  SyscallError,
   type Syscalls,
   UMOUNT_NOFOLLOW,
 } from './syscalls.ts'
 
-/** How our mounts show themselves in /proc/mounts. */
+/** The source of our mounts in /proc/mounts. */
 const SOURCE = 'vault-files-csi'
 const FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC
 /**
- * Live takes three for a file; the fourth is room for what containers with write access put beside. So many kibibytes
- * may all names, and attributes that containers set (`user.` ones, from Linux 6.6), take of the kernel's memory too.
+ * Live takes three for a file; the fourth is for files that containers with write access add. It also limits, in
+ * kibibytes, the kernel memory of names and of attributes that containers set (`user.` ones, from Linux 6.6).
  */
 const INODES = 4 * MOST_FILES + 192
-/** What Node has no name for; open(2) and statfs(2). */
+/** Constants of open(2) and statfs(2) that Node does not export. */
 const O_PATH = 0o10000000
 const TMPFS_MAGIC = 0x01021994
 const { O_DIRECTORY, O_NOFOLLOW } = constants
@@ -34,7 +33,7 @@ export type MountCalls = Pick<Syscalls, 'mount' | 'unmount'> & Pick<AtCalls, 'mo
 
 /** @param syscalls for tests */
 export function createMounter({ syscalls = realCalls() }: { syscalls?: MountCalls } = {}): Mounter {
-  // Kernels before 6.4, and user namespaces, refuse noswap. Learnt at the first mount.
+  // Kernels before 6.4, and user namespaces, refuse noswap: found out at the first mount.
   let noswap: 'unknown' | 'accepted' | 'refused' = 'unknown'
 
   function mountTmpfs(place: string, flags: number, options: string): void {
@@ -46,13 +45,13 @@ export function createMounter({ syscalls = realCalls() }: { syscalls?: MountCall
       syscalls.mount(SOURCE, place, 'tmpfs', flags, `${options},noswap`)
       noswap = 'accepted'
     } catch (error) {
-      if (noswap === 'accepted' || !isCode(error, 'EINVAL')) throw error
+      if (noswap === 'accepted' || !hasCode(error, 'EINVAL')) throw error
       syscalls.mount(SOURCE, place, 'tmpfs', flags, options)
       noswap = 'refused'
     }
   }
 
-  /** Which mount a directory is on is told in microseconds and without a descriptor: cleanup goes through without any. */
+  /** Takes microseconds and no descriptor: cleanup works when descriptors have run out. */
   function isMounted(targetPath: string): boolean {
     const found = syscalls.mountOf(targetPath)
     return found !== undefined && (found.isMountRoot ?? differsFromParent(targetPath))
@@ -63,7 +62,7 @@ export function createMounter({ syscalls = realCalls() }: { syscalls?: MountCall
       const group = gid === undefined ? '' : `,gid=${gid}`
       try {
         withOpen(dirname(targetPath), O_DIRECTORY, (parent) => {
-          // From here on the parent stays this one, and nothing that stands in the target's place is followed.
+          // From here on the parent cannot be exchanged, and a link in the target's place is not followed.
           const place = `/proc/self/fd/${parent}/${basename(targetPath)}`
           makeDirectory(place)
           withOpen(place, O_DIRECTORY | O_NOFOLLOW, (target) =>
@@ -85,7 +84,7 @@ export function createMounter({ syscalls = realCalls() }: { syscalls?: MountCall
         withOpen(targetPath, O_DIRECTORY | O_NOFOLLOW, (root) => {
           const place = `/proc/self/fd/${root}`
           if (statfsSync(place).type !== TMPFS_MAGIC) throw new Error('no tmpfs is mounted there')
-          // Options that are not named stay; flags do not. The kernel wants noswap said again.
+          // Options that are not named stay, flags do not. noswap must be repeated.
           mountTmpfs(place, FLAGS | MS_REMOUNT, `size=${sizeBytes}`)
         })
       } catch (error) {
@@ -93,12 +92,12 @@ export function createMounter({ syscalls = realCalls() }: { syscalls?: MountCall
       }
     },
 
-    // procfs, which is there wherever we run, tells the machine's page, as tmpfs does.
+    // procfs, which exists wherever we run, reports the machine's page size, as tmpfs does.
     pageBytes: statfsSync('/proc').bsize,
 
     unmount(targetPath) {
       while (unmountTop(syscalls, targetPath)) {}
-      // A mount that came from outside our user namespace answers EINVAL, as a path that is no mount does.
+      // umount2 fails with EINVAL for a mount from outside our user namespace, as for a path without a mount.
       if (isMounted(targetPath)) throw failed(targetPath, 'it is mounted and locked')
       removeDirectory(targetPath)
     },
@@ -108,35 +107,31 @@ export function createMounter({ syscalls = realCalls() }: { syscalls?: MountCall
   }
 }
 
-/** Takes one mount off. False: nothing is mounted there any more. */
+/** Removes one mount. False: nothing is mounted there any more. */
 function unmountTop(syscalls: MountCalls, targetPath: string): boolean {
   for (const flags of [UMOUNT_NOFOLLOW, UMOUNT_NOFOLLOW, UMOUNT_NOFOLLOW | MNT_DETACH]) {
     try {
       syscalls.unmount(targetPath, flags)
       return true
     } catch (error) {
-      if (isCode(error, 'EINVAL', 'ENOENT')) return false
-      // Somebody still has a file open: once more, then detach, which goes through at the last close.
-      if (!isCode(error, 'EBUSY') || flags & MNT_DETACH) throw failed(targetPath, error)
+      if (hasCode(error, 'EINVAL', 'ENOENT')) return false
+      // A file is still open: try once more, then detach, which completes at the last close.
+      if (!hasCode(error, 'EBUSY') || flags & MNT_DETACH) throw failed(targetPath, error)
     }
   }
   return false
 }
 
 function makeDirectory(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o750 })
-  } catch (error) {
-    if (errorCode(error) !== 'EEXIST') throw error
-  }
+  ignoreCode(['EEXIST'], () => mkdirSync(path, { mode: 0o750 }))
 }
 
-/** Never more than the empty directory: files in it would not be ours. */
+/** Only when it is empty: files in it would not be ours. */
 function removeDirectory(path: string): void {
   try {
-    rmdirSync(path)
+    ignoreCode(['ENOENT'], () => rmdirSync(path))
   } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw failed(path, error)
+    throw failed(path, error)
   }
 }
 
@@ -144,7 +139,28 @@ function listMounts(): Map<string, string> {
   return parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'))
 }
 
-/** Before Linux 5.8. A thousand mounts make mountinfo a millisecond long; this takes 30 µs. */
+/**
+ * Mount points and their file system types from the text of /proc/self/mountinfo (proc_pid_mountinfo(5)). Of several
+ * mounts on one point it returns the last, the visible one.
+ */
+export function parseMountinfo(text: string): Map<string, string> {
+  const mounts = new Map<string, string>()
+  for (const line of text.split('\n')) {
+    // A single hyphen ends the optional fields; the type follows it.
+    const [before, after] = line.split(' - ', 2)
+    const mountPoint = before?.split(' ')[4]
+    const type = after?.split(' ')[0]
+    if (mountPoint && type) mounts.set(unescapeOctal(mountPoint), type)
+  }
+  return mounts
+}
+
+/** The kernel writes space, tab, newline, backslash and # as \ooo. */
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_whole, digits) => String.fromCharCode(Number.parseInt(digits, 8)))
+}
+
+/** For kernels before Linux 5.8. With a thousand mounts mountinfo takes a millisecond; this takes 30 µs. */
 function differsFromParent(targetPath: string): boolean {
   return mountIdOf(targetPath) !== mountIdOf(dirname(targetPath))
 }
@@ -158,8 +174,8 @@ function mountIdOf(path: string): string | undefined {
   )
 }
 
-/** Open to point at and not to read. */
-function withOpen<Answer>(path: string, flags: number, use: (fd: number) => Answer): Answer {
+/** Opens a path only as a reference (O_PATH). */
+function withOpen<Result>(path: string, flags: number, use: (fd: number) => Result): Result {
   const fd = openSync(path, O_PATH | flags)
   try {
     return use(fd)
@@ -172,15 +188,7 @@ function realCalls(): MountCalls {
   return { ...createSyscalls(), mountOf: createAtCalls().mountOf }
 }
 
-function isCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof SyscallError && codes.includes(error.code)
-}
-
-function errorCode(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code
-}
-
 function failed(what: string, cause: unknown): FaultError {
-  const words = cause instanceof Error ? cause.message : String(cause)
-  return new FaultError('mount_failed', { reason: `${what}: ${words}` }, cause)
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return new FaultError('mount_failed', { reason: `${what}: ${message}` }, cause)
 }

@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as yieldToOthers } from 'node:timers/promises'
 
-/** Gives other work a turn when this work has held the event loop for a while. */
+/** Yields to other work when this work has held the event loop for SLICE_MS. */
 export type Pace = () => Promise<void>
 
 const SLICE_MS = 15
@@ -9,7 +9,7 @@ export function createPace(): Pace {
   let began = performance.now()
   return async () => {
     if (performance.now() - began < SLICE_MS) return
-    await nextTurn()
+    await yieldToOthers()
     began = performance.now()
   }
 }

@@ -5,21 +5,21 @@ const KEY_BYTES = 32
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
-/** Bytes by which what is sealed is longer than what was given. */
+/** Bytes that sealing adds. */
 export const SEAL_BYTES = NONCE_BYTES + TAG_BYTES
 
-/** A random key, as text for a ledger. */
+/** A random key, as text for the ledger. */
 export function newSealKey(): string {
   return randomBytes(KEY_BYTES).toString('base64url')
 }
 
 /**
- * Encrypts, so that only `key` together with `label` opens it and any change of a byte is noticed.
- * @param label what it belongs to; not secret, not part of the answer
+ * Encrypts so that only `key` together with `label` opens it and any changed byte is detected.
+ * @param label what it belongs to; not secret, not part of the result
  * @throws Error for a key that newSealKey did not make
  */
 export function seal(plain: Uint8Array, key: string, label: string): Buffer {
-  // Never the same twice under one key, or the cipher gives both texts away.
+  // Using a nonce twice with one key would reveal both texts.
   const nonce = randomBytes(NONCE_BYTES)
   const cipher = createCipheriv(CIPHER, keyBytes(key), nonce, { authTagLength: TAG_BYTES })
   cipher.setAAD(Buffer.from(label))
@@ -27,7 +27,7 @@ export function seal(plain: Uint8Array, key: string, label: string): Buffer {
   return Buffer.concat([nonce, cipher.getAuthTag(), sealed])
 }
 
-/** @throws Error when key, label or any byte is another */
+/** @throws Error when key, label or any byte differs */
 export function unseal(sealed: Uint8Array, key: string, label: string): Buffer {
   const tag = sealed.subarray(NONCE_BYTES, SEAL_BYTES)
   const decipher = createDecipheriv(CIPHER, keyBytes(key), sealed.subarray(0, NONCE_BYTES), {

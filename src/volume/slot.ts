@@ -1,11 +1,11 @@
+import type { Entry } from './at-calls.ts'
 import { removeTree, unlinkPresent } from './directory.ts'
 import type { Disk } from './disk.ts'
-import type { Entry } from './entry.ts'
 import {
-  type HeldFile,
+  type ExistingFile,
   hasAttributes,
+  inspectFile,
   isDone,
-  lookAt,
   type NewFile,
   openPlain,
   type StampedFile,
@@ -14,23 +14,23 @@ import {
 } from './file.ts'
 import type { Pace } from './pace.ts'
 
-/** What a directory of files holds, held against what is wanted of it. */
+/** The contents of a directory of files, compared with a wanted set of files. */
 export type Slot = {
-  /** Of the wanted names, those that are files of ours. */
-  files: ReadonlyMap<string, HeldFile>
-  /** Plain files of other names: what an import no longer lists, or what a container put there. */
-  surplus: ReadonlyMap<string, { size: number }>
-  /** What we never put there. */
-  strangers: readonly Entry[]
+  /** Files with a wanted name. */
+  files: ReadonlyMap<string, ExistingFile>
+  /** Plain files with other names: no longer listed by the import, or added by a container. */
+  unlisted: ReadonlyMap<string, { size: number }>
+  /** Entries of a kind or name that we never create. */
+  foreign: readonly Entry[]
 }
 
-/** Names, by what an update does to them; of removed ones, which a container may have added, the first MOST_TOLD. */
+/** File names by the effect of an update; of removed ones, which a container may have added, the first MOST_REPORTED. */
 export type Change = { changed: string[]; added: string[]; removed: string[] }
 
-export const EMPTY_SLOT: Slot = { files: new Map(), surplus: new Map(), strangers: [] }
+export const EMPTY_SLOT: Slot = { files: new Map(), unlisted: new Map(), foreign: [] }
 
-const MOST_TOLD = 100
-/** Later times, which the kernel's own type does not hold, are only ever set by a container. */
+const MOST_REPORTED = 100
+/** The kernel's own type holds no later time; only a container sets one. */
 const LATEST_NS = 2n ** 63n - 1n
 
 /** Compares the directory with `wanted` file by file, keeping no content. */
@@ -41,24 +41,24 @@ export async function readSlot(
   pace: Pace,
 ): Promise<Slot> {
   const byName = new Map(wanted.map((file) => [file.name, file]))
-  const files = new Map<string, HeldFile>()
-  const surplus = new Map<string, { size: number }>()
-  const strangers: Entry[] = []
+  const files = new Map<string, ExistingFile>()
+  const unlisted = new Map<string, { size: number }>()
+  const foreign: Entry[] = []
   for (const entry of disk.list(dir)) {
     const { name, kind } = entry
     if (kind !== 'file' || typeof name !== 'string' || name.startsWith('..')) {
-      strangers.push(entry)
+      foreign.push(entry)
       continue
     }
     const file = byName.get(name)
     if (file) {
-      const held = lookAt(disk, dir, file)
-      if (held) files.set(name, held)
-      else strangers.push(entry)
-    } else surplus.set(name, { size: sizeOf(disk, dir, name) })
+      const existing = inspectFile(disk, dir, file)
+      if (existing) files.set(name, existing)
+      else foreign.push(entry)
+    } else unlisted.set(name, { size: sizeOf(disk, dir, name) })
     await pace()
   }
-  return { files, surplus, strangers }
+  return { files, unlisted, foreign }
 }
 
 function sizeOf(disk: Disk, dir: number, name: string): number {
@@ -72,9 +72,9 @@ function sizeOf(disk: Disk, dir: number, name: string): number {
 }
 
 /**
- * Decides the modification times: a file whose content stays keeps its own to the nanosecond,
- * all that change get one new time, later than any there was, whatever the clock says.
- * @param shown what readers see now
+ * Decides the modification times. A file with unchanged content keeps its own to the nanosecond. All that change get
+ * one new time, later than any existing one, whatever the wall clock reads.
+ * @param shown the slot that readers see now
  * @param other a slot that a killed process may have left newer
  */
 export function stamp(
@@ -88,21 +88,22 @@ export function stamp(
     if (mtimeNs >= fresh && mtimeNs < LATEST_NS) fresh = mtimeNs + 1n
   }
   return files.map((file) => {
-    const held = shown.files.get(file.name)
-    return { ...file, mtimeNs: held?.hasContent && held.mtimeNs <= LATEST_NS ? held.mtimeNs : fresh }
+    const existing = shown.files.get(file.name)
+    const keepsTime = existing?.hasContent && existing.mtimeNs <= LATEST_NS
+    return { ...file, mtimeNs: keepsTime ? existing.mtimeNs : fresh }
   })
 }
 
-export function compare(held: Slot, wanted: readonly NewFile[]): Change {
+export function compare(slot: Slot, wanted: readonly NewFile[]): Change {
   const change: Change = {
     changed: [],
     added: [],
-    removed: [...held.surplus.keys()].sort().slice(0, MOST_TOLD),
+    removed: [...slot.unlisted.keys()].sort().slice(0, MOST_REPORTED),
   }
   for (const file of wanted) {
-    const old = held.files.get(file.name)
-    if (!old) change.added.push(file.name)
-    else if (!old.hasContent || !hasAttributes(old, file)) change.changed.push(file.name)
+    const existing = slot.files.get(file.name)
+    if (!existing) change.added.push(file.name)
+    else if (!existing.hasContent || !hasAttributes(existing, file)) change.changed.push(file.name)
   }
   return change
 }
@@ -112,81 +113,79 @@ export function isNothing({ changed, added, removed }: Change): boolean {
 }
 
 /**
- * Makes a directory that holds `held` hold `wanted`, in place on the present inodes.
+ * Makes a directory with the contents `slot` hold `wanted`, in place, on the existing inodes.
  * @param before called for each file that differs, before it is written
  */
 export async function writeSlot(
   disk: Disk,
   dir: number,
-  held: Slot,
+  slot: Slot,
   wanted: readonly StampedFile[],
   pace: Pace,
-  before: (file: StampedFile, old: HeldFile) => void = () => {},
+  before: (file: StampedFile, existing: ExistingFile) => void = () => {},
 ): Promise<void> {
-  await removeSurplus(disk, dir, held, pace)
-  for (const file of shrinkingFirst(held, wanted)) {
-    const old = held.files.get(file.name)
-    if (old && !isDone(old, file)) before(file, old)
-    writeFile(disk, dir, old, file)
+  await removeUnwanted(disk, dir, slot, pace)
+  for (const file of shrinkingFirst(slot, wanted)) {
+    const existing = slot.files.get(file.name)
+    if (existing && !isDone(existing, file)) before(file, existing)
+    writeFile(disk, dir, existing, file)
     await pace()
   }
 }
 
-export async function removeSurplus(disk: Disk, dir: number, held: Slot, pace: Pace): Promise<void> {
-  for (const entry of held.strangers) await removeTree(disk, dir, entry, pace)
-  await unlinkSurplus(disk, dir, held, pace)
+/** Removes foreign entries and unlisted files. */
+export async function removeUnwanted(disk: Disk, dir: number, slot: Slot, pace: Pace): Promise<void> {
+  for (const entry of slot.foreign) await removeTree(disk, dir, entry, pace)
+  await removeUnlisted(disk, dir, slot, pace)
 }
 
-async function unlinkSurplus(disk: Disk, dir: number, { surplus }: Slot, pace: Pace): Promise<void> {
-  for (const name of surplus.keys()) {
+async function removeUnlisted(disk: Disk, dir: number, { unlisted }: Slot, pace: Pace): Promise<void> {
+  for (const name of unlisted.keys()) {
     unlinkPresent(disk, dir, name)
     await pace()
   }
 }
 
-/**
- * Takes away what hides the files that readers see from no one: strangers beside them. One under a wanted name stays
- * until the slot is written.
- */
-export async function removeStrangers(
+/** Removes foreign entries from the slot that readers see. One with a wanted name stays until the slot is written. */
+export async function removeForeign(
   disk: Disk,
   dir: number,
-  held: Slot,
+  slot: Slot,
   wanted: readonly NewFile[],
   pace: Pace,
 ): Promise<void> {
   const names = new Set<unknown>(wanted.map(({ name }) => name))
-  for (const entry of held.strangers) {
+  for (const entry of slot.foreign) {
     if (!names.has(entry.name)) await removeTree(disk, dir, entry, pace)
   }
 }
 
 /**
- * Gives back what a container made larger than a set of ours may be, before room is needed: files are cut to their
- * wanted length, where they stand, and others removed.
- * @returns what is held then
+ * Frees the space of a slot that a container made larger than `limitBytes`, before the space is needed: files are cut
+ * to their wanted length in place, unlisted ones removed.
+ * @returns the slot as it is then
  */
-export async function deflate(
+export async function shrinkOversized(
   disk: Disk,
   dir: number,
-  held: Slot,
+  slot: Slot,
   { wanted, limitBytes, pace }: { wanted: readonly NewFile[]; limitBytes: number; pace: Pace },
 ): Promise<Slot> {
-  const sizes = [...held.files.values(), ...held.surplus.values()].map(({ size }) => size)
-  if (sizes.reduce((sum, size) => sum + size, 0) <= limitBytes) return held
-  await unlinkSurplus(disk, dir, held, pace)
-  const files = new Map(held.files)
+  const sizes = [...slot.files.values(), ...slot.unlisted.values()].map(({ size }) => size)
+  if (sizes.reduce((sum, size) => sum + size, 0) <= limitBytes) return slot
+  await removeUnlisted(disk, dir, slot, pace)
+  const files = new Map(slot.files)
   for (const { name, content } of wanted) {
     const file = files.get(name)
     if (!file || file.size <= content.byteLength) continue
     withFile(disk, dir, name, file, (fd) => disk.truncate(fd, content.byteLength))
     files.set(name, { ...file, size: content.byteLength })
   }
-  return { ...held, files, surplus: new Map() }
+  return { ...slot, files, unlisted: new Map() }
 }
 
-/** Files that give room back before those that take it: the peak stays within the larger of the two sets. */
-export function shrinkingFirst<File extends NewFile>(held: Slot, wanted: readonly File[]): File[] {
-  const growth = (file: File) => file.content.byteLength - (held.files.get(file.name)?.size ?? 0)
+/** Files that free space before those that take it: the peak stays within the larger of the two sets. */
+export function shrinkingFirst<File extends NewFile>(slot: Slot, wanted: readonly File[]): File[] {
+  const growth = (file: File) => file.content.byteLength - (slot.files.get(file.name)?.size ?? 0)
   return wanted.toSorted((one, other) => growth(one) - growth(other))
 }

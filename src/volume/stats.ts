@@ -1,11 +1,11 @@
 import { closeSync, constants, openSync, statfsSync } from 'node:fs'
+import { errorCode, hasCode } from '../core/errno.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import type { VolumeStats } from '../core/ports/volume.ts'
-import { hasCode } from './directory.ts'
 
 /**
- * What the file system at `targetPath` holds, in bytes and inodes.
- * @throws FaultError volume_not_found when the path is gone, volume_io when it cannot be looked at
+ * Size and use of the file system at `targetPath`, in bytes and inodes.
+ * @throws FaultError volume_not_found when the path is gone, volume_io when it cannot be read
  */
 export function volumeStats(targetPath: string): VolumeStats {
   const { bsize, blocks, bfree, bavail, files, ffree } = statfs(targetPath)
@@ -22,7 +22,7 @@ function statfs(targetPath: string) {
     return statfsSync(`/proc/self/fd/${dir}`)
   } catch (error) {
     if (!hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) {
-      const code = error instanceof Error && 'code' in error ? String(error.code) : 'error'
+      const code = errorCode(error) ?? 'error'
       throw new FaultError('volume_io', { reason: `${code} at the volume at ${targetPath}` }, error)
     }
     throw new FaultError('volume_not_found', { reason: `no volume at ${targetPath}` }, error)

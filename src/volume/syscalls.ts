@@ -1,25 +1,26 @@
 import koffi from 'koffi'
+import { ignoreCode } from '../core/errno.ts'
 
 /** The system calls that Node does not offer. Each throws a SyscallError. 64-bit Linux only. */
 export type Syscalls = {
   /** mount(2): `data` is the file system's own option string. */
   mount(source: string, target: string, fileSystem: string, flags: number, data: string): void
-  /** flock(2) LOCK_EX | LOCK_NB on an open file. False: another process holds it. The kernel lets go of it with its holder. */
+  /** flock(2) LOCK_EX | LOCK_NB on an open file. False: another process holds it. The kernel releases it when the holder ends. */
   tryLock(fd: number): boolean
   /** umount2(2) */
   unmount(target: string, flags: number): void
-  /** futimens(2) that sets the modification time alone, in nanoseconds since the Unix epoch. */
+  /** futimens(2) that sets only the modification time, in nanoseconds since the Unix epoch. */
   setMtime(fd: number, mtimeNs: bigint): void
   /**
    * prctl(2) PR_SET_DUMPABLE 0: no core file of this process, and no debugger of another one. setrlimit(2): no core
    * file of processes that it starts.
    */
   forbidCoreDumps(): void
-  /** fsetxattr(2): makes or replaces. */
+  /** fsetxattr(2): creates or replaces. */
   setAttribute(fd: number, name: string, value: Uint8Array): void
   /** fgetxattr(2); undefined where there is no such attribute. */
   getAttribute(fd: number, name: string): Buffer | undefined
-  /** fremovexattr(2); one that is not there is success. */
+  /** fremovexattr(2); a missing one is success. */
   removeAttribute(fd: number, name: string): void
 }
 
@@ -45,7 +46,7 @@ export class SyscallError extends Error {
   readonly syscall: string
   readonly code: string
 
-  /** The name that it was called with, where it was called with one. */
+  /** The name that it was called with, if any. */
   readonly path: string | undefined
 
   constructor(syscall: string, errno: number, path?: string) {
@@ -58,7 +59,7 @@ export class SyscallError extends Error {
 }
 
 export function createSyscalls(): Syscalls {
-  // null is the process itself: whichever libc Node was linked with.
+  // null is the process itself: the libc that Node is linked with.
   const libc = koffi.load(null)
   const mount = libc.func('int mount(const char *, const char *, const char *, unsigned long, const char *)')
   const umount2 = libc.func('int umount2(const char *, int)')
@@ -85,8 +86,8 @@ export function createSyscalls(): Syscalls {
     },
     forbidCoreDumps() {
       check('prctl', prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
-      // For the processes we start, which the flag does not reach. To a program that takes cores over a pipe, one byte
-      // means none, where nothing would mean no limit.
+      // For child processes, which do not inherit the flag. For a core_pattern that is a pipe, a limit of one byte means
+      // no core file, and 0 means no limit (fs/coredump.c).
       check('setrlimit', setrlimit(RLIMIT_CORE, BigUint64Array.of(1n, 1n)))
     },
     setAttribute: (fd, name, value) => check('fsetxattr', fsetxattr(fd, name, value, value.byteLength, 0)),
@@ -94,9 +95,10 @@ export function createSyscalls(): Syscalls {
       const value = Buffer.alloc(ATTRIBUTE_MAX)
       const size = Number(fgetxattr(fd, name, value, value.byteLength))
       if (size >= 0) return value.subarray(0, size)
-      return ignoreMissing(() => check('fgetxattr', size))
+      return void ignoreCode(['ENODATA'], () => check('fgetxattr', size))
     },
-    removeAttribute: (fd, name) => ignoreMissing(() => check('fremovexattr', fremovexattr(fd, name))),
+    removeAttribute: (fd, name) =>
+      ignoreCode(['ENODATA'], () => check('fremovexattr', fremovexattr(fd, name))),
   }
 }
 
@@ -104,15 +106,7 @@ function check(syscall: string, answer: number): void {
   if (answer !== 0) throw new SyscallError(syscall, koffi.errno())
 }
 
-function ignoreMissing(call: () => void): undefined {
-  try {
-    call()
-  } catch (error) {
-    if (!(error instanceof SyscallError && error.code === 'ENODATA')) throw error
-  }
-}
-
-/** Of several names for a number the first counts: EAGAIN, not EWOULDBLOCK. */
+/** The first of several names for a number: EAGAIN, not EWOULDBLOCK. */
 const errnoNames = new Map(
   Object.entries(koffi.os.errno)
     .toReversed()

@@ -1,25 +1,26 @@
+import { ignoreErrors } from '../core/errno.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import type { UpdateMode } from '../core/imports/import.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { RenderedFile, VolumeFiles, VolumeShape } from '../core/ports/volume.ts'
+import type { Entry } from './at-calls.ts'
 import { createAtomic } from './atomic.ts'
 import { removing, withDirectory } from './directory.ts'
 import { createDisk, type Disk } from './disk.ts'
-import type { Entry } from './entry.ts'
 import type { NewFile } from './file.ts'
 import { createInPlace, isIncomplete } from './in-place.ts'
 import type { Layout } from './layout.ts'
+import { DATA } from './links.ts'
 import { createLive, SLOTS } from './live.ts'
-import { DATA } from './top-level.ts'
 
 /** Files belong to root, and to the pod's fsGroup where there is one. */
 const ROOT = { uid: 0, gid: 0 }
-/** What a container has put into its volume in such numbers that this is not enough goes with the mount. */
+/** A container may add more than this is enough for: the unmount removes the rest. */
 const WIPE_MS = 20
 
 /**
- * The files of mounted volumes, by update mode. One call at a time for a volume: the caller queues.
- * @param graceMs how long Live leaves the retired files alone after a swap
+ * The files of mounted volumes, by update mode. The caller makes one call at a time for a volume.
+ * @param graceMs how long Live waits after a swap before it syncs the idle slot
  * @param disk,owner for tests: operations that fail, and files of an ordinary user
  */
 export function createVolumeFiles(deps: {
@@ -37,7 +38,7 @@ export function createVolumeFiles(deps: {
   return {
     apply: (targetPath, shape, files) =>
       asFault(async () => {
-        const owned = files.map((file) => own(file, shape, owner))
+        const owned = files.map((file) => withOwner(file, shape, owner))
         const { updateMode, sizeBytes } = shape
         return withVolume(targetPath, (root) => layouts[updateMode].apply(root, sizeBytes, owned))
       }),
@@ -45,14 +46,14 @@ export function createVolumeFiles(deps: {
     repair: (targetPath, { updateMode, sizeBytes }) =>
       asFault(() => withVolume(targetPath, (root) => layouts[updateMode].repair(root, sizeBytes))),
 
-    found: (targetPath) => quietly(() => withOpen(targetPath, modeOf)),
+    found: (targetPath) => ignoreErrors(() => withOpen(targetPath, modeOf)),
 
     wipe(targetPath) {
       const until = performance.now() + WIPE_MS
-      quietly(() =>
+      ignoreErrors(() =>
         withOpen(targetPath, (root) => {
           for (const entry of disk.list(root)) {
-            quietly(() => {
+            ignoreErrors(() => {
               for (const _ of removing(disk, root, entry)) {
                 if (performance.now() > until) return
               }
@@ -63,11 +64,11 @@ export function createVolumeFiles(deps: {
     },
   }
 
-  function withVolume<Answer>(targetPath: string, use: (root: number) => Promise<Answer>): Promise<Answer> {
+  function withVolume<Result>(targetPath: string, use: (root: number) => Promise<Result>): Promise<Result> {
     return withDirectory(disk, () => disk.openVolume(targetPath), use)
   }
 
-  function withOpen<Answer>(targetPath: string, use: (root: number) => Answer): Answer {
+  function withOpen<Result>(targetPath: string, use: (root: number) => Result): Result {
     const root = disk.openVolume(targetPath)
     try {
       return use(root)
@@ -85,8 +86,8 @@ export function createVolumeFiles(deps: {
   }
 }
 
-function own(file: RenderedFile, shape: VolumeShape, owner: { uid: number; gid: number }): NewFile {
-  // Imports are checked long before; this is the last place that could keep a name inside the volume.
+function withOwner(file: RenderedFile, shape: VolumeShape, owner: { uid: number; gid: number }): NewFile {
+  // Imports are validated long before; this is the last check that keeps a name inside the volume.
   if (!/^(?!\.\.)[^/\0]+$/.test(file.name) || file.name === '.') {
     throw new FaultError('volume_io', { file: file.name, reason: 'the name cannot be a file in a volume' })
   }
@@ -94,7 +95,7 @@ function own(file: RenderedFile, shape: VolumeShape, owner: { uid: number; gid: 
   return { name, content, mode: mode & 0o777, uid: owner.uid, gid: shape.gid ?? owner.gid }
 }
 
-async function asFault<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+async function asFault<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work()
   } catch (error) {
@@ -109,19 +110,11 @@ function isSystemError(error: unknown): error is SystemError {
   return error instanceof Error && 'code' in error && 'syscall' in error
 }
 
-/** Code, call and the file's own name, of which a container may have made anything. */
+/** Code, call and the file's own name, which a container may have chosen. */
 function describe({ code, syscall, path }: SystemError): string {
   const name = path
     ?.split('/')
     .at(-1)
     ?.replace(/[^ -~]/g, '?')
   return `${code} at ${syscall}${name ? ` of ${name}` : ''}`
-}
-
-function quietly<Answer>(work: () => Answer): Answer | undefined {
-  try {
-    return work()
-  } catch {
-    return undefined
-  }
 }

@@ -19,14 +19,14 @@ t.test('docs/admins/metrics.md has every metric, and no other', async (t) => {
 t.test('alerts and dashboard name metrics and labels that exist', async (t) => {
   const { meter } = metrics
   meter.published('ok', 1)
-  meter.rotated('failed', 'sealed')
+  meter.refreshed('failed', 'sealed')
   meter.vaultCall('read', 'ok', 1)
   meter.login('jwt', 'ok')
   const bytes = { reservedBytes: 1, limitBytes: 2 }
   metrics.setVolumes(() => ({
     byState: { fresh: 1 },
-    oldestInStepSeconds: 1,
-    issued: { held: 1 },
+    oldestSyncAgeSeconds: 1,
+    leases: { held: 1 },
     ...bytes,
   }))
   const { body } = await metrics.render()

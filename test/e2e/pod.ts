@@ -82,7 +82,7 @@ t.test('a pod and its secrets, under a real kubelet', { skip: notOurs }, async (
     )
 
     await t.test('a secret that stays is written no more and announced no more', async (t) => {
-      const looks = async () => (await plugin.metrics()).sum('rotations_total', { result: 'unchanged' })
+      const looks = async () => (await plugin.metrics()).sum('refreshes_total', { result: 'unchanged' })
       const before = { logs: await pod.logs('app'), looks: await looks() }
       await until('two more looks', async () => (await looks()) >= before.looks + 2, { everyMs: 200 })
       t.equal(await pod.logs('app'), before.logs)

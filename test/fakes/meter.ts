@@ -6,7 +6,7 @@ export class FakeMeter implements Meter {
 
   published = (result: string): void => this.#add(`published ${result}`)
   unpublished = (result: string): void => this.#add(`unpublished ${result}`)
-  rotated = (result: string, fault: string): void => this.#add(`rotated ${result} ${fault}`.trim())
+  refreshed = (result: string, fault: string): void => this.#add(`rotated ${result} ${fault}`.trim())
   vaultCall = (operation: string, result: string): void => this.#add(`vault ${operation} ${result}`)
   login = (method: string, result: string): void => this.#add(`login ${method} ${result}`)
 

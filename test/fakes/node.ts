@@ -8,7 +8,7 @@ import type {
   VolumeFiles,
   VolumeShape,
 } from '../../src/core/ports/volume.ts'
-import { createSafe } from '../../src/volume/safe.ts'
+import { createLeaseStore } from '../../src/volume/lease-store.ts'
 
 /** Mounts and files in memory: what the kernel would keep when our process dies. */
 export class FakeNode {
@@ -72,7 +72,7 @@ export class FakeSafe implements LeaseStore {
   readonly #safe: LeaseStore
 
   constructor(mounts: ReadonlyMap<string, unknown>) {
-    this.#safe = createSafe({
+    this.#safe = createLeaseStore({
       attribute: {
         set: (targetPath, value) => {
           if (this.isRefused || !mounts.has(targetPath)) throw new Error('refused')

@@ -6,7 +6,7 @@ import { publishRequest } from '../harness/kubelet/kubelet.ts'
 const { volumeId, targetPath } = publishArgs
 const token = { token: 'canary-token', expirationTimestamp: '2030-01-01T00:00:00Z' }
 
-t.test('a publish reaches the flow with all that the pod asked for', async (t) => {
+t.test('a publish reaches the flow with all attributes of the pod', async (t) => {
   const { kubelet, flow } = await servePlugin(t)
   for (const tokensInSecrets of [false, true]) {
     await kubelet.nodePublish({ ...publishArgs, fsGroup: 2000, tokens: { vault: token }, tokensInSecrets })
@@ -51,7 +51,7 @@ t.test('a publish that lacks an argument is refused before the flow sees it', as
   t.strictSame(flow.published, [])
 })
 
-t.test('unusable tokens fail a first publish, and leave a live volume with those it has', async (t) => {
+t.test('unusable tokens fail a first publish, and a published volume keeps its earlier tokens', async (t) => {
   const { kubelet, flow, log } = await servePlugin(t)
   const full = publishRequest(publishArgs) as { volume_context: object }
   const withTokens = (text: string) => ({
@@ -106,7 +106,7 @@ t.test('stats come in bytes and inodes, also above 2^32', async (t) => {
   )
 })
 
-t.test('stats of what is not there are not found, also by a relative path', async (t) => {
+t.test('stats of a missing volume or a relative path are not found', async (t) => {
   const { kubelet } = await servePlugin(t)
   t.match((await failureOf(kubelet.stats({ volumeId: '', volumePath: 'x' }))).details, 'volume_id is missing')
   t.equal((await failureOf(kubelet.stats({ volumeId, volumePath: '' }))).code, 'INVALID_ARGUMENT')
@@ -115,13 +115,13 @@ t.test('stats of what is not there are not found, also by a relative path', asyn
   }
 })
 
-t.test('the node tells its id and two capabilities', async (t) => {
+t.test('the node reports its id and two capabilities', async (t) => {
   const { kubelet } = await servePlugin(t)
   t.match(await kubelet.getInfo(), { node_id: 'node-7', max_volumes_per_node: 0 })
   t.strictSame(await kubelet.capabilities(), ['VOLUME_MOUNT_GROUP', 'GET_VOLUME_STATS'])
 })
 
-t.test('a fault of the flow keeps its code and its words', async (t) => {
+t.test('a fault of the flow keeps its code and its message', async (t) => {
   const { kubelet, flow } = await servePlugin(t)
   flow.onPublish = async () => {
     throw new FaultError('read_denied', { path: 'secret/data/app', role: 'backend' })

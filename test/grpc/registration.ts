@@ -48,7 +48,7 @@ async function register(t: Test) {
   return { socketPath, log, refusals, timesRegistered: () => registered, registration, call }
 }
 
-t.test('kubelet learns the driver, its socket as the host sees it and the version', async (t) => {
+t.test('kubelet gets the driver name, the socket path on the host and the version', async (t) => {
   const { call } = await register(t)
   t.strictSame(await call('GetInfo', {}), {
     type: 'CSIPlugin',
@@ -58,7 +58,7 @@ t.test('kubelet learns the driver, its socket as the host sees it and the versio
   })
 })
 
-t.test('a registration that went well is logged', async (t) => {
+t.test('a successful registration is logged', async (t) => {
   const { call, log, refusals, timesRegistered } = await register(t)
   await call('NotifyRegistrationStatus', { plugin_registered: true })
   t.equal(timesRegistered(), 1)
@@ -66,7 +66,7 @@ t.test('a registration that went well is logged', async (t) => {
   t.strictSame(refusals, [])
 })
 
-t.test('a refused registration is told with the words of kubelet', async (t) => {
+t.test('a refused registration is reported with the reason of kubelet', async (t) => {
   const { call, log, refusals, timesRegistered } = await register(t)
   await call('NotifyRegistrationStatus', { plugin_registered: false, error: 'driver name\nalready in use' })
   await call('NotifyRegistrationStatus', { plugin_registered: false })
@@ -75,7 +75,7 @@ t.test('a refused registration is told with the words of kubelet', async (t) => 
   t.match(log.lines.at(-2), { level: 'error', fields: { reason: 'driver name already in use' } })
 })
 
-t.test('closing removes the socket, which takes the driver off the node', async (t) => {
+t.test('closing removes the socket, which unregisters the driver', async (t) => {
   const { socketPath, registration } = await register(t)
   t.ok(existsSync(socketPath))
   await registration.close(100)

@@ -15,7 +15,7 @@ function start(path: string) {
   return startGrpcServer({ endpoint: `unix://${path}`, services: [], log: new FakeLog(), clock: realClock })
 }
 
-t.test('the socket is for root alone and goes with the server', async (t) => {
+t.test('only root may open the socket, and it is removed with the server', async (t) => {
   const { endpoint, server, kubelet } = await servePlugin(t)
   const path = socketPathOf(endpoint)
   t.equal(statSync(path).mode & 0o777, 0o600)
@@ -25,7 +25,7 @@ t.test('the socket is for root alone and goes with the server', async (t) => {
   t.equal((await failureOf(kubelet.getInfo())).code, 'UNAVAILABLE')
 })
 
-t.test('a publish under way finishes while new calls are turned away', async (t) => {
+t.test('a publish under way finishes while new calls are refused', async (t) => {
   const { server, kubelet, flow } = await servePlugin(t)
   const started = Promise.withResolvers<void>()
   const finish = Promise.withResolvers<void>()
@@ -43,7 +43,7 @@ t.test('a publish under way finishes while new calls are turned away', async (t)
   t.equal(flow.mounted.size, 1)
 })
 
-t.test('a call that outlasts the grace is cut off and its handler told', async (t) => {
+t.test('a call that exceeds the grace period is cancelled and its handler aborted', async (t) => {
   const { server, kubelet, flow, log } = await servePlugin(t)
   const aborted = Promise.withResolvers<void>()
   const started = Promise.withResolvers<void>()
@@ -57,10 +57,10 @@ t.test('a call that outlasts the grace is cut off and its handler told', async (
   await server.close(50)
   t.match(await failure, { code: /UNAVAILABLE|CANCELLED/ })
   await aborted.promise
-  t.match(log.text, 'cut off')
+  t.match(log.text, 'open calls were cancelled')
 })
 
-t.test('a connection that a client keeps open does not hold the shutdown up', async (t) => {
+t.test('a connection that a client keeps open does not delay the shutdown', async (t) => {
   const { server, kubelet } = await servePlugin(t, { kubelet: { keepConnection: true } })
   await kubelet.getInfo()
   const startedAt = Date.now()
@@ -68,13 +68,13 @@ t.test('a connection that a client keeps open does not hold the shutdown up', as
   t.ok(Date.now() - startedAt < 5000)
 })
 
-t.test('closing twice is closing once', async (t) => {
+t.test('closing twice is the same as once', async (t) => {
   const { server, log } = await servePlugin(t)
   await Promise.all([server.close(1000), server.close(1000)])
   t.equal(log.lines.filter((line) => line.message === 'gRPC server closed').length, 1)
 })
 
-t.test('a socket that a killed process left is taken over', async (t) => {
+t.test('a socket left by a killed process is replaced', async (t) => {
   const path = join(socketDirectory(t), 'csi.sock')
   const program = `require('net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -86,7 +86,7 @@ t.test('a socket that a killed process left is taken over', async (t) => {
   await server.close(0)
 })
 
-t.test('a socket that another process serves is left alone', async (t) => {
+t.test('a socket that another process serves is not removed', async (t) => {
   const path = join(socketDirectory(t), 'csi.sock')
   const other = createServer((socket) => socket.end()).listen(path)
   await once(other, 'listening')
@@ -97,7 +97,7 @@ t.test('a socket that another process serves is left alone', async (t) => {
   other.close()
 })
 
-t.test('what is no socket is left alone', async (t) => {
+t.test('a file that is not a socket is not removed', async (t) => {
   const directory = socketDirectory(t)
   writeFileSync(join(directory, 'file'), 'mine')
   mkdirSync(join(directory, 'directory'))
@@ -125,7 +125,7 @@ t.test('an endpoint is an absolute unix path that the system can hold', async (t
   t.throws(() => socketPathOf(`unix:///${'a'.repeat(107)}`), { message: /108 bytes, the system allows 107/ })
 })
 
-t.test('a client that connects and says nothing does not disturb the others', async (t) => {
+t.test('a client that connects and sends nothing does not affect the others', async (t) => {
   const { endpoint, kubelet, server } = await servePlugin(t)
   const { connect } = await import('node:net')
   const idle = connect(socketPathOf(endpoint))

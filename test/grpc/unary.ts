@@ -5,7 +5,7 @@ import { FakeClock } from '../fakes/clock.ts'
 import { failureOf, publishArgs, servePlugin } from '../harness/kubelet/grpc.ts'
 import { publishRequest } from '../harness/kubelet/kubelet.ts'
 
-/** Never ends by itself; fails when told to, with `failure` or with the signal's own reason. */
+/** Runs until it is aborted; then fails with `failure` or with the signal's reason. */
 function untilAborted(signal: AbortSignal, failure?: FaultError): Promise<never> {
   return new Promise((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(failure ?? signal.reason))
@@ -66,13 +66,13 @@ t.test('a failed call is logged once, by names and without its request', async (
   t.notMatch(log.text, 'canary')
 })
 
-t.test('a call that went well is not logged', async (t) => {
+t.test('a successful call is not logged', async (t) => {
   const { kubelet, log } = await servePlugin(t)
   await kubelet.nodePublish(publishArgs)
   t.notMatch(log.text, 'NodePublishVolume')
 })
 
-t.test('any text goes through as details', async (t) => {
+t.test('any text can be sent as details', async (t) => {
   const { kubelet, flow } = await servePlugin(t)
   for (const reason of ['two\nlines\r\n', 'путь «é» 🔑', '100% %41 %', '\u0000\u007f', 'half \ud83d pair']) {
     flow.onPublish = async () => {
@@ -84,7 +84,7 @@ t.test('any text goes through as details', async (t) => {
   }
 })
 
-t.test('details that no trailer can hold are cut', async (t) => {
+t.test('details too long for a trailer are cut', async (t) => {
   const { kubelet, flow } = await servePlugin(t)
   for (const letter of ['a', 'я', '€', '🔑']) {
     flow.onPublish = async () => {
@@ -97,7 +97,7 @@ t.test('details that no trailer can hold are cut', async (t) => {
   }
 })
 
-t.test('a handler that outlasts its caller is aborted in time to say what it was at', async (t) => {
+t.test('a handler that exceeds the deadline is aborted in time to report what it was doing', async (t) => {
   const { kubelet, flow } = await servePlugin(t)
   flow.onPublish = (_request, signal) => untilAborted(signal)
   const failure = await failureOf(kubelet.nodePublish({ ...publishArgs, timeoutMs: 500 }))
@@ -105,7 +105,7 @@ t.test('a handler that outlasts its caller is aborted in time to say what it was
   t.match(failure.details, "gave up before kubelet's deadline while publishing the volume")
 })
 
-t.test('the places that an aborted handler knows are told, its words about the abort are not', async (t) => {
+t.test('the places that an aborted handler knows are reported, its own message is not', async (t) => {
   const { kubelet, flow, log } = await servePlugin(t)
   flow.onPublish = (_request, signal) =>
     untilAborted(
@@ -132,7 +132,7 @@ t.test('a handler that ignores the abort does not keep its caller waiting', asyn
   resolve()
 })
 
-t.test('a patient caller gets its answer before kubelet would give up', async (t) => {
+t.test('a caller with a long deadline gets its response before kubelet gives up', async (t) => {
   const clock = new FakeClock(Date.now())
   const { kubelet, flow } = await servePlugin(t, { clock })
   const started = Promise.withResolvers<AbortSignal>()
@@ -148,7 +148,7 @@ t.test('a patient caller gets its answer before kubelet would give up', async (t
   t.equal((await failure).code, 'DEADLINE_EXCEEDED')
 })
 
-t.test('a caller that hangs up aborts the handler', async (t) => {
+t.test('a caller that cancels aborts the handler', async (t) => {
   const { kubelet, flow, log } = await servePlugin(t)
   const hangUp = new AbortController()
   const aborted = Promise.withResolvers<unknown>()

@@ -116,7 +116,7 @@ await t.test('and what goes well goes on', async (t) => {
   await until('the outage to be told', () => node.output().includes('look failed'))
   await vault.bao.unseal()
   process.kill(node.plugin().process.pid!, 'SIGHUP')
-  await until('the reload', () => node.output().includes('reload asked for and done'))
+  await until('the reload', () => node.output().includes('reload done'))
   await node.kill9()
   await node.start()
   await node.republish(volume, { tokens })

@@ -34,15 +34,15 @@ async function outlast(t: Test, { fault, says, begin, end }: Outage): Promise<vo
   const told = lookFailures(fault).length
   const volume = await node.publish({ importName: 'app' })
   const before = { content: volume.read('password'), time: mtimeNs(volume.path('password')) }
-  const failedBefore = (await node.metrics()).sum('rotations_total', { result: 'failed', fault })
+  const failedBefore = (await node.metrics()).sum('refreshes_total', { result: 'failed', fault })
   await begin()
   try {
     await until('the volume to be stale', () => isState('stale', 1))
     await until('another failed look', async () => {
-      return (await node.metrics()).sum('rotations_total', { result: 'failed', fault }) >= failedBefore + 2
+      return (await node.metrics()).sum('refreshes_total', { result: 'failed', fault }) >= failedBefore + 2
     })
     const during = await node.metrics()
-    t.ok(during.sum('oldest_in_step_seconds') > 0.3, 'the metric of the oldest step grows')
+    t.ok(during.sum('oldest_sync_age_seconds') > 0.3, 'the age of the oldest sync grows')
     t.equal(during.sum('volumes', { state: 'fresh' }), 0)
     const lines = lookFailures(fault).slice(told)
     t.equal(lines.length, 1, 'told once, not at every look')
@@ -70,7 +70,7 @@ async function outlast(t: Test, { fault, says, begin, end }: Outage): Promise<vo
       .log()
       .some(({ msg, volumeId }) => msg === 'volume is in step again' && volumeId === volume.args.volumeId),
   )
-  t.ok((await node.metrics()).sum('oldest_in_step_seconds') < 2)
+  t.ok((await node.metrics()).sum('oldest_sync_age_seconds') < 2)
   await node.unpublish(volume)
   // Those that were refused left nothing behind in Vault either.
   t.strictSame(await vault.loginTokens(), [])
@@ -189,8 +189,8 @@ t.test('tokens of three seconds are renewed and replaced while secrets rotate', 
   t.ok(grown('renew') >= 1, 'renewed while that lasts')
   t.ok(grown('login') >= 2 && grown('login') <= 4, 'then replaced')
   t.equal(
-    after.sum('rotations_total', { result: 'failed' }),
-    before.sum('rotations_total', { result: 'failed' }),
+    after.sum('refreshes_total', { result: 'failed' }),
+    before.sum('refreshes_total', { result: 'failed' }),
   )
   await node.unpublish(volume)
   t.strictSame(await vault.loginTokens(), tokens)

@@ -196,7 +196,7 @@ t.test('what the metrics page and the health checks say fits what happened', asy
   const volume = await node.publish({ importName: 'app' })
   const during = await node.metrics()
   t.equal(during.sum('volumes', { state: 'fresh' }), 1)
-  t.ok(during.sum('oldest_in_step_seconds') < 5)
+  t.ok(during.sum('oldest_sync_age_seconds') < 5)
   await node.unpublish(volume)
   const after = await node.metrics()
   t.equal(after.sum('volumes'), 0)

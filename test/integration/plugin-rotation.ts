@@ -76,7 +76,7 @@ t.test('ten rotations, seen by watches that were set once', async (t) => {
 
 /** Waits until so many looks found nothing new. */
 async function looks(count: number): Promise<void> {
-  const unchanged = async () => (await node.metrics()).sum('rotations_total', { result: 'unchanged' })
+  const unchanged = async () => (await node.metrics()).sum('refreshes_total', { result: 'unchanged' })
   const before = await unchanged()
   await until(`${count} looks`, async () => (await unchanged()) >= before + count)
 }

@@ -1,11 +1,11 @@
 import { readlinkSync } from 'node:fs'
 import t from 'tap'
 import { createExecutableRelease, findRanges } from '../../src/ops/executable.ts'
-import { readMemoryUse } from '../../src/ops/memory-trim.ts'
+import { readMemoryUse } from '../../src/ops/memory-release.ts'
 
 const MIB = 2 ** 20
 
-t.test('the executable is unmapped, and what is needed of it comes back', (t) => {
+t.test('the executable is unmapped, and the pages in use return', (t) => {
   const release = createExecutableRelease()
   const before = readMemoryUse().file
   release()
@@ -20,7 +20,7 @@ t.test('the executable is unmapped, and what is needed of it comes back', (t) =>
   t.end()
 })
 
-t.test('only pages that are the same as on the disk are given up', (t) => {
+t.test('only pages equal to the file on disk are unmapped', (t) => {
   const node = '/bin/node'
   const mapping = (range: string, rights: string, path: string, anonymousKib: number) =>
     [

@@ -53,7 +53,7 @@ t.test('metrics, health and readiness are served', async (t) => {
   t.match(await ask(port, '/readyz?verbose'), { status: 200, body: 'ok\n' })
 })
 
-t.test('what is not well answers 503 with the reason', async (t) => {
+t.test('a failing check answers 503 with the reason', async (t) => {
   const { port } = await serve(t, {
     healthy: () => 'the CSI socket is gone',
     ready: async () => 'not registered yet',
@@ -62,7 +62,7 @@ t.test('what is not well answers 503 with the reason', async (t) => {
   t.match(await ask(port, '/readyz'), { status: 503, body: 'not registered yet\n' })
 })
 
-t.test('HEAD gets the head alone; other methods and paths get nothing', async (t) => {
+t.test('HEAD gets only the headers; other methods and paths get nothing', async (t) => {
   const { port } = await serve(t)
   t.match(await ask(port, '/metrics', { method: 'HEAD' }), {
     status: 200,
@@ -75,7 +75,7 @@ t.test('HEAD gets the head alone; other methods and paths get nothing', async (t
   }
 })
 
-t.test('a handler that fails answers 500 and keeps its words to itself', async (t) => {
+t.test('a handler that fails answers 500 without its error message', async (t) => {
   const fail = () => {
     throw new Error('canary')
   }
@@ -89,7 +89,7 @@ t.test('an address in use is an error at start', async (t) => {
   await t.rejects(startHttp({ addr: { host: '127.0.0.1', port }, handlers: well }), { code: 'EADDRINUSE' })
 })
 
-t.test('close waits for the answer under way and takes nothing new', async (t) => {
+t.test('close waits for the open request and accepts no new one', async (t) => {
   let release = () => {}
   let reached = () => {}
   const isReached = new Promise<void>((resolve) => {
@@ -110,7 +110,7 @@ t.test('close waits for the answer under way and takes nothing new', async (t) =
   await closed
 })
 
-t.test('an idle connection does not hold up close', async (t) => {
+t.test('an idle connection does not delay close', async (t) => {
   const server = await startHttp({ addr: { host: '127.0.0.1', port: 0 }, handlers: well })
   const socket = connect(server.port, '127.0.0.1')
   socket.on('error', () => {})
@@ -143,27 +143,20 @@ function tlsFiles(t: Test, authority = createCertificateAuthority('server CA')) 
   }
 }
 
-t.test(
-  'with a certificate it speaks TLS only, and takes a new certificate when told to reload',
-  async (t) => {
-    const { tls, issue, authority, file } = tlsFiles(t)
-    const server = await serve(t, {}, tls)
-    t.match(await ask(server.port, '/healthz', { ca: authority.certificate }), { status: 200 })
-    await t.rejects(ask(server.port, '/healthz'))
-    const next = createCertificateAuthority('next CA')
-    issue(next)
-    await server.reload()
-    t.match(await ask(server.port, '/healthz', { ca: next.certificate }), { status: 200 })
-    await t.rejects(ask(server.port, '/healthz', { ca: authority.certificate }))
-    writeFileSync(file('tls.crt'), 'broken')
-    await t.rejects(server.reload())
-    t.match(
-      await ask(server.port, '/healthz', { ca: next.certificate }),
-      { status: 200 },
-      'the old one stays',
-    )
-  },
-)
+t.test('with a certificate it speaks only TLS, and uses a new certificate after a reload', async (t) => {
+  const { tls, issue, authority, file } = tlsFiles(t)
+  const server = await serve(t, {}, tls)
+  t.match(await ask(server.port, '/healthz', { ca: authority.certificate }), { status: 200 })
+  await t.rejects(ask(server.port, '/healthz'))
+  const next = createCertificateAuthority('next CA')
+  issue(next)
+  await server.reload()
+  t.match(await ask(server.port, '/healthz', { ca: next.certificate }), { status: 200 })
+  await t.rejects(ask(server.port, '/healthz', { ca: authority.certificate }))
+  writeFileSync(file('tls.crt'), 'broken')
+  await t.rejects(server.reload())
+  t.match(await ask(server.port, '/healthz', { ca: next.certificate }), { status: 200 }, 'the old one stays')
+})
 
 t.test('with a client CA only its clients are answered, after a reload too', async (t) => {
   const { tls, authority, file } = tlsFiles(t)

@@ -40,7 +40,7 @@ t.test('a line is JSON with level, time, message and fields', async (t) => {
   t.notOk('pid' in line)
 })
 
-t.test('lines under the level are left out', async (t) => {
+t.test('lines below the level are omitted', async (t) => {
   const { log, lines } = await memoryLog('json', 'info')
   log.debug({}, 'hidden')
   log.info({}, 'shown')
@@ -51,7 +51,7 @@ t.test('lines under the level are left out', async (t) => {
 })
 
 for (const format of ['json', 'pretty'] as const) {
-  t.test(`no secret reaches the ${format} log, wherever it hides`, async (t) => {
+  t.test(`no secret reaches the ${format} log, wherever it is`, async (t) => {
     const { log, text } = await memoryLog(format)
     const secret = SecretBytes.fromText('canary')
     const circle: Record<string, unknown> = { token: new SecretText('canary') }
@@ -88,7 +88,7 @@ for (const format of ['json', 'pretty'] as const) {
   })
 }
 
-t.test('an error of ours says its fault and message, and of its cause what and where', async (t) => {
+t.test('an error of ours is logged with fault and message, and its cause with name and place', async (t) => {
   const { log, lines } = await memoryLog()
   log.error({ error: new FaultError('unreachable', { address: 'https://v:8200' }, clientError()) }, 'failed')
   const { error } = lines()[0]
@@ -109,13 +109,13 @@ t.test('stack lines forged by a message are not taken for the stack', async (t) 
   t.notMatch(text(), 'canary')
 })
 
-t.test('names and codes that are no identifiers are left out', async (t) => {
+t.test('names and codes that are not identifiers are omitted', async (t) => {
   const { log, text } = await memoryLog()
   log.error({ error: Object.assign(new Error('x'), { name: 'canary canary', code: 'canary: x' }) }, 'failed')
   t.notMatch(text(), 'canary')
 })
 
-t.test('what looks like a token in foreign words is taken out, the rest stays whole', async (t) => {
+t.test('text that looks like a token is removed from foreign text, the rest stays', async (t) => {
   const { log, lines } = await memoryLog()
   const jwt = `eyJ${'a'.repeat(30)}.${'b'.repeat(30)}.${'c'.repeat(30)}`
   const long = Array.from({ length: 200 }, (_, index) => `name-${index}`).join(' ')
@@ -123,7 +123,7 @@ t.test('what looks like a token in foreign words is taken out, the rest stays wh
   t.equal(lines()[0].reason, `refused [token] and [token] ${long}`)
 })
 
-t.test('what would steer a terminal is taken out', async (t) => {
+t.test('terminal control characters are removed', async (t) => {
   const { log, text } = await memoryLog('pretty')
   log.info({ reason: 'a\u001b]0;title\u0007b\u009b31m' }, 'words')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there
@@ -148,7 +148,7 @@ function logAndDie(format: 'json' | 'pretty', count: number): string[] {
   return stdout.trim().split('\n')
 }
 
-t.test('every line is out before the process dies', async (t) => {
+t.test('every line is written before the process dies', async (t) => {
   for (const format of ['json', 'pretty'] as const) {
     const lines = logAndDie(format, 2000)
     t.equal(lines.length, 2002)

@@ -20,9 +20,9 @@ t.test('every call of the meter is counted under its labels', async (t) => {
   meter.published('ok', 0.3)
   meter.published('login_denied', 1)
   meter.unpublished('ok', 0.001)
-  meter.rotated('changed', '')
-  meter.rotated('failed', 'unreachable')
-  meter.rotated('failed', 'unreachable')
+  meter.refreshed('changed', '')
+  meter.refreshed('failed', 'unreachable')
+  meter.refreshed('failed', 'unreachable')
   meter.vaultCall('read', 'ok', 0.004)
   meter.login('kubernetes', 'ok')
   const page = await scrape(metrics)
@@ -32,9 +32,9 @@ t.test('every call of the meter is counted under its labels', async (t) => {
     ['vault_files_publish_duration_seconds_bucket{le="0.025",result="ok"}', 1],
     ['vault_files_publish_duration_seconds_count{result="login_denied"}', 1],
     ['vault_files_unpublish_duration_seconds_count{result="ok"}', 1],
-    ['vault_files_rotations_total{result="changed",fault=""}', 1],
-    ['vault_files_rotations_total{result="unchanged",fault=""}', 0],
-    ['vault_files_rotations_total{result="failed",fault="unreachable"}', 2],
+    ['vault_files_refreshes_total{result="changed",fault=""}', 1],
+    ['vault_files_refreshes_total{result="unchanged",fault=""}', 0],
+    ['vault_files_refreshes_total{result="failed",fault="unreachable"}', 2],
     ['vault_files_vault_call_duration_seconds_count{operation="read",result="ok"}', 1],
     ['vault_files_logins_total{method="kubernetes",result="ok"}', 1],
     [`vault_files_build_info{version="1.2.3",node_version="${process.version}"}`, 1],
@@ -43,32 +43,32 @@ t.test('every call of the meter is counted under its labels', async (t) => {
   }
 })
 
-t.test('volumes are read at each scrape, and a state that is gone is gone', async (t) => {
+t.test('volumes are read at each scrape, and a state without volumes disappears', async (t) => {
   const metrics = createMetrics({ version: '1' })
-  t.equal((await scrape(metrics)).get('vault_files_oldest_in_step_seconds'), 0)
+  t.equal((await scrape(metrics)).get('vault_files_oldest_sync_age_seconds'), 0)
   metrics.setVolumes(() => ({
     byState: { fresh: 3, stale: 1 },
-    oldestInStepSeconds: 42,
-    issued: { held: 2, retiring: 1 },
+    oldestSyncAgeSeconds: 42,
+    leases: { held: 2, retiring: 1 },
     reservedBytes: 1024,
     limitBytes: 4096,
   }))
   const first = await scrape(metrics)
   t.equal(first.get('vault_files_volumes{state="fresh"}'), 3)
   t.equal(first.get('vault_files_volumes{state="stale"}'), 1)
-  t.equal(first.get('vault_files_oldest_in_step_seconds'), 42)
-  t.equal(first.get('vault_files_issued{state="held"}'), 2)
+  t.equal(first.get('vault_files_oldest_sync_age_seconds'), 42)
+  t.equal(first.get('vault_files_leases{state="held"}'), 2)
   t.equal(first.get('vault_files_volume_reserved_bytes'), 1024)
   t.equal(first.get('vault_files_volume_limit_bytes'), 4096)
-  t.equal(first.get('vault_files_issued{state="retiring"}'), 1)
+  t.equal(first.get('vault_files_leases{state="retiring"}'), 1)
   const bytes = { reservedBytes: 0, limitBytes: 4096 }
-  metrics.setVolumes(() => ({ byState: { fresh: 4 }, oldestInStepSeconds: 1, issued: {}, ...bytes }))
+  metrics.setVolumes(() => ({ byState: { fresh: 4 }, oldestSyncAgeSeconds: 1, leases: {}, ...bytes }))
   const second = await scrape(metrics)
   t.equal(second.get('vault_files_volumes{state="fresh"}'), 4)
   t.notOk(second.has('vault_files_volumes{state="stale"}'))
 })
 
-t.test('the process tells of itself under the usual names', async (t) => {
+t.test('the resource use of the process has the usual names', async (t) => {
   const page = await scrape(createMetrics({ version: '1' }))
   t.ok((page.get('process_resident_memory_bytes') ?? 0) > 10_000_000)
   t.ok((page.get('process_cpu_seconds_total') ?? 0) > 0)

@@ -4,8 +4,8 @@ import { FaultError } from '../../src/core/faults/fault.ts'
 import type { ImportSpec } from '../../src/core/imports/import.ts'
 import type { SecretData } from '../../src/core/ports/vault.ts'
 import { createClock } from '../../src/ops/clock.ts'
-import { startHelper } from '../../src/sandbox/helper.ts'
 import { createSandbox } from '../../src/sandbox/sandbox.ts'
+import { startSandboxProcess } from '../../src/sandbox/sandbox-process.ts'
 import { secretOf } from '../harness/specs.ts'
 
 const patient = new AbortController().signal
@@ -34,32 +34,32 @@ function bench(t: Test) {
   let started = 0
   const start = () => {
     started += 1
-    return startHelper()
+    return startSandboxProcess()
   }
   const sandbox = createSandbox({ clock: createClock(), start })
   t.teardown(() => sandbox.close())
-  const judge = async (spec: object, namespace = 'shop'): Promise<ImportSpec> => {
+  const validate = async (spec: object, namespace = 'shop'): Promise<ImportSpec> => {
     const parsed = await sandbox.validateImport(manifestOf(spec, namespace), namespace, patient)
     if ('spec' in parsed) return parsed.spec
     throw new Error(parsed.faults.join('\n'))
   }
   const render = async (spec: object, data: SecretData | FaultError, namespace = 'shop') => {
     const answers = { of: () => data, vaultAddr: 'https://vault.test', authority: undefined }
-    const files = await sandbox.render(await judge(spec, namespace), answers, volume, patient)
+    const files = await sandbox.render(await validate(spec, namespace), answers, volume, patient)
     return files.map(({ name, content, mode }) => [name, content.reveal().toString(), mode])
   }
-  return { sandbox, judge, render, started: () => started }
+  return { sandbox, validate, render, started: () => started }
 }
 
-t.test('plain work is done on the spot, without a process', async (t) => {
-  const { render, judge, started } = bench(t)
+t.test('small tasks without templates and patterns run in our own process', async (t) => {
+  const { render, validate, started } = bench(t)
   t.same(await render({ files: [keyed('a')] }, secretOf('{"k":"v"}')), [['a', 'v', 0o644]])
   t.same(await render(everyKey({}), secretOf('{"k":1.10}')), [['k', '1.10', 0o644]])
-  await t.rejects(judge({ files: [{ name: 'a' }] }), /spec\.files\[0\]\.source: required/)
+  await t.rejects(validate({ files: [{ name: 'a' }] }), /spec\.files\[0\]\.source: required/)
   t.equal(started(), 0)
 })
 
-t.test('what a tenant could make long or large is done in one process beside ours', async (t) => {
+t.test('tasks that a tenant can make long or large run in one sandbox process', async (t) => {
   const { render, started } = bench(t)
   const data = secretOf('{"k":"v","n":{"big":9007199254740993,"list":[1.10,null]}}')
   t.same(
@@ -78,7 +78,7 @@ t.test('what a tenant could make long or large is done in one process beside our
   t.equal(started(), 1)
 })
 
-t.test('faults come back as they are, and hold no value', async (t) => {
+t.test('faults arrive unchanged, and hold no value', async (t) => {
   const { render } = bench(t)
   const data = secretOf('{"k":"canary"}')
   for (const [spec, answer, fault] of [
@@ -96,19 +96,19 @@ t.test('faults come back as they are, and hold no value', async (t) => {
 })
 
 t.test(
-  'an attacker is ended, by name of what took so long, and a victim waits for one job of his',
+  'a task of an attacker is ended, naming the slow step, and a victim waits for one of them',
   async (t) => {
-    const { judge, render, sandbox } = bench(t)
+    const { validate, render, sandbox } = bench(t)
     const data = secretOf('{"k":"v"}')
     const answers = { of: () => data, vaultAddr: 'a', authority: undefined }
-    const hostile = await judge({ files: [templated('bad', endless)] }, 'attacker')
+    const hostile = await validate({ files: [templated('bad', endless)] }, 'attacker')
     const attacks = Array.from({ length: 8 }, () =>
       sandbox.render(hostile, answers, volume, patient).catch((error: unknown) => error),
     )
     let ended = 0
     for (const attack of attacks) attack.then(() => (ended += 1))
     t.same(await render({ files: [templated('good', '{{ k }}')] }, data, 'victim'), [['good', 'v', 0o644]])
-    // Two jobs of the victim, judging and rendering: behind the one under way and one more.
+    // Two tasks of the victim, validating and rendering: after the running one and one more.
     t.ok(ended <= 2, `${ended} of 8 attacks had ended`)
     sandbox.close()
     t.match(await attacks[0], {
@@ -119,7 +119,7 @@ t.test(
   },
 )
 
-t.test('patterns, formats and manifests are ended too', async (t) => {
+t.test('patterns, formats and manifests that take too long are ended too', async (t) => {
   const { render, sandbox } = bench(t)
   const keys = secretOf(`{"${'a'.repeat(60)}!":"v"}`)
   await t.rejects(render(everyKey({ include: '^(a+)+$' }), keys), {
@@ -156,7 +156,7 @@ t.test('many files of one large value are refused before they are made', async (
   })
 })
 
-t.test('a large answer is taken apart elsewhere, exact as ever', async (t) => {
+t.test('a large answer is parsed in a sandbox process, with exact numbers', async (t) => {
   const { sandbox } = bench(t)
   const parse = (text: string) => sandbox.parseResponse(Buffer.from(text), 'shop', patient)
   const large = 'ü'.repeat(100_000)
@@ -178,10 +178,10 @@ t.test('a large answer is taken apart elsewhere, exact as ever', async (t) => {
   await t.rejects(parse(`{"data":{${keys}}}`), { fault: 'import_too_large', message: /5000 keys/ })
 })
 
-t.test('who gives up is not kept waiting', async (t) => {
+t.test('a caller that gives up does not wait', async (t) => {
   const { sandbox } = bench(t)
   const abort = new AbortController()
-  const judging = sandbox.validateImport(
+  const validating = sandbox.validateImport(
     manifestOf({ files: [templated('a', '{{ k }}')] }),
     'shop',
     abort.signal,
@@ -193,5 +193,5 @@ t.test('who gives up is not kept waiting', async (t) => {
   )
   abort.abort(new Error('the pod is gone'))
   await t.rejects(waiting, { message: 'the pod is gone' })
-  await t.rejects(judging, { message: 'the pod is gone' })
+  await t.rejects(validating, { message: 'the pod is gone' })
 })

@@ -25,7 +25,7 @@ function setUp(t: Test) {
   return { root, volume, apply }
 }
 
-t.test('a change makes a fresh directory with fresh inodes and takes the old one away', async (t) => {
+t.test('a change creates a directory with new inodes and removes the old one', async (t) => {
   const { root, apply } = setUp(t)
   await apply({ password: 'one', user: 'app' })
   const [directory, before] = [readlinkSync(join(root, '..data')), inode(join(root, 'password'))]
@@ -55,7 +55,7 @@ t.test('an unchanged set keeps its directory', async (t) => {
   t.equal(readlinkSync(join(root, '..data')), directory)
 })
 
-t.test('an empty set is a set', async (t) => {
+t.test('an empty set is a complete set', async (t) => {
   const { root, volume, apply } = setUp(t)
   t.equal(await volume.repair(root, shape), false)
   await apply({})
@@ -71,7 +71,7 @@ t.test('two copies have to fit', async (t) => {
   t.strictSame(readByPath(root), { password: 'one' })
 })
 
-t.test('killed at any step: readers see one whole set, and repair and apply end right', async (t) => {
+t.test('killed at any step: readers see one complete set, and repair and apply are correct', async (t) => {
   const root = join(temporaryDirectory(t), 'target')
   const volumeOn = (disk: ReturnType<typeof createFailingDisk>) =>
     createVolumeFiles({ clock: new FakeClock(), graceMs: 50, disk, owner })

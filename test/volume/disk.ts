@@ -35,7 +35,7 @@ for (const isOldKernel of [false, true]) {
       disk.close(dir)
     })
 
-    t.test('only a name is a name', async (t) => {
+    t.test('paths, dots and NULs are refused as names', async (t) => {
       const root = temporaryDirectory(t)
       mkdirSync(join(root, 'a'))
       writeFileSync(join(root, 'a/b'), '')
@@ -72,7 +72,7 @@ for (const isOldKernel of [false, true]) {
   })
 }
 
-t.test('every name is listed as what it is and deleted by it', async (t) => {
+t.test('every name is listed with its kind, and can be deleted', async (t) => {
   const root = temporaryDirectory(t)
   const disk = createDisk()
   const dir = disk.openVolume(root)
@@ -95,7 +95,7 @@ t.test('every name is listed as what it is and deleted by it', async (t) => {
   disk.close(dir)
 })
 
-t.test('a directory of many entries is listed whole', async (t) => {
+t.test('a directory of many entries is listed completely', async (t) => {
   const root = temporaryDirectory(t)
   const disk = createDisk()
   const dir = disk.openVolume(root)

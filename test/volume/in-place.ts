@@ -26,7 +26,7 @@ function setUp(t: Test) {
   return { root, volume, apply }
 }
 
-t.test('files are real, at the top level, on one inode for ever', async (t) => {
+t.test('files are real, at the top level, each with a permanent inode', async (t) => {
   const { root, apply } = setUp(t)
   t.strictSame((await apply({ password: 'one', user: 'app' })).added, ['password', 'user'])
   const first = inode(join(root, 'password'))
@@ -57,7 +57,7 @@ t.test('mtime moves forward where content changed, and nowhere else', async (t) 
   t.equal(statSync(join(root, 'password')).mode & 0o777, 0o600)
 })
 
-t.test('files come and go', async (t) => {
+t.test('files are added and removed', async (t) => {
   const { root, apply } = setUp(t)
   await apply({ password: 'one', old: 'gone soon' })
   const change = await apply({ password: 'one', fresh: 'new' })
@@ -65,7 +65,7 @@ t.test('files come and go', async (t) => {
   t.strictSame(readByPath(root), { password: 'one', fresh: 'new' })
 })
 
-t.test('one copy has to fit, and a set that does not leaves all as it was', async (t) => {
+t.test('one copy has to fit, and a set that does not changes nothing', async (t) => {
   const { root, apply } = setUp(t)
   await t.resolves(apply({ large: 'x'.repeat(shape.sizeBytes) }))
   const refused = apply({ large: 'y'.repeat(shape.sizeBytes), more: 'z' })
@@ -73,7 +73,7 @@ t.test('one copy has to fit, and a set that does not leaves all as it was', asyn
   t.strictSame(readByPath(root), { large: 'x'.repeat(shape.sizeBytes) })
 })
 
-t.test('killed at any step: new files are whole or absent, and the next apply is right', async (t) => {
+t.test('killed at any step: new files are complete or absent, and the next apply is correct', async (t) => {
   const root = join(temporaryDirectory(t), 'target')
   const volumeOn = (disk: ReturnType<typeof createFailingDisk>) =>
     createVolumeFiles({ clock: new FakeClock(), graceMs: 50, disk, owner })
@@ -118,7 +118,7 @@ t.test('a volume that was Live becomes real files, and back', async (t) => {
   t.equal(readFileSync(join(root, 'password'), 'utf8'), 'three')
 })
 
-t.test('a first set that never became whole is none, and the next apply makes it whole', async (t) => {
+t.test('an incomplete first set does not count, and the next apply completes it', async (t) => {
   const root = join(temporaryDirectory(t), 'target')
   const volumeOn = (disk: ReturnType<typeof createFailingDisk>) =>
     createVolumeFiles({ clock: new FakeClock(), graceMs: 50, disk, owner })
@@ -150,7 +150,7 @@ t.test('a first set that never became whole is none, and the next apply makes it
   t.ok(partial > 5)
 })
 
-t.test('a whole set to which a killed process was adding a file stays one', async (t) => {
+t.test('a complete set stays one when a process is killed while it adds a file', async (t) => {
   const { root, volume, apply } = setUp(t)
   await apply({ password: 'one' })
   const disk = createFailingDisk({ dieAt: 3 })
@@ -161,7 +161,7 @@ t.test('a whole set to which a killed process was adding a file stays one', asyn
   t.strictSame(readByPath(root), { password: 'one' })
 })
 
-t.test('files of an earlier version, which set no mark, are a whole set', async (t) => {
+t.test('files of an earlier version, which set no mark, are a complete set', async (t) => {
   const { root, volume } = setUp(t)
   writeFileSync(join(root, 'password'), 'one')
   t.equal(volume.found(root), 'InPlace')

@@ -52,7 +52,7 @@ function byId(entries: LedgerEntry[]): LedgerEntry[] {
   return entries.toSorted((a, b) => (a.volumeId < b.volumeId ? -1 : 1))
 }
 
-t.test('a ledger that never was is empty, and looking makes nothing', async (t) => {
+t.test('a missing ledger is empty, and loading creates nothing', async (t) => {
   const { stateDir, store, log } = setUp(t)
   t.strictSame(store.load(), [])
   t.throws(() => statSync(stateDir))
@@ -81,7 +81,7 @@ t.test('an entry of a plugin that kept no keys is read', async (t) => {
   t.strictSame(open().load(), [entry])
 })
 
-t.test('only root may look in', async (t) => {
+t.test('only root may read it', async (t) => {
   const { directory, store } = setUp(t)
   mkdirSync(directory, { recursive: true })
   chmodSync(directory, 0o755)
@@ -90,14 +90,14 @@ t.test('only root may look in', async (t) => {
   for (const name of readdirSync(directory)) t.equal(statSync(join(directory, name)).mode & 0o777, 0o600)
 })
 
-t.test('a path as long as paths may be has its entry', async (t) => {
+t.test('a path of the greatest length has an entry', async (t) => {
   const { open, store } = setUp(t)
   const long = { ...entry, targetPath: `/${'d/'.repeat(1900)}mount` }
   store.put(long)
   t.strictSame(open().load(), [long])
 })
 
-t.test('unreadable entries are told once, kept aside, and the others are read', async (t) => {
+t.test('unreadable entries are reported once and moved aside, and the others are read', async (t) => {
   const { directory, log, open, store } = setUp(t)
   store.put(entry)
   store.put(other)
@@ -113,11 +113,11 @@ t.test('unreadable entries are told once, kept aside, and the others are read', 
   for (const [file, text] of Object.entries(broken)) writeFileSync(join(directory, file), text)
   t.strictSame(byId(store.load()), [entry, other])
   t.equal(log.lines.length, 5)
-  t.match(log.lines[0], { level: 'warn', message: 'ledger entry is unreadable and left out' })
+  t.match(log.lines[0], { level: 'warn', message: 'ledger entry is unreadable, skipping it' })
   t.match(log.text, /updateMode/)
   t.equal(readdirSync(directory).filter((file) => file.endsWith('.unreadable')).length, 5)
   t.strictSame(byId(open().load()), [entry, other])
-  t.equal(log.lines.length, 5, 'the next start does not tell again')
+  t.equal(log.lines.length, 5, 'the next start does not report them again')
 })
 
 t.test('a put killed half way leaves the entry before it', async (t) => {
@@ -130,7 +130,7 @@ t.test('a put killed half way leaves the entry before it', async (t) => {
   t.strictSame(log.lines, [])
 })
 
-t.test('a state directory that cannot be is a fault', async (t) => {
+t.test('an unusable state directory is a fault', async (t) => {
   const { stateDir, store } = setUp(t)
   writeFileSync(stateDir, 'a file')
   const words = /the ledger in .*\/volumes cannot be used \(ENOTDIR\)/
@@ -140,7 +140,7 @@ t.test('a state directory that cannot be is a fault', async (t) => {
   t.doesNotThrow(() => store.put(entry))
 })
 
-t.test('nothing of an entry that is no entry is read, followed or acted upon', async (t) => {
+t.test('an invalid entry is neither read nor followed nor acted upon', async (t) => {
   const { directory, log, open, store } = setUp(t)
   store.put(other)
   const [name = ''] = readdirSync(directory)

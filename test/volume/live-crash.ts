@@ -16,7 +16,7 @@ import {
 
 const shape = { updateMode: 'Live', gid: undefined, sizeBytes: 1 << 20 } as const
 
-/** Content changes in length and not, a file comes, one goes, one changes its mode alone, one stays. */
+/** Contents change with and without their length, one file is added, one removed, one changes only its mode, one stays. */
 const OLD = { grows: 'g', shrinks: 'a long old value', same: 'length', removed: 'old', mode: 'm', stays: 's' }
 const NEW = {
   grows: 'a much longer value',
@@ -69,8 +69,8 @@ function text(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value
 }
 
-/** Paths of changed files whose inode was not modified after the last swap to NEW: a watch set on it did not wake up. */
-function unpoked(root: string, deeds: Deed[]): string[] {
+/** Both inodes of each changed file were modified after the last swap to NEW: a watch set on either woke up. */
+function untouched(root: string, deeds: Deed[]): string[] {
   const swap = deeds.findLastIndex(({ kind }) => kind === 'swap')
   if (swap === -1) return ['no swap']
   const woken = new Set(deeds.slice(swap + 1).map((deed) => (deed.kind === 'modify' ? deed.inode : 0)))
@@ -105,7 +105,7 @@ for (const tear of [false, true]) {
       await volumeOn(next).apply(root, shape, newFiles)
       t.strictSame(readByPath(root), sorted(NEW))
       if (!slotsAreEqual(root)) t.fail(`step ${dieAt}: apply leaves the slots different`)
-      t.strictSame(unpoked(root, deeds), [], `step ${dieAt}: every watcher was woken after the swap`)
+      t.strictSame(untouched(root, deeds), [], `step ${dieAt}: every watcher was woken after the swap`)
       t.strictSame(
         readdirSync(root)
           .filter((name) => name.startsWith('..'))
@@ -127,7 +127,7 @@ t.test('an update killed at any step is finished by the next apply without a rep
     await volumeOn(createFailingDisk({ deeds })).apply(root, shape, newFiles)
     t.strictSame(readByPath(root), sorted(NEW))
     t.ok(slotsAreEqual(root))
-    t.strictSame(unpoked(root, deeds), [], `step ${dieAt}: every watcher was woken after the swap`)
+    t.strictSame(untouched(root, deeds), [], `step ${dieAt}: every watcher was woken after the swap`)
   }
   t.ok(dieAt > 30, `all ${dieAt} steps were tried`)
 })
@@ -149,7 +149,7 @@ t.test('a repair killed at any step is repaired by the next one', async (t) => {
       t.equal(await next.repair(root, shape), true)
       t.ok(slotsAreEqual(root))
       await next.apply(root, shape, newFiles)
-      t.strictSame(unpoked(root, deeds), [])
+      t.strictSame(untouched(root, deeds), [])
       if (!killed) break
     }
     t.ok(again > 0, `all ${again} steps were tried`)
@@ -172,7 +172,7 @@ t.test('a first apply killed at any step shows nothing or all of it', async (t) 
     t.equal(
       await next.repair(root, shape),
       visible !== undefined,
-      `step ${dieAt}: repair tells whether it is whole`,
+      `step ${dieAt}: repair returns whether it is complete`,
     )
     await next.apply(root, shape, newFiles)
     t.strictSame(readByPath(root), sorted(NEW))

@@ -70,7 +70,7 @@ t.test('slots may be entered by any user whatever the umask', async (t) => {
   t.equal(statSync(join(root, 'password')).mode & 0o7777, 0o644)
 })
 
-t.test('a change swaps slots, keeps both inodes and tells what changed', async (t) => {
+t.test('a change swaps slots, keeps both inodes and returns what changed', async (t) => {
   const { root, grace, apply } = setUp(t)
   await apply({ password: 'one', user: 'app' })
   const inodes = new Set(['..slot-a', '..slot-b'].map((slot) => inode(join(root, slot, 'password'))))
@@ -83,15 +83,15 @@ t.test('a change swaps slots, keeps both inodes and tells what changed', async (
   t.strictSame(grace.waitedMs, [50, 50, 50, 50])
 })
 
-t.test('the retired file keeps the old content for the grace, then has the new', async (t) => {
+t.test('the idle slot keeps the old content for the grace period, then gets the new one', async (t) => {
   const { root, grace, apply } = setUp(t)
   await apply({ password: 'one' })
-  const retired = join(root, readlinkSync(join(root, '..data')), 'password')
+  const idle = join(root, readlinkSync(join(root, '..data')), 'password')
   const seen: unknown[] = []
-  grace.during = () => seen.push([readByPath(root), describeDirectory(join(retired, '..')).password])
+  grace.during = () => seen.push([readByPath(root), describeDirectory(join(idle, '..')).password])
   await apply({ password: 'two' })
   t.match(seen, [[{ password: 'two' }, { text: 'one' }]])
-  t.match(describeDirectory(join(retired, '..')), { password: { text: 'two' } })
+  t.match(describeDirectory(join(idle, '..')), { password: { text: 'two' } })
 })
 
 t.test('mtime moves once, strictly forward, and only where content changed', async (t) => {
@@ -99,7 +99,7 @@ t.test('mtime moves once, strictly forward, and only where content changed', asy
   await apply({ password: 'one', user: 'app' })
   const user = mtimeNs(join(root, 'user'))
   let last = mtimeNs(join(root, 'password'))
-  // The clock stands still, then goes back: mtime must move forward all the same.
+  // The clock stops, then goes back: mtime must still move forward.
   const stopped = clock.now()
   for (const [password, nowMs] of [
     ['two', stopped],
@@ -112,7 +112,7 @@ t.test('mtime moves once, strictly forward, and only where content changed', asy
     await apply({ password, user: 'app' })
     const present = mtimeNs(join(root, 'password'))
     t.ok(present > last)
-    t.strictSame(atSwap, [present], 'the poke does not move it a second time')
+    t.strictSame(atSwap, [present], 'the touch does not change it a second time')
     t.equal(mtimeNs(join(root, 'user')), user)
     last = present
   }
@@ -127,7 +127,7 @@ t.test('an unchanged set is not touched', async (t) => {
   t.strictSame(grace.waitedMs, [])
 })
 
-t.test('files come and go in both slots', async (t) => {
+t.test('files are added and removed in both slots', async (t) => {
   const { root, apply } = setUp(t)
   await apply({ password: 'one', old: 'gone soon' })
   t.strictSame(await apply({ password: 'one', fresh: 'new' }), {
@@ -142,7 +142,7 @@ t.test('files come and go in both slots', async (t) => {
   t.strictSame(readByPath(root), {})
 })
 
-t.test('a change of mode alone reaches both slots and leaves mtime', async (t) => {
+t.test('a change of only the mode reaches both slots and leaves mtime', async (t) => {
   const { root, apply } = setUp(t)
   await apply({ password: 'one' }, 0o640)
   const before = mtimeNs(join(root, 'password'))
@@ -153,7 +153,7 @@ t.test('a change of mode alone reaches both slots and leaves mtime', async (t) =
   }
 })
 
-t.test('a change of group alone reaches both slots and leaves mtime', { skip: !isRoot }, async (t) => {
+t.test('a change of only the group reaches both slots and leaves mtime', { skip: !isRoot }, async (t) => {
   const { root, volume, apply } = setUp(t)
   await apply({ password: 'one' })
   const before = mtimeNs(join(root, 'password'))
@@ -185,7 +185,7 @@ t.test('a set of which two copies do not fit is refused before anything is touch
   await t.resolves(apply({ large: large.subarray(1) }), 'what just fits is taken')
 })
 
-t.test('a grace cut short leaves what repair finishes', async (t) => {
+t.test('repair syncs the idle slot after an interrupted grace period', async (t) => {
   const { root, grace, volume, apply } = setUp(t)
   await apply({ password: 'one' })
   grace.during = () => {
@@ -197,7 +197,7 @@ t.test('a grace cut short leaves what repair finishes', async (t) => {
   t.strictSame(describeDirectory(join(root, '..slot-a')), describeDirectory(join(root, '..slot-b')))
 })
 
-t.test('repair says no where there is no complete set', async (t) => {
+t.test('repair returns false where there is no complete set', async (t) => {
   const { root, volume } = setUp(t)
   t.equal(await volume.repair(root, shape), false, 'nothing at all')
   symlinkSync('..slot-a', join(root, '..data'))
@@ -207,7 +207,7 @@ t.test('repair says no where there is no complete set', async (t) => {
   t.equal(await volume.repair(root, shape), false, '..data points out of the volume')
 })
 
-t.test('links missing or too many are put right by repair', async (t) => {
+t.test('repair adds missing links and removes extra ones', async (t) => {
   const { root, volume, apply } = setUp(t)
   await apply({ password: 'one', user: 'app' })
   unlinkSync(join(root, 'user'))
@@ -232,7 +232,7 @@ t.test('links that a container put into a slot are never written through', async
   t.match(describeDirectory(join(outside, '..')), { 'host-file': { text: 'untouched' } })
 })
 
-t.test('content that somebody changed in the volume is put right', async (t) => {
+t.test('content that a container changed in the volume is corrected', async (t) => {
   const { root, apply } = setUp(t)
   await apply({ password: 'one' })
   writeFileSync(join(root, 'password'), 'tampered')

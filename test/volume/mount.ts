@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { createMounter, type MountCalls } from '../../src/volume/mount.ts'
+import { createMounter, type MountCalls, parseMountinfo } from '../../src/volume/mount.ts'
 import { MNT_DETACH, SyscallError } from '../../src/volume/syscalls.ts'
 import { faulty } from '../harness/faulty.ts'
 
@@ -10,7 +10,7 @@ const EPERM = 1
 const EBUSY = 16
 const EINVAL = 22
 
-/** A kernel with a number of mounts on one target, that refuses what it is told to. */
+/** A kernel with a number of mounts on one target that refuses what `refuse` names. */
 function fakeKernel(refuse: { options?: RegExp; busyTimes?: number } = {}) {
   const kernel = { mounted: 0, options: [] as string[], unmountFlags: [] as number[] }
   let busyTimes = refuse.busyTimes ?? 0
@@ -56,7 +56,7 @@ t.test('a kernel that refuses noswap is asked once', async (t) => {
   )
 })
 
-t.test('a group that is refused is named and says nothing about noswap', async (t) => {
+t.test('a refused group is named and does not count against noswap', async (t) => {
   const { kernel, mounter } = fakeKernel({ options: /gid=/ })
   t.throws(
     () => mounter.mount(target, { sizeBytes: 4096, gid: 2000 }),
@@ -67,7 +67,7 @@ t.test('a group that is refused is named and says nothing about noswap', async (
   t.strictSame(kernel.options, ['size=4096,nr_inodes=8192,mode=0755,noswap'])
 })
 
-t.test('unmount takes off all that is stacked, and nothing is success', async (t) => {
+t.test('unmount removes all stacked mounts, and a missing one is success', async (t) => {
   const { kernel, mounter } = fakeKernel()
   mounter.unmount(target)
   for (let times = 0; times < 3; times++) mounter.mount(target, { sizeBytes: 4096, gid: undefined })
@@ -94,7 +94,7 @@ t.test('a mount that stays busy is detached', async (t) => {
   )
 })
 
-t.test('what cannot be unmounted is told', async (t) => {
+t.test('a failed unmount is an error', async (t) => {
   const refused: MountCalls = {
     mount() {},
     unmount() {
@@ -115,7 +115,7 @@ t.test('what cannot be unmounted is told', async (t) => {
   t.throws(() => createMounter({ syscalls: locked }).unmount('/proc'), faulty('mount_failed', /locked/))
 })
 
-t.test('the mounts of this process are known', async (t) => {
+t.test('the mounts of this process are listed', async (t) => {
   const mounter = createMounter()
   t.equal(mounter.list().get('/proc'), 'proc')
   t.ok(mounter.isMounted('/proc'))
@@ -132,7 +132,7 @@ t.test('mounting makes the directory, unmounting removes it', async (t) => {
   mounter.unmount(target)
 })
 
-t.test('a directory that holds something is not removed', async (t) => {
+t.test('a directory that is not empty is not removed', async (t) => {
   const { mounter } = fakeKernel()
   mkdirSync(target)
   writeFileSync(join(target, 'foreign'), '')
@@ -153,7 +153,7 @@ t.test('a link in the place of the target is not mounted on', async (t) => {
   t.strictSame(kernel.options, [])
 })
 
-t.test('a mount that does not show at the target is told', async (t) => {
+t.test('a mount that does not appear at the target is an error', async (t) => {
   const calls: MountCalls = { mount() {}, unmount() {}, mountOf: () => ({ isMountRoot: false }) }
   t.throws(
     () =>
@@ -162,7 +162,7 @@ t.test('a mount that does not show at the target is told', async (t) => {
   )
 })
 
-t.test('mounts are known on kernels that do not tell roots of mounts', async (t) => {
+t.test('mounts are found on kernels that do not report mount roots', async (t) => {
   const calls: MountCalls = {
     mount() {},
     unmount() {},
@@ -174,8 +174,45 @@ t.test('mounts are known on kernels that do not tell roots of mounts', async (t)
   t.notOk(mounter.isMounted('/nowhere'))
 })
 
-t.test('what is no tmpfs is not resized', async (t) => {
+t.test('only a tmpfs is resized', async (t) => {
   const { mounter } = fakeKernel()
   t.throws(() => mounter.resize('/proc', 4096), faulty('mount_failed', /size=4096 of \/proc: no tmpfs/))
   t.throws(() => mounter.resize('/nowhere', 4096), faulty('mount_failed', /ENOENT/))
+})
+
+t.test('mount points and types are read, with and without optional fields', async (t) => {
+  const text = `22 1 0:21 / / rw,relatime - ext4 /dev/root rw
+36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 propagate_from:2 - ext3 /dev/root rw,errors=continue
+99 22 0:77 / /var/lib/kubelet/pods/1-2/volumes/x/mount rw,nosuid shared:9 - tmpfs vault-files-csi rw,size=4096k
+`
+  t.strictSame(
+    [...parseMountinfo(text)],
+    [
+      ['/', 'ext4'],
+      ['/mnt2', 'ext3'],
+      ['/var/lib/kubelet/pods/1-2/volumes/x/mount', 'tmpfs'],
+    ],
+  )
+})
+
+t.test('octal escapes in mount points are decoded', async (t) => {
+  const text = String.raw`1 2 0:1 / /a\040b\011c\012d\134e\043 rw - tmpfs x\040y rw`
+  t.strictSame([...parseMountinfo(text).keys()], ['/a b\tc\nd\\e#'])
+})
+
+t.test('an escaped backslash before digits stays a backslash', async (t) => {
+  t.strictSame([...parseMountinfo(String.raw`1 2 0:1 / /a\134040 rw - tmpfs x rw`).keys()], ['/a\\040'])
+})
+
+t.test('of stacked mounts the last one is returned', async (t) => {
+  const text = '1 2 0:1 / /m rw - tmpfs x rw\n2 1 0:2 / /m rw - proc y rw\n'
+  t.equal(parseMountinfo(text).get('/m'), 'proc')
+})
+
+t.test('mount points in other scripts are kept', async (t) => {
+  t.strictSame([...parseMountinfo('1 2 0:1 / /том rw - tmpfs x rw').keys()], ['/том'])
+})
+
+t.test('an empty mountinfo has no mounts', async (t) => {
+  t.equal(parseMountinfo('').size, 0)
 })

@@ -33,7 +33,7 @@ function setUp(t: Test) {
   }
 }
 
-t.test('a free directory is made and taken at once', async (t) => {
+t.test('a free directory is created and locked at once', async (t) => {
   const { stateDir, log, lock, passed } = setUp(t)
   const release = await lock()
   t.equal(passed(), 0)
@@ -48,7 +48,7 @@ t.test('a free directory is made and taken at once', async (t) => {
   next()
 })
 
-t.test('a holder that ends in time is waited for and told once', async (t) => {
+t.test('a holder that ends in time is waited for and reported once', async (t) => {
   const { log, lock, waits, passed, onSleep } = setUp(t)
   const release = await lock()
   onSleep(() => {
@@ -79,7 +79,7 @@ t.test('a holder that does not end is named', async (t) => {
   release()
 })
 
-t.test('a file that some process wrote before is no lock, however long', async (t) => {
+t.test('a file left by an earlier process is not a lock, however long it is', async (t) => {
   const { stateDir, lock } = setUp(t)
   mkdirSync(stateDir)
   writeFileSync(join(stateDir, 'lock'), 'x'.repeat(1 << 20))
@@ -88,7 +88,7 @@ t.test('a file that some process wrote before is no lock, however long', async (
   release()
 })
 
-t.test('a directory that cannot be used says so', async (t) => {
+t.test('a directory that cannot be used is named in the error', async (t) => {
   const { stateDir, lock } = setUp(t)
   writeFileSync(stateDir, 'a file')
   await t.rejects(lock(), { message: /^--state-dir ".*" cannot be used \(E[A-Z]+\): it must be a directory/ })

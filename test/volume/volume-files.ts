@@ -6,7 +6,7 @@ import { FakeClock } from '../fakes/clock.ts'
 import { owner, rendered, temporaryDirectory } from '../harness/volume/volume.ts'
 
 for (const updateMode of ['Live', 'InPlace', 'Atomic'] as const) {
-  t.test(`files of ${updateMode} are known for what they are`, async (t) => {
+  t.test(`files of ${updateMode} are recognized`, async (t) => {
     const root = temporaryDirectory(t)
     const volume = createVolumeFiles({ clock: new FakeClock(0), graceMs: 50, owner })
     t.equal(volume.found(root), undefined, 'an empty directory')
@@ -19,7 +19,7 @@ for (const updateMode of ['Live', 'InPlace', 'Atomic'] as const) {
   })
 }
 
-t.test('what never became a set of files is nothing', async (t) => {
+t.test('an incomplete set of files has no update mode', async (t) => {
   const root = temporaryDirectory(t)
   const volume = createVolumeFiles({ clock: new FakeClock(0), graceMs: 50, owner })
   await volume.apply(root, { updateMode: 'Live', gid: undefined, sizeBytes: 64 << 10 }, rendered({ a: '1' }))

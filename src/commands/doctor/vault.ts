@@ -12,7 +12,7 @@ import { checkVaultServer } from './vault-server.ts'
 const CALL_TIMEOUT_MS = 10_000
 
 /** The doctor exposes no metrics. */
-const noMeter: Meter = { published() {}, unpublished() {}, rotated() {}, vaultCall() {}, login() {} }
+const noMeter: Meter = { published() {}, unpublished() {}, refreshed() {}, vaultCall() {}, login() {} }
 
 /** Checks Vault, and everything that the import needs from it. */
 export async function checkVault(

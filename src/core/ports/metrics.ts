@@ -2,7 +2,7 @@
 export type Meter = {
   published(result: string, seconds: number): void
   unpublished(result: string, seconds: number): void
-  rotated(result: 'unchanged' | 'changed' | 'failed', fault: string): void
+  refreshed(result: 'unchanged' | 'changed' | 'failed', fault: string): void
   vaultCall(operation: string, result: string, seconds: number): void
   login(method: string, result: string): void
 }

@@ -1,4 +1,4 @@
-// In place of the sandbox's program: does as the manifest of a job says.
+// Replaces the program of a sandbox process: does what the manifest of a task names.
 import { readFileSync } from 'node:fs'
 
 const tell = (told: object) => process.send?.(told)
@@ -22,7 +22,7 @@ const deeds: Record<string, () => unknown> = {
 }
 
 process.on('message', ({ kind, manifest = '' }: { kind: string; manifest?: string }) => {
-  if (kind === 'warm') return
+  if (kind === 'warm-up') return
   tell({ kind: 'begun', cpuMs: process.cpuUsage().user / 1000 })
   tell({ kind: 'step', what: manifest })
   tell({ kind: 'done', result: deeds[manifest]?.(), rssBytes: 1 })

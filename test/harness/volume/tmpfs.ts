@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createRootAttribute } from '../../../src/volume/lease-store.ts'
 import { createMounter } from '../../../src/volume/mount.ts'
-import { createRootAttribute } from '../../../src/volume/root-attribute.ts'
 
 const MOUNTER = createMounter()
 

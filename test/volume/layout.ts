@@ -1,6 +1,6 @@
 import t from 'tap'
 import { SecretBytes } from '../../src/core/secret.ts'
-import { checkCapacity } from '../../src/volume/capacity.ts'
+import { checkCapacity } from '../../src/volume/layout.ts'
 import { faulty } from '../harness/faulty.ts'
 
 const room = { sizeBytes: 4 * 4096, pageBytes: 4096, copies: 2, reason: 'two' } as const

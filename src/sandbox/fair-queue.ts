@@ -3,18 +3,18 @@ import { FaultError } from '../core/faults/fault.ts'
 type Waiting = { start: () => void }
 type Running = { namespace: string; isLong: boolean }
 
-/** Tasks under way, of which all but one take long. */
+/** Running tasks; all but one of them are long. */
 const MOST_AT_ONCE = 2
-/** Namespaces that are remembered for a task that had to be ended. */
-const MOST_LATE = 1_000
+/** Remembered namespaces whose last task was ended. */
+const MOST_PENALIZED = 1_000
 
 /**
- * One task at a time; tasks of one namespace in their order, namespaces in turn: nobody waits behind another's queue.
- * Beside a task that says that it takes long another namespace's may begin. A namespace whose last task had to be ended
- * comes after all others that wait.
+ * Runs one task at a time, round-robin between namespaces: no namespace waits behind another's queue. Tasks of one
+ * namespace run in order. While a task that reports itself long is running, one of another namespace may start. A
+ * namespace whose last task was ended for exceeding its budget comes after all others that wait.
  */
-export type Turns = {
-  /** @throws what `task` throws; the signal's reason, though a task that has begun goes on to its end */
+export type FairQueue = {
+  /** @throws errors of `task`; the signal's reason, though a task that has started runs to its end */
   run<T>(
     namespace: string,
     signal: AbortSignal | undefined,
@@ -22,31 +22,31 @@ export type Turns = {
   ): Promise<T>
 }
 
-export function createTurns(): Turns {
-  /** In the order of their turns; one whose turn was goes to the end. */
+export function createFairQueue(): FairQueue {
+  /** In the order in which they come next; one that was served goes to the end. */
   const queues = new Map<string, Waiting[]>()
   const running = new Set<Running>()
-  /** Who has had a turn last is the last to have another. */
+  /** The namespace served last comes after the others. */
   let latest: string | undefined
-  /** Whose last task had to be ended. */
-  const late = new Set<string>()
+  /** Namespaces whose last task was ended. */
+  const penalized = new Set<string>()
 
   function noteEnding(namespace: string, error: unknown): void {
     if (!(error instanceof FaultError) || error.facts.endedBy === undefined) return
-    if (late.size >= MOST_LATE) late.clear()
-    late.add(namespace)
+    if (penalized.size >= MOST_PENALIZED) penalized.clear()
+    penalized.add(namespace)
   }
 
-  function hasPlace(namespace: string): boolean {
+  function mayStart(namespace: string): boolean {
     if (running.size === 0) return true
     const others = [...running]
     return running.size < MOST_AT_ONCE && others.every((one) => one.isLong && one.namespace !== namespace)
   }
 
-  function admit(): void {
-    const waiting = [...queues.keys()].filter(hasPlace)
-    const inTime = waiting.filter((namespace) => !late.has(namespace))
-    const first = otherThan(latest, inTime) ?? otherThan(latest, waiting)
+  function startNext(): void {
+    const waiting = [...queues.keys()].filter(mayStart)
+    const preferred = waiting.filter((namespace) => !penalized.has(namespace))
+    const first = otherThan(latest, preferred) ?? otherThan(latest, waiting)
     if (first === undefined) return
     const [next, ...rest] = queues.get(first) ?? []
     queues.delete(first)
@@ -54,16 +54,16 @@ export function createTurns(): Turns {
     next?.start()
   }
 
-  function take(namespace: string): Running {
-    const place = { namespace, isLong: false }
-    running.add(place)
+  function start(namespace: string): Running {
+    const entry = { namespace, isLong: false }
+    running.add(entry)
     latest = namespace
-    return place
+    return entry
   }
 
-  function give(place: Running): void {
-    running.delete(place)
-    admit()
+  function finish(entry: Running): void {
+    running.delete(entry)
+    startNext()
   }
 
   function leave(namespace: string, waiting: Waiting): void {
@@ -72,9 +72,9 @@ export function createTurns(): Turns {
     else queues.delete(namespace)
   }
 
-  function turn(namespace: string, signal: AbortSignal | undefined): Promise<Running> {
-    // Whoever could go has gone: none of those that wait can.
-    if (hasPlace(namespace)) return Promise.resolve(take(namespace))
+  function enter(namespace: string, signal: AbortSignal | undefined): Promise<Running> {
+    // Waiting tasks that could start have started already, so this one overtakes none.
+    if (mayStart(namespace)) return Promise.resolve(start(namespace))
     return new Promise((resolve, reject) => {
       const onAbort = () => {
         leave(namespace, waiting)
@@ -83,7 +83,7 @@ export function createTurns(): Turns {
       const waiting: Waiting = {
         start: () => {
           signal?.removeEventListener('abort', onAbort)
-          resolve(take(namespace))
+          resolve(start(namespace))
         },
       }
       queues.set(namespace, [...(queues.get(namespace) ?? []), waiting])
@@ -94,21 +94,21 @@ export function createTurns(): Turns {
   return {
     async run(namespace, signal, task) {
       signal?.throwIfAborted()
-      const place = await turn(namespace, signal)
+      const entry = await enter(namespace, signal)
       if (signal?.aborted) {
-        give(place)
+        finish(entry)
         throw signal.reason
       }
       const ending = task(() => {
-        place.isLong = true
-        admit()
+        entry.isLong = true
+        startNext()
       })
       ending.then(
-        () => void late.delete(namespace),
+        () => void penalized.delete(namespace),
         (error: unknown) => noteEnding(namespace, error),
       )
       return untilAborted(
-        ending.finally(() => give(place)),
+        ending.finally(() => finish(entry)),
         signal,
       )
     },

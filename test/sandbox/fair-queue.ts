@@ -1,14 +1,14 @@
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { createTurns } from '../../src/sandbox/turns.ts'
+import { createFairQueue } from '../../src/sandbox/fair-queue.ts'
 
-/** Tasks that wait to be ended, in the order in which they began. */
+/** Tasks that run until the test ends them, in the order in which they began. */
 function bench() {
-  const turns = createTurns()
+  const queue = createFairQueue()
   const begun: string[] = []
   const ends = new Map<string, () => void>()
   const enter = (namespace: string, name: string, signal?: AbortSignal) =>
-    turns.run(namespace, signal, () => {
+    queue.run(namespace, signal, () => {
       begun.push(name)
       return new Promise<void>((resolve) => ends.set(name, resolve))
     })
@@ -17,7 +17,7 @@ function bench() {
     ends.get(name)?.()
     await new Promise(setImmediate)
   }
-  return { turns, begun, enter, end }
+  return { queue, begun, enter, end }
 }
 
 t.test('a victim waits for one task of an attacker, however many there are', async (t) => {
@@ -30,12 +30,12 @@ t.test('a victim waits for one task of an attacker, however many there are', asy
 })
 
 t.test("beside a task that takes long another namespace's begins, and no third one", async (t) => {
-  const turns = createTurns()
+  const queue = createFairQueue()
   const begun: string[] = []
   const ends = new Map<string, () => void>()
   const isLong = new Map<string, () => void>()
   const enter = (namespace: string, name: string) =>
-    turns.run(namespace, undefined, (onLong) => {
+    queue.run(namespace, undefined, (onLong) => {
       begun.push(name)
       isLong.set(name, onLong)
       return new Promise<void>((resolve) => ends.set(name, resolve))
@@ -58,7 +58,7 @@ t.test("beside a task that takes long another namespace's begins, and no third o
   t.strictSame(begun, ['a0', 'b0', 'c0', 'b1', 'a1'])
 })
 
-t.test('who gives up leaves the queue, and the others keep their places', async (t) => {
+t.test('a task that gives up leaves the queue, and the others keep their places', async (t) => {
   const { begun, enter, end } = bench()
   const abort = new AbortController()
   enter('a', 'a0')
@@ -71,21 +71,21 @@ t.test('who gives up leaves the queue, and the others keep their places', async 
   t.strictSame(begun, ['a0', 'b1'])
 })
 
-t.test('a task that fails gives its turn on', async (t) => {
-  const { turns } = bench()
-  const failing = turns.run('a', undefined, () => Promise.reject(new Error('no')))
-  const next = turns.run('b', undefined, async () => 'done')
+t.test('a task that fails lets the next one start', async (t) => {
+  const { queue } = bench()
+  const failing = queue.run('a', undefined, () => Promise.reject(new Error('no')))
+  const next = queue.run('b', undefined, async () => 'done')
   await t.rejects(failing, { message: 'no' })
   t.equal(await next, 'done')
 })
 
-t.test('a namespace whose task had to be ended comes after all others that wait', async (t) => {
-  const turns = createTurns()
+t.test('a namespace whose task was ended comes after all others that wait', async (t) => {
+  const queue = createFairQueue()
   const order: string[] = []
   const ended = new FaultError('import_too_large', { endedBy: 'time' })
   const first = Promise.withResolvers<void>()
   const run = (namespace: string, task: () => Promise<void>) =>
-    turns.run(namespace, undefined, () => {
+    queue.run(namespace, undefined, () => {
       order.push(namespace)
       return task()
     })
@@ -96,5 +96,5 @@ t.test('a namespace whose task had to be ended comes after all others that wait'
   await Promise.all([greedy, again, ...others])
   t.same(order, ['greedy', 'shop', 'bank', 'shop', 'greedy'])
   await run('greedy', async () => {})
-  t.equal(order.at(-1), 'greedy', 'and still has its turns')
+  t.equal(order.at(-1), 'greedy', 'and is still served')
 })

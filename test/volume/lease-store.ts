@@ -8,9 +8,8 @@ import { jsonOf, toValues, type Value } from '../../src/core/json/value.ts'
 import type { Lease } from '../../src/core/ports/leases.ts'
 import type { Identity } from '../../src/core/ports/vault.ts'
 import { SecretText } from '../../src/core/secret.ts'
+import { createLeaseStore, createRootAttribute } from '../../src/volume/lease-store.ts'
 import { createMounter } from '../../src/volume/mount.ts'
-import { createRootAttribute } from '../../src/volume/root-attribute.ts'
-import { createSafe } from '../../src/volume/safe.ts'
 import { createVolumeFiles } from '../../src/volume/volume-files.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeNode } from '../fakes/node.ts'
@@ -114,18 +113,18 @@ const token: Lease = {
   request: { key: 't', renewAt: 1, revokeOnUnmount: true, kind: 'token' },
 }
 
-/** A safe over attributes in memory, and what an onlooker sees of them. */
+/** A lease store over attributes in memory, and their sealed bytes. */
 function inMemory() {
   const node = new FakeNode()
   node.mounts.set(TARGET, new Map()).set('/other', new Map())
-  return { safe: node.safe, sealed: node.safe.sealed }
+  return { leaseStore: node.safe, sealed: node.safe.sealed }
 }
 
-t.test('what is issued comes back as it was put', async (t) => {
-  const { safe } = inMemory()
-  const key = safe.newKey()
-  t.ok(safe.put(TARGET, key, [certificate, database, token]))
-  const [first, second, third] = safe.get(TARGET, key) ?? []
+t.test('leases come back as they were put', async (t) => {
+  const { leaseStore } = inMemory()
+  const key = leaseStore.newKey()
+  t.ok(leaseStore.put(TARGET, key, [certificate, database, token]))
+  const [first, second, third] = leaseStore.get(TARGET, key) ?? []
   t.equal(first?.token?.token.reveal(), `hvs.${CANARY}`)
   t.strictSame(plain(first), plain(certificate))
   t.strictSame(plain(second), plain(database))
@@ -137,105 +136,105 @@ t.test('what is issued comes back as it was put', async (t) => {
   t.match(jsonOf(first?.data.values.get('zulu') ?? ''), '{"a":9007199254740993,"b":[1.10,1e2,-0,null],')
 })
 
-t.test('what is put replaces all that was there', async (t) => {
-  const { safe } = inMemory()
-  const key = safe.newKey()
-  safe.put(TARGET, key, [certificate, database])
-  safe.put(TARGET, key, [database])
+t.test('a put replaces all leases of the volume', async (t) => {
+  const { leaseStore } = inMemory()
+  const key = leaseStore.newKey()
+  leaseStore.put(TARGET, key, [certificate, database])
+  leaseStore.put(TARGET, key, [database])
   t.strictSame(
-    safe.get(TARGET, key)?.map(({ id }) => id),
+    leaseStore.get(TARGET, key)?.map(({ id }) => id),
     ['two'],
   )
-  safe.put(TARGET, key, [])
-  t.strictSame(safe.get(TARGET, key), [])
+  leaseStore.put(TARGET, key, [])
+  t.strictSame(leaseStore.get(TARGET, key), [])
 })
 
 t.test('another key, another target and changed bytes open nothing', async (t) => {
-  const { safe, sealed } = inMemory()
-  const key = safe.newKey()
-  t.not(safe.newKey(), key)
-  t.equal(safe.get(TARGET, key), undefined, 'nothing was put')
-  safe.put(TARGET, key, [database])
+  const { leaseStore, sealed } = inMemory()
+  const key = leaseStore.newKey()
+  t.not(leaseStore.newKey(), key)
+  t.equal(leaseStore.get(TARGET, key), undefined, 'nothing was put')
+  leaseStore.put(TARGET, key, [database])
   const bytes = sealed.get(TARGET) ?? Buffer.alloc(0)
-  t.equal(safe.get(TARGET, safe.newKey()), undefined)
-  for (const wrong of ['', 'no key', `${key}AAAA`]) t.equal(safe.get(TARGET, wrong), undefined)
+  t.equal(leaseStore.get(TARGET, leaseStore.newKey()), undefined)
+  for (const wrong of ['', 'no key', `${key}AAAA`]) t.equal(leaseStore.get(TARGET, wrong), undefined)
   sealed.set('/other', bytes)
-  t.equal(safe.get('/other', key), undefined, 'bound to its target')
+  t.equal(leaseStore.get('/other', key), undefined, 'bound to its target')
   for (const size of [0, 1, 12, 27, 28, bytes.length - 1]) {
     sealed.set(TARGET, bytes.subarray(0, size))
-    t.equal(safe.get(TARGET, key), undefined, `cut off after ${size} bytes`)
+    t.equal(leaseStore.get(TARGET, key), undefined, `cut off after ${size} bytes`)
   }
   for (const at of [0, 12, 28, bytes.length - 1]) {
     const changed = Buffer.from(bytes)
     changed[at] = (changed[at] ?? 0) ^ 1
     sealed.set(TARGET, changed)
-    t.equal(safe.get(TARGET, key), undefined, `byte ${at} changed`)
+    t.equal(leaseStore.get(TARGET, key), undefined, `byte ${at} changed`)
   }
   sealed.set(TARGET, bytes)
-  t.equal(safe.get(TARGET, key)?.length, 1)
+  t.equal(leaseStore.get(TARGET, key)?.length, 1)
 })
 
-t.test('neither the attribute nor the key tells a secret, nor twice the same', async (t) => {
-  const { safe, sealed } = inMemory()
-  const key = safe.newKey()
+t.test('neither the attribute nor the key reveals a secret, and no nonce is used twice', async (t) => {
+  const { leaseStore, sealed } = inMemory()
+  const key = leaseStore.newKey()
   t.equal(Buffer.from(key, 'base64url').length, 32)
-  safe.put(TARGET, key, [certificate, database])
+  leaseStore.put(TARGET, key, [certificate, database])
   const bytes = sealed.get(TARGET) ?? Buffer.alloc(0)
   for (const text of [CANARY, 'backend', 'vault.example.org', key]) t.notOk(bytes.includes(text), text)
-  safe.put(TARGET, key, [certificate, database])
+  leaseStore.put(TARGET, key, [certificate, database])
   const again = sealed.get(TARGET) ?? Buffer.alloc(0)
   t.equal(again.length, bytes.length)
   t.not(again.subarray(0, 12).toString('hex'), bytes.subarray(0, 12).toString('hex'), 'a fresh nonce')
 })
 
 t.test('where the attribute is refused nothing is kept', async (t) => {
-  const { safe } = inMemory()
-  const key = safe.newKey()
-  safe.put(TARGET, key, [database])
-  safe.isRefused = true
-  t.notOk(safe.put(TARGET, key, [certificate]))
-  t.equal(safe.get(TARGET, key), undefined, 'nor what was true before')
+  const { leaseStore } = inMemory()
+  const key = leaseStore.newKey()
+  leaseStore.put(TARGET, key, [database])
+  leaseStore.isRefused = true
+  t.notOk(leaseStore.put(TARGET, key, [certificate]))
+  t.equal(leaseStore.get(TARGET, key), undefined, 'nor the leases stored before')
 })
 
-t.test('holdings in no shape of ours are not taken', async (t) => {
-  const { safe } = inMemory()
-  const key = safe.newKey()
-  t.ok(safe.put(TARGET, key, [{ ...database, state: 'lost' } as unknown as Lease]))
-  t.equal(safe.get(TARGET, key), undefined)
+t.test('a text that is not a list of leases is not read', async (t) => {
+  const { leaseStore } = inMemory()
+  const key = leaseStore.newKey()
+  t.ok(leaseStore.put(TARGET, key, [{ ...database, state: 'lost' } as unknown as Lease]))
+  t.equal(leaseStore.get(TARGET, key), undefined)
 })
 
-t.test('a directory that is no tmpfs, or none at all, keeps nothing', async (t) => {
-  const safe = createSafe()
-  const key = safe.newKey()
+t.test('a directory outside a tmpfs, or a missing one, keeps nothing', async (t) => {
+  const leaseStore = createLeaseStore()
+  const key = leaseStore.newKey()
   for (const path of ['/proc/self', join(temporaryDirectory(t), 'none')]) {
-    t.notOk(safe.put(path, key, [database]))
-    t.equal(safe.get(path, key), undefined)
+    t.notOk(leaseStore.put(path, key, [database]))
+    t.equal(leaseStore.get(path, key), undefined)
   }
 })
 
 t.test('on a mount of ours the attribute is invisible and goes with it', { skip: attributes }, async (t) => {
   const target = mountedVolume(t)
-  const key = createSafe().newKey()
-  t.equal(createSafe().get(target, key), undefined)
-  t.ok(createSafe().put(target, key, [certificate, database]))
+  const key = createLeaseStore().newKey()
+  t.equal(createLeaseStore().get(target, key), undefined)
+  t.ok(createLeaseStore().put(target, key, [certificate, database]))
   t.strictSame(readdirSync(target), [])
   t.strictSame(
-    plain(createSafe().get(target, key)),
+    plain(createLeaseStore().get(target, key)),
     plain([certificate, database]),
     'for the next process too',
   )
   const mounter = createMounter()
   mounter.unmount(target)
   mounter.mount(target, { sizeBytes: 4096, gid: undefined })
-  t.equal(createSafe().get(target, key), undefined)
+  t.equal(createLeaseStore().get(target, key), undefined)
 })
 
 t.test('a process in a user namespace sees nothing and sets nothing', { skip: attributes }, async (t) => {
   const target = mountedVolume(t)
-  const safe = createSafe()
-  const key = safe.newKey()
-  safe.put(target, key, [database])
-  const [module, source] = [import.meta.resolve('../../src/volume/root-attribute.ts'), JSON.stringify(target)]
+  const leaseStore = createLeaseStore()
+  const key = leaseStore.newKey()
+  leaseStore.put(target, key, [database])
+  const [module, source] = [import.meta.resolve('../../src/volume/lease-store.ts'), JSON.stringify(target)]
   const answer = execFileSync(
     'unshare',
     [
@@ -252,7 +251,7 @@ t.test('a process in a user namespace sees nothing and sets nothing', { skip: at
     { encoding: 'utf8' },
   )
   t.equal(answer, 'undefined EPERM at fsetxattr(2)\n')
-  t.strictSame(plain(safe.get(target, key)), plain([database]))
+  t.strictSame(plain(leaseStore.get(target, key)), plain([database]))
 })
 
 t.test(
@@ -260,52 +259,56 @@ t.test(
   { skip: mounts || (!attributes && 'trusted attributes are allowed here') },
   async (t) => {
     const target = mountedVolume(t)
-    const safe = createSafe()
-    const key = safe.newKey()
-    t.notOk(safe.put(target, key, [database]))
-    t.equal(safe.get(target, key), undefined)
+    const leaseStore = createLeaseStore()
+    const key = leaseStore.newKey()
+    t.notOk(leaseStore.put(target, key, [database]))
+    t.equal(leaseStore.get(target, key), undefined)
   },
 )
 
-t.test('what one attribute cannot hold is not kept, nor what was there', { skip: attributes }, async (t) => {
-  const target = mountedVolume(t)
-  const safe = createSafe()
-  const key = safe.newKey()
-  const sized = (size: number): Lease => ({
-    ...database,
-    data: { values: new Map([['password', 'x'.repeat(size)]]), version: undefined },
-  })
-  t.ok(safe.put(target, key, [sized(60_000)]))
-  t.notOk(safe.put(target, key, [sized(66_000)]))
-  t.equal(safe.get(target, key), undefined)
-  t.equal(createRootAttribute().get(target), undefined)
-  t.ok(safe.put(target, key, [sized(10)]))
-})
-
 t.test(
-  'the files of the volume and the attribute leave each other alone',
+  'leases larger than an attribute are not kept, nor those stored before',
   { skip: attributes },
   async (t) => {
     const target = mountedVolume(t)
-    const safe = createSafe()
-    const key = safe.newKey()
-    const files = createVolumeFiles({ clock: new FakeClock(), graceMs: 0 })
-    const shape = { updateMode: 'Atomic', gid: owner.gid, sizeBytes: 4 << 20 } as const
-    await files.apply(target, shape, rendered({ password: 'one' }))
-    t.ok(safe.put(target, key, [database]))
-    const later = await files.apply(target, shape, rendered({ password: 'one' }))
-    t.strictSame(later.changed, [])
-    await files.apply(target, shape, rendered({ password: 'two' }))
-    t.ok(await files.repair(target, shape))
-    t.strictSame(readByPath(target), { password: 'two' })
-    t.equal(safe.get(target, key)?.length, 1)
-    files.wipe(target)
-    t.strictSame(readdirSync(target), [])
-    t.equal(safe.get(target, key)?.length, 1, 'kept until the unmount: a killed unpublish goes on with it')
+    const leaseStore = createLeaseStore()
+    const key = leaseStore.newKey()
+    const sized = (size: number): Lease => ({
+      ...database,
+      data: { values: new Map([['password', 'x'.repeat(size)]]), version: undefined },
+    })
+    t.ok(leaseStore.put(target, key, [sized(60_000)]))
+    t.notOk(leaseStore.put(target, key, [sized(66_000)]))
+    t.equal(leaseStore.get(target, key), undefined)
+    t.equal(createRootAttribute().get(target), undefined)
+    t.ok(leaseStore.put(target, key, [sized(10)]))
   },
 )
 
-/** With what hides itself laid open, numbers as they are written. */
+t.test('the volume files and the attribute do not affect each other', { skip: attributes }, async (t) => {
+  const target = mountedVolume(t)
+  const leaseStore = createLeaseStore()
+  const key = leaseStore.newKey()
+  const files = createVolumeFiles({ clock: new FakeClock(), graceMs: 0 })
+  const shape = { updateMode: 'Atomic', gid: owner.gid, sizeBytes: 4 << 20 } as const
+  await files.apply(target, shape, rendered({ password: 'one' }))
+  t.ok(leaseStore.put(target, key, [database]))
+  const later = await files.apply(target, shape, rendered({ password: 'one' }))
+  t.strictSame(later.changed, [])
+  await files.apply(target, shape, rendered({ password: 'two' }))
+  t.ok(await files.repair(target, shape))
+  t.strictSame(readByPath(target), { password: 'two' })
+  t.equal(leaseStore.get(target, key)?.length, 1)
+  files.wipe(target)
+  t.strictSame(readdirSync(target), [])
+  t.equal(
+    leaseStore.get(target, key)?.length,
+    1,
+    'kept until the unmount: a killed unpublish goes on with it',
+  )
+})
+
+/** With secrets revealed, and numbers as written. */
 function plain(value: unknown): unknown {
   return JSON.parse(
     JSON.stringify(value, (_key, member) =>

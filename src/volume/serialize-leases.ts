@@ -5,7 +5,7 @@ import { parseValue, toValue } from '../core/json/value.ts'
 import type { Lease } from '../core/ports/leases.ts'
 import { SecretText } from '../core/secret.ts'
 
-// JSON has neither undefined nor Infinity: null stands for both, by field.
+// JSON has neither undefined nor Infinity: each field has null for one of them.
 const number = z
   .custom<JsonNumber>((value) => isJsonNumber(value as Json))
   .transform(({ rawJSON }) => Number(rawJSON))
@@ -16,7 +16,7 @@ function maybe<Schema extends z.ZodType>(schema: Schema) {
   return schema.nullable().transform((value) => value ?? undefined)
 }
 
-const leaseSchema = z.object({
+const vaultLeaseSchema = z.object({
   id: z.string(),
   leasedAt: number,
   durationMs: duration,
@@ -43,12 +43,12 @@ const callSchema = z.object({
   revokeOnUnmount: z.boolean(),
 })
 
-const orderFields = { key: z.string(), renewAt: number, revokeOnUnmount: z.boolean() }
-const orderSchema = z.discriminatedUnion('kind', [
-  z.object({ ...orderFields, kind: z.literal('call'), call: callSchema }),
-  z.object({ ...orderFields, kind: z.literal('token') }),
+const requestFields = { key: z.string(), renewAt: number, revokeOnUnmount: z.boolean() }
+const requestSchema = z.discriminatedUnion('kind', [
+  z.object({ ...requestFields, kind: z.literal('call'), call: callSchema }),
+  z.object({ ...requestFields, kind: z.literal('token') }),
   z.object({
-    ...orderFields,
+    ...requestFields,
     kind: z.literal('secret-id'),
     role: z.string(),
     authPath: z.string(),
@@ -75,44 +75,44 @@ const identitySchema = z.object({
 })
 
 const dataSchema = z.object({
-  // Pairs, for an object would put keys that look like numbers first.
+  // Pairs: an object would put numeric keys first.
   values: z.array(z.tuple([z.string(), value])).transform((pairs) => new Map(pairs)),
   version: maybe(number),
-  lease: leaseSchema.optional(),
+  lease: vaultLeaseSchema.optional(),
 })
 
-const holdingSchema = z.object({
+const leaseSchema = z.object({
   id: z.string(),
-  request: orderSchema,
+  request: requestSchema,
   identity: identitySchema,
   token: maybe(tokenSchema),
   data: dataSchema.transform(({ lease, ...data }) => (lease === undefined ? data : { ...data, lease })),
-  vaultLease: maybe(leaseSchema),
+  vaultLease: maybe(vaultLeaseSchema),
   expiresAt: maybe(number),
   issuedAt: number,
   state: z.enum(['held', 'retiring']),
 }) satisfies z.ZodType<Lease>
 
-/** As text that a later process reads again. It holds the secrets in the clear: seal it. */
-export function serializeHoldings(holdings: readonly Lease[]): string {
-  return JSON.stringify(holdings.map(disclosed), (_key, value) => (value === undefined ? null : value))
+/** Text that a later process can parse. It holds the secrets in plain text: seal it. */
+export function serializeLeases(leases: readonly Lease[]): string {
+  return JSON.stringify(leases.map(toPlain), (_key, value) => (value === undefined ? null : value))
 }
 
-/** @throws Error for a text that serializeHoldings of this version did not make; its message may hold secrets */
-export function parseHoldings(text: string): Lease[] {
-  return z.array(holdingSchema).parse(parseJson(text))
+/** @throws Error for text that serializeLeases of this version did not make; its message may hold secrets */
+export function parseLeases(text: string): Lease[] {
+  return z.array(leaseSchema).parse(parseJson(text))
 }
 
-/** With everything that hides itself from JSON laid open. */
-function disclosed({ token, data, ...holding }: Lease): object {
+/** With the values that JSON.stringify would mask. */
+function toPlain({ token, data, ...lease }: Lease): object {
   return {
-    ...holding,
+    ...lease,
     token: token && { ...token, token: token.token.reveal() },
-    data: { ...data, values: [...data.values].map(([key, held]) => [key, parseValue(held)]) },
+    data: { ...data, values: [...data.values].map(([key, member]) => [key, parseValue(member)]) },
   }
 }
 
-/** With numbers as an import has them. */
+/** With numbers as in an import: not JsonNumbers. */
 function plainObject(value: Json): Record<string, unknown> {
   return JSON.parse(stringifyJson(value)) as Record<string, unknown>
 }

@@ -1,4 +1,5 @@
-import { hasCode, removeTree, unlinkPresent } from './directory.ts'
+import { hasCode } from '../core/errno.ts'
+import { removeTree, unlinkPresent } from './directory.ts'
 import type { Disk } from './disk.ts'
 import type { Pace } from './pace.ts'
 
@@ -6,7 +7,7 @@ import type { Pace } from './pace.ts'
 export const DATA = '..data'
 const DATA_TMP = '..data_tmp'
 
-/** Where `..data` points, when that is a name in the volume itself and a directory; undefined otherwise. */
+/** The target of `..data`; undefined unless it is a directory directly in the volume. */
 export function dataTarget(disk: Disk, root: number): string | undefined {
   const entries = new Map(disk.list(root).map(({ name, kind }) => [name, kind]))
   if (entries.get(DATA) !== 'link') return undefined
@@ -14,7 +15,7 @@ export function dataTarget(disk: Disk, root: number): string | undefined {
   return to !== DATA && to.startsWith('..') && entries.get(to) === 'directory' ? to : undefined
 }
 
-/** Points `..data` at `directory` in one step: nobody ever finds it missing. */
+/** Points `..data` at `directory` atomically: a reader never finds it missing. */
 export async function swap(disk: Disk, root: number, directory: string, pace: Pace): Promise<void> {
   try {
     disk.symlink(directory, root, DATA_TMP)
@@ -26,7 +27,7 @@ export async function swap(disk: Disk, root: number, directory: string, pace: Pa
   try {
     disk.rename(root, DATA_TMP, root, DATA)
   } catch (error) {
-    // A container made a directory of it.
+    // A container replaced it by a directory.
     if (!hasCode(error, 'EISDIR')) throw error
     await removeTree(disk, root, { name: DATA, kind: 'directory' }, pace)
     disk.rename(root, DATA_TMP, root, DATA)
@@ -39,8 +40,8 @@ async function removeAny(disk: Disk, root: number, name: string, pace: Pace): Pr
 }
 
 /**
- * Makes the top level hold a link for each of `names`, the volume's own entries in `keep`, and nothing else:
- * what a killed process left, another update mode, or a container, goes.
+ * Makes the volume's root hold a link for each of `names`, our own entries in `keep`, and nothing else. Leftovers of a
+ * killed process, of another update mode or of a container are removed.
  */
 export async function tidyLinks(
   disk: Disk,
@@ -69,7 +70,7 @@ function linkTo(name: string): string {
   return `${DATA}/${name}`
 }
 
-/** Takes the links of removed files away, right before the swap after which they would point nowhere. */
+/** Removes the links of removed files, right before the swap after which they would dangle. */
 export function unlinkNames(disk: Disk, root: number, names: Iterable<string>): void {
   for (const name of names) unlinkPresent(disk, root, name)
 }

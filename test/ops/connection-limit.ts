@@ -13,9 +13,9 @@ import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 import { until } from '../harness/until.ts'
 
 const HELD = 500
-/** As in the chart's probes: kubelet gives up after that. */
+/** Timeout of the chart's probes. */
 const PROBE_MS = 1_000
-/** Kubelet restarts the container after so many in a row that fail. */
+/** kubelet restarts the container after this many failures in a row. */
 const FAILURES = 3
 const PAGE = 'x'.repeat(32_000)
 
@@ -31,7 +31,7 @@ async function serve(t: Test, tls?: HttpTls) {
   return { port: server.port, rendered: () => rendered }
 }
 
-/** Milliseconds that kubelet's probe took: a connection of its own, as kubelet makes one. */
+/** Milliseconds that a probe takes on a new connection, as kubelet makes one. */
 function probe(port: number, ca?: string): Promise<number> {
   const send = ca === undefined ? request : requestTls
   const startedAt = performance.now()
@@ -50,7 +50,7 @@ function probe(port: number, ca?: string): Promise<number> {
   })
 }
 
-/** Holds connections that say `words` until the test ends. @returns how many were opened by now */
+/** Holds connections that send `words` until the test ends. @returns how many have been opened so far */
 async function hold(t: Test, port: number, words: string, isReading = true): Promise<() => Promise<number>> {
   const workerData = { port, words, count: HELD, isReading }
   const thread = new Worker(new URL('../harness/hostile/connection-holder.ts', import.meta.url), {
@@ -101,9 +101,9 @@ for (const [what, words, isReading] of attacks) {
   })
 }
 
-t.test('over TLS too, where handshakes are held', async (t) => {
+t.test('the probe is answered over TLS while handshakes are held', async (t) => {
   const authority = createCertificateAuthority('server CA')
-  const folder = mkdtempSync(join(tmpdir(), 'door-'))
+  const folder = mkdtempSync(join(tmpdir(), 'connection-limit-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const { certificate, key } = authority.issue(['127.0.0.1'])
   const tls = { certPath: join(folder, 'tls.crt'), keyPath: join(folder, 'tls.key'), clientCaPath: undefined }
@@ -119,7 +119,7 @@ t.test('over TLS too, where handshakes are held', async (t) => {
   t.ok(failuresInARow(took) < FAILURES, `milliseconds: ${took.map((ms) => ms.toFixed(0)).join(' ')}`)
 })
 
-t.test('of all that are held no more stay than there are places', async (t) => {
+t.test('no more than 64 of the held connections stay open', async (t) => {
   const { port } = await serve(t)
   const open = new Set<Socket>()
   for (let count = 0; count < HELD; count++) {
@@ -134,7 +134,7 @@ t.test('of all that are held no more stay than there are places', async (t) => {
 })
 
 t.test(
-  'however many scrape, the page is rendered ten times a second at most, and is never an old one',
+  'the page is rendered at most ten times a second for any number of scrapes, and is never outdated',
   async (t) => {
     const { port, rendered } = await serve(t)
     const scrape = () =>

@@ -1,35 +1,35 @@
 import { FaultError, toFault } from '../core/faults/fault.ts'
 import { createSizeLimit } from '../core/render/size-limit.ts'
 import { createTemplates } from '../core/render/template.ts'
-import type { Job, PlainFault, RenderJob, Results } from './messages.ts'
+import type { PlainFault, RenderTask, Results, Task } from './messages.ts'
 
-// Runs in the sandbox process. Modules are loaded as the first job needs them, and before its clock starts.
+// Runs in the sandbox process. Modules are loaded when a task first needs them, before its CPU time is counted.
 
-/** Of one manifest: nobody reads more. */
+/** Reported of one manifest. */
 const MOST_FAULTS = 100
 
 type Work = () => unknown
 
 /**
- * Loads what a job needs.
- * @param onStep told what is being done
- * @returns the job itself
+ * Loads the modules of a task.
+ * @param onStep called at each step with a description
+ * @returns the task's work
  */
-export async function prepare(job: Job, onStep: (what: string) => void): Promise<Work> {
-  switch (job.kind) {
-    case 'judge':
-      return prepareJudge(job.manifest)
+export async function prepare(task: Task, onStep: (what: string) => void): Promise<Work> {
+  switch (task.kind) {
+    case 'validate':
+      return prepareValidation(task.manifest)
     case 'render':
-      return prepareRender(job, onStep)
+      return prepareRender(task, onStep)
     case 'parse': {
       const { parseResponse } = await import('../core/json/vault-response.ts')
-      return () => parseResponse(Buffer.from(job.bytes).toString('utf8'))
+      return () => parseResponse(Buffer.from(task.bytes).toString('utf8'))
     }
   }
 }
 
-/** Loads what any job needs. */
-export async function warm(): Promise<void> {
+/** Loads the modules of all tasks. */
+export async function warmUp(): Promise<void> {
   await Promise.all([
     import('../core/json/vault-response.ts'),
     import('../core/imports/import.ts'),
@@ -43,7 +43,7 @@ export function plainFault(error: unknown): PlainFault {
   return { fault, facts }
 }
 
-async function prepareJudge(manifest: unknown): Promise<() => Results['judge']> {
+async function prepareValidation(manifest: unknown): Promise<() => Results['validate']> {
   const { parseImport } = await import('../core/imports/import.ts')
   const templates = createTemplates()
   templates.load()
@@ -54,23 +54,23 @@ async function prepareJudge(manifest: unknown): Promise<() => Results['judge']> 
       const more = parsed.faults.length - MOST_FAULTS
       return { faults: [...parsed.faults.slice(0, MOST_FAULTS), `and ${more} more faults`] }
     } catch (error) {
-      return { faults: [unjudged(error)] }
+      return { faults: [unforeseenFault(error)] }
     }
   }
 }
 
-/** Of a manifest that cannot even be judged; without the words of the error, which may quote it. */
-export function unjudged(error: unknown): string {
+/** The fault of a manifest whose validation throws, without the error's message, which may quote it. */
+export function unforeseenFault(error: unknown): string {
   return error instanceof RangeError
     ? 'the manifest: is nested too deep'
     : 'the manifest: cannot be judged, an unforeseen error'
 }
 
-async function prepareRender(job: RenderJob, onStep: (what: string) => void): Promise<Work> {
+async function prepareRender(task: RenderTask, onStep: (what: string) => void): Promise<Work> {
   const { renderFiles } = await import('../core/render/render.ts')
   const templates = createTemplates()
-  if (job.spec.files.some(({ template }) => template !== undefined)) templates.load()
-  const { spec, answers, vaultAddr, authority, volume } = job
+  if (task.spec.files.some(({ template }) => template !== undefined)) templates.load()
+  const { spec, answers, vaultAddr, authority, volume } = task
   const of = (key: string) => {
     const answer = answers.get(key)
     if (answer === undefined) return new FaultError('internal', { reason: `no answer for "${key}"` })
