@@ -7,8 +7,8 @@ import java.nio.file.WatchService;
 import java.util.Arrays;
 
 /**
- * Reads a secret again whenever it changes. A WatchService watches directories only: in one of ours the link
- * ..data is replaced with every change, after all files of the volume have changed together.
+ * Reads a secret again whenever it changes. A WatchService watches only directories. In a volume's directory every
+ * change replaces the symlink ..data, so that all files change together.
  *
  * <p>usage: java Watch.java FILE
  */
@@ -18,7 +18,7 @@ public class Watch {
   public static void main(String[] args) throws Exception {
     Path file = Path.of(args[0]);
     WatchService watcher = FileSystems.getDefault().newWatchService();
-    // ENTRY_MODIFY is for updateMode InPlace, where there is no ..data.
+    // ENTRY_MODIFY is for updateMode InPlace, which has no ..data.
     file.toAbsolutePath().getParent()
         .register(watcher, StandardWatchEventKinds.ENTRY_CREATE, StandardWatchEventKinds.ENTRY_MODIFY);
     while (true) {
@@ -31,7 +31,7 @@ public class Watch {
 
   private static void load(Path file) throws Exception {
     byte[] fresh = Files.readAllBytes(file);
-    if (Arrays.equals(fresh, secret)) return; // The directory changes in other ways too.
+    if (Arrays.equals(fresh, secret)) return; // The directory changes for other reasons too.
     secret = fresh;
     System.out.println("loaded " + secret.length + " bytes");
   }

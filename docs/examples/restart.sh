@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a program with the variables of a file that dataFrom wrote with format Shell, and starts it anew when they change.
+# Runs a program with the variables of a file from dataFrom with format Shell, and restarts it when they change.
 #
 # usage: restart.sh FILE PROGRAM [ARGUMENT...]
 set -eu
@@ -7,10 +7,10 @@ file=$1
 shift
 child=
 
-# As PID 1 of a container this is what kubelet tells to end.
+# As PID 1 of a container this shell gets kubelet's SIGTERM.
 trap '[ -z "$child" ] || kill -TERM "$child"; wait; exit 143' TERM INT
 
-# Called in the background only, where it has a shell of its own: a variable that is gone tomorrow is not left from today.
+# Called only in the background, in a subshell, so that a variable that is removed from the file does not linger.
 start() {
   . "$file"
   exec "$@"
@@ -21,7 +21,7 @@ while :; do
   start "$@" &
   child=$!
   while [ "$(cat "$file")" = "$loaded" ]; do
-    # A program that ends by itself ends the container, as it would alone.
+    # A program that exits on its own ends the container, as it would without this loop.
     kill -0 "$child" 2>/dev/null || { status=0; wait "$child" || status=$?; exit "$status"; }
     sleep 1 & wait $!
   done

@@ -1,4 +1,4 @@
-// A TLS server that takes a new certificate without a restart and without a failed handshake.
+// A TLS server that uses a new certificate without a restart and without a failed handshake.
 //
 // usage: node tls-server.mjs DIRECTORY PORT    (DIRECTORY holds tls.crt and tls.key)
 import { createPrivateKey, X509Certificate } from 'node:crypto'
@@ -10,7 +10,7 @@ const [, , directory, port] = process.argv
 let serial
 
 const server = createServer((socket) => socket.end('hello\n'))
-// One watch on the file itself, good for the volume's life. Watching the directory for `..data` does as well.
+// One watch on the file itself, valid for the life of the volume. Watching the directory for `..data` works too.
 watch(join(directory, 'tls.crt'), load)
 load()
 server.listen(Number(port), '127.0.0.1', () => console.log(`listening on ${server.address().port}`))
@@ -18,15 +18,15 @@ server.listen(Number(port), '127.0.0.1', () => console.log(`listening on ${serve
 function load() {
   const { cert, key } = readPair()
   const certificate = new X509Certificate(cert)
-  // One change can be told twice, and an event may come before the new set is visible.
+  // One change can cause two events, and an event may come before the new set is visible.
   if (certificate.serialNumber === serial || !certificate.checkPrivateKey(createPrivateKey(key))) return
   serial = certificate.serialNumber
-  // Handshakes from now on use it; connections that are open go on.
+  // New handshakes use it; open connections continue.
   server.setSecureContext({ cert, key })
   console.log(`loaded ${serial}`)
 }
 
-/** Both files out of one set: `..data` says which one counts, and it is asked once. */
+/** Both files of one set: `..data` points to the current set and is resolved once. */
 function readPair() {
   const set = realpathSync(join(directory, '..data'))
   return { cert: readFileSync(join(set, 'tls.crt')), key: readFileSync(join(set, 'tls.key')) }

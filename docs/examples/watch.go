@@ -1,4 +1,4 @@
-// Reads a secret again whenever it changes: inotify by the standard library alone.
+// Reads a secret again whenever it changes: inotify with only the standard library.
 // With github.com/fsnotify/fsnotify, add the file and act on fsnotify.Write: it is the same event.
 //
 // usage: go run watch.go FILE
@@ -18,7 +18,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// The one watch is good for the volume's life.
+	// One watch is valid for the life of the volume.
 	if _, err := syscall.InotifyAddWatch(inotify, path, syscall.IN_MODIFY); err != nil {
 		log.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		// One change can be told twice.
+		// One change can cause two events.
 		if !bytes.Equal(fresh, secret) {
 			secret = fresh
 			fmt.Printf("loaded %d bytes\n", len(secret))

@@ -6,13 +6,13 @@ import { readFileSync, watch } from 'node:fs'
 const [, , path] = process.argv
 let secret
 
-// The one watch is good for the volume's life.
+// One watch is valid for the life of the volume.
 watch(path, load)
 load()
 
 function load() {
   const fresh = readFileSync(path)
-  // One change can be told twice.
+  // One change can cause two events.
   if (secret !== undefined && fresh.equals(secret)) return
   secret = fresh
   console.log(`loaded ${secret.length} bytes`)

@@ -27,7 +27,7 @@ def main(path):
         with open(path, "rb") as file:
             fresh = file.read()
         if fresh == secret:
-            continue  # One change can be told twice.
+            continue  # One change can cause two events.
         secret = fresh
         print(f"loaded {len(secret)} bytes", flush=True)
 

@@ -8,12 +8,12 @@ last=
 
 load() {
   sum=$(sha256sum <"$file")
-  # One change can be told twice.
+  # One change can cause two events.
   [ "$sum" != "$last" ] || return 0
   last=$sum
   echo "loaded $(wc -c <"$file" | tr -d ' ') bytes"
 }
 
-# The one watch is good for the volume's life. The first lines that inotifywait prints say that it is set: what
-# changed until then is loaded by them.
+# One watch is valid for the life of the volume. The first lines of inotifywait say that the watch is set. They
+# trigger a load, so that no earlier change is missed.
 inotifywait --monitor --event modify "$file" 2>&1 | while read -r _; do load; done
