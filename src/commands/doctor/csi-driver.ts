@@ -17,56 +17,56 @@ export type CsiDriverSpec = z.output<typeof specSchema>
 
 type Rule = {
   field: keyof CsiDriverSpec
-  isRight(spec: CsiDriverSpec): boolean
+  isCorrect(spec: CsiDriverSpec): boolean
   /** The effect of a wrong value. */
   consequence: string
   severity: 'fail' | 'warn'
   /** The right value. */
-  wanted: unknown
+  expected: unknown
 }
 
 const rules: readonly Rule[] = [
   {
     field: 'podInfoOnMount',
-    isRight: ({ podInfoOnMount }) => podInfoOnMount,
+    isCorrect: ({ podInfoOnMount }) => podInfoOnMount,
     consequence: 'kubelet does not say which pod a mount is for, and every mount is refused',
     severity: 'fail',
-    wanted: true,
+    expected: true,
   },
   {
     field: 'tokenRequests',
-    isRight: ({ tokenRequests }) => tokenRequests.length > 0,
+    isCorrect: ({ tokenRequests }) => tokenRequests.length > 0,
     consequence: 'kubelet passes no service-account token to log in with',
     severity: 'fail',
-    wanted: [{ audience: 'vault' }],
+    expected: [{ audience: 'vault' }],
   },
   {
     field: 'requiresRepublish',
-    isRight: ({ requiresRepublish }) => requiresRepublish,
+    isCorrect: ({ requiresRepublish }) => requiresRepublish,
     consequence: 'kubelet never passes new tokens: files stop changing when the first Vault token expires',
     severity: 'fail',
-    wanted: true,
+    expected: true,
   },
   {
     field: 'volumeLifecycleModes',
-    isRight: ({ volumeLifecycleModes }) => volumeLifecycleModes.includes('Ephemeral'),
+    isCorrect: ({ volumeLifecycleModes }) => volumeLifecycleModes.includes('Ephemeral'),
     consequence: 'kubelet refuses inline volumes of the driver',
     severity: 'fail',
-    wanted: ['Ephemeral'],
+    expected: ['Ephemeral'],
   },
   {
     field: 'fsGroupPolicy',
-    isRight: ({ fsGroupPolicy }) => fsGroupPolicy === 'None',
+    isCorrect: ({ fsGroupPolicy }) => fsGroupPolicy === 'None',
     consequence: 'kubelet may change the group and mode that the plugin has set on files',
     severity: 'warn',
-    wanted: 'None',
+    expected: 'None',
   },
   {
     field: 'attachRequired',
-    isRight: ({ attachRequired }) => !attachRequired,
+    isCorrect: ({ attachRequired }) => !attachRequired,
     consequence: 'the plugin has no controller that could attach volumes',
     severity: 'warn',
-    wanted: false,
+    expected: false,
   },
 ]
 
@@ -109,7 +109,7 @@ async function read(
 
 function verdictOf(driverName: string, spec: CsiDriverSpec, rule: Rule): Verdict {
   const shown = show(spec, rule.field)
-  if (rule.isRight(spec)) return ok(shown)
+  if (rule.isCorrect(spec)) return ok(shown)
   const detail = `${shown}: ${rule.consequence}`
   const fix = fixOf(driverName, rule)
   return rule.severity === 'fail' ? fail(detail, fix) : warn(detail, fix)
@@ -123,10 +123,10 @@ function show(spec: CsiDriverSpec, field: keyof CsiDriverSpec): string {
   return audiences.join(', ') || 'none'
 }
 
-function fixOf(driverName: string, { field, wanted }: Rule): string {
+function fixOf(driverName: string, { field, expected }: Rule): string {
   if (immutable.includes(field)) {
-    return `set ${field}: ${JSON.stringify(wanted)}; it cannot be changed, so run kubectl delete csidriver ${driverName} and install again`
+    return `set ${field}: ${JSON.stringify(expected)}; it cannot be changed, so run kubectl delete csidriver ${driverName} and install again`
   }
-  const patch = JSON.stringify({ spec: { [field]: wanted } })
+  const patch = JSON.stringify({ spec: { [field]: expected } })
   return `kubectl patch csidriver ${driverName} --type=merge -p '${patch}'`
 }
