@@ -21,10 +21,10 @@ COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY proto proto
 COPY LICENSE ./
-# This program waits far more than it works, and 85 MiB with 50 pods is its budget (docs/bench.md). Two arenas, and a threshold
-# that says when glibc gives memory back: left out, glibc raises it to 64 MiB by itself. A small young generation, and
-# no Maglev, whose compilations alone leave 12 MiB behind; TurboFan stays. Optimized for size V8 collects garbage sooner:
-# large volumes that rotate together peak at 175 MiB and not at 262.
+# This program waits far more than it works, and 85 MiB with 50 pods is its budget (docs/admins/bench.md). Two arenas,
+# and a threshold that says when glibc gives memory back: left out, glibc raises it to 64 MiB by itself. A small young
+# generation, and no Maglev, whose compilations alone leave 12 MiB behind; TurboFan stays. Optimized for size V8 collects
+# garbage sooner: large volumes that rotate together peak at 175 MiB and not at 262.
 ENV NODE_ENV=production MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072
 # Privileged mounts need root; PID 1 is the program itself, so that it gets kubelet's SIGTERM.
 USER 0:0

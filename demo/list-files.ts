@@ -1,7 +1,7 @@
 import { constants, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** `ls -lA` in a few words: mode, owner, group, size, name, and where a link leads. */
+/** A short `ls -lA`: mode, owner, group, size, name, and the target of a link. */
 export function listFiles(folder: string): string {
   return readdirSync(folder)
     .sort()

@@ -77,7 +77,7 @@ async function runConvert(): Promise<never> {
     argv: process.argv.slice(3),
     read: (file) => readFileSync(file ?? STDIN, 'utf8'),
     write: (text) => void written.push(text),
-    complain: (text) => void process.stderr.write(text),
+    writeError: (text) => void process.stderr.write(text),
   })
   // To a pipe it is written in pieces: the process may end when the last is through.
   await new Promise<void>((resolve) => process.stdout.write(written.join(''), () => resolve()))
@@ -95,10 +95,10 @@ async function runDoctor(): Promise<number> {
     version: version(),
     clock: createClock(),
     write: (text: string) => void process.stdout.write(text),
-    complain: (text: string) => void process.stderr.write(text),
+    writeError: (text: string) => void process.stderr.write(text),
   }
   return doctor(deps, stopped.signal).catch((error: unknown) => {
-    deps.complain(`vault-files-csi doctor: ${error instanceof Error ? error.message : String(error)}\n`)
+    deps.writeError(`vault-files-csi doctor: ${error instanceof Error ? error.message : String(error)}\n`)
     return 1
   })
 }

@@ -33,6 +33,7 @@ const slow = [
 const suites = {
   unit: [
     'test/architecture.ts',
+    'test/words.ts',
     ...others('test/{core,node,vault,kube,files,volume,grpc,ops,sandbox,commands,docs}/**/*.ts'),
   ],
   integration: others('test/integration/*.ts'),

@@ -4,7 +4,7 @@ import { helm } from './helm.ts'
 
 export const ROOT = resolve(import.meta.dirname, '../..')
 export const CHART = join(ROOT, 'deploy/helm/vault-files-csi')
-/** A chart built by `go install` takes itself for one of Kubernetes 1.20. */
+/** A helm built by `go install` assumes Kubernetes 1.20. */
 export const KUBE_VERSION = '--kube-version=1.34.0'
 
 const NAME = 'vault-files-csi'
@@ -25,18 +25,18 @@ kind: Namespace
 metadata:
   name: ${NAME}
   labels:
-    # The plugin's container is privileged: see docs/security.md.
+    # The plugin's container is privileged: see docs/admins/security.md.
     pod-security.kubernetes.io/enforce: privileged
 `
 
-/** Helm reads no file outside of the chart. */
+/** Helm cannot read files outside the chart. */
 const copies = {
   'deploy/crd/secretsstoreimports.yaml': 'secretsstoreimports.yaml',
   'deploy/alerts/vault-files-csi.yaml': 'alerts.yaml',
   'deploy/dashboards/vault-files-csi.json': 'dashboard.json',
 }
 
-/** The chart's copies of files that have their place elsewhere, by path from the repository's root. */
+/** The chart's copies of files from other folders, by path from the repository's root. */
 export function chartFiles(): Map<string, string> {
   const files = Object.entries(copies).map(
     ([from, to]) =>
@@ -46,22 +46,22 @@ export function chartFiles(): Map<string, string> {
 }
 
 /**
- * The plain manifests, by path from the repository's root: what the chart makes with its default values.
- * @throws Error with helm's words
+ * The plain manifests, by path from the repository's root: the chart rendered with its default values.
+ * @throws Error with helm's message
  */
 export async function plainManifests(): Promise<Map<string, string>> {
-  // Nothing of Helm's own: without it nobody looks at them.
+  // Annotations for Helm have no effect without it.
   const rendered = await renderChart('--set=crd.keep=false')
   const bySource = new Map<string, string>()
   for (const document of rendered.split(/^---\n/m)) {
     const [, source, text = ''] = /^# Source: vault-files-csi\/templates\/(\S+)\n(.*)$/s.exec(document) ?? []
     if (source === undefined) continue
-    const before = bySource.get(source)
-    bySource.set(source, before === undefined ? text : `${before}---\n${text}`)
+    const previous = bySource.get(source)
+    bySource.set(source, previous === undefined ? text : `${previous}---\n${text}`)
   }
   const files = manifests.map(({ file, template }): [string, string] => {
     const text = bySource.get(template)
-    if (text === undefined) throw new Error(`the chart rendered nothing of templates/${template}`)
+    if (text === undefined) throw new Error(`the chart rendered nothing from templates/${template}`)
     bySource.delete(template)
     return [`deploy/manifests/${file}`, HEADER + withoutHelm(text)]
   })
@@ -70,16 +70,16 @@ export async function plainManifests(): Promise<Map<string, string>> {
   return new Map([['deploy/manifests/1-namespace.yaml', NAMESPACE], ...files])
 }
 
-/** @throws Error with helm's words */
+/** @throws Error with helm's message */
 export async function renderChart(...args: readonly string[]): Promise<string> {
   return renderRelease(NAME, ...args)
 }
 
-/** Renders the chart as release `name` in the namespace of that name. @throws Error with helm's words */
+/** Renders the chart as release `name` in the namespace of that name. @throws Error with helm's message */
 export async function renderRelease(name: string, ...args: readonly string[]): Promise<string> {
-  const answer = await helm('template', name, CHART, `--namespace=${name}`, KUBE_VERSION, ...args)
-  if (!answer.ok) throw new Error(answer.stderr)
-  return answer.stdout
+  const result = await helm('template', name, CHART, `--namespace=${name}`, KUBE_VERSION, ...args)
+  if (!result.ok) throw new Error(result.stderr)
+  return result.stdout
 }
 
 function withoutHelm(text: string): string {

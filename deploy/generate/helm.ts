@@ -9,13 +9,13 @@ const run = promisify(execFile)
 const VERSION = 'v3.22.0'
 const MODULE = `helm.sh/helm/v3/cmd/helm@${VERSION}`
 
-/** What helm printed, and whether it was content. */
-export type HelmAnswer = { ok: boolean; stdout: string; stderr: string }
+/** The output of helm, and whether it succeeded. */
+export type HelmResult = { ok: boolean; stdout: string; stderr: string }
 
 /**
- * The helm program: $HELM, else the one on PATH, else built once with Go into the user's cache directory, which
- * takes some minutes. Several processes may call it at the same time.
- * @throws Error that says what to install
+ * The helm binary: $HELM, else the one on PATH, else one built once with Go into the user's cache directory, which takes
+ * some minutes. Several processes may call this at the same time.
+ * @throws Error that names what to install
  */
 export async function findHelm(): Promise<string> {
   if (process.env.HELM) return process.env.HELM
@@ -28,7 +28,7 @@ export async function findHelm(): Promise<string> {
   return binary
 }
 
-export async function helm(...args: readonly string[]): Promise<HelmAnswer> {
+export async function helm(...args: readonly string[]): Promise<HelmResult> {
   const binary = await findHelm()
   try {
     const { stdout, stderr } = await run(binary, args, { maxBuffer: 32 << 20 })
@@ -41,7 +41,7 @@ export async function helm(...args: readonly string[]): Promise<HelmAnswer> {
 
 async function build(directory: string, binary: string): Promise<void> {
   mkdirSync(directory, { recursive: true })
-  // Beside its place, so that the last step is one rename however many processes race.
+  // In the same directory, so that the last step is an atomic rename even if several processes build.
   const scratch = mkdtempSync(join(directory, '.build-'))
   try {
     console.log(`# building helm ${VERSION} once into ${directory}`)
@@ -52,10 +52,9 @@ async function build(directory: string, binary: string): Promise<void> {
     })
     renameSync(join(scratch, 'helm'), binary)
   } catch (cause) {
-    throw new Error(
-      `helm is not on PATH and "go install ${MODULE}" failed: install helm 3, or name one in $HELM`,
-      { cause },
-    )
+    throw new Error(`helm is not on PATH and "go install ${MODULE}" failed: install helm 3, or set $HELM`, {
+      cause,
+    })
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
@@ -75,5 +74,5 @@ function isExecutable(path: string): boolean {
   }
 }
 
-// Before the tests, which would each wait for a build of their own.
+// `npm run test:deploy` runs this first: otherwise each test process would build helm.
 if (import.meta.main) console.log(await findHelm())

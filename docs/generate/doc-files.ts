@@ -10,22 +10,23 @@ export const faults = Object.keys(faultSamples) as Fault[]
 
 const SETTINGS = `# Settings
 
-Made from the program's own table of settings by \`npm run docs\`: change src/core/settings/settings.ts, not this file.
+Generated from src/core/settings/settings.ts by \`npm run docs\`: change that file, not this one.
 
-A flag wins over its environment variable, that over the file of \`--config FILE\` (\`VAULT_FILES_CONFIG\`), that over
-the default. The file is YAML; its keys are the flags without dashes in front (\`vault-addr: https://…\`). Durations:
+A flag overrides its environment variable, which overrides the file of \`--config FILE\` (\`VAULT_FILES_CONFIG\`), which
+overrides the default. The file is YAML; its keys are the flags without dashes in front (\`vault-addr: https://…\`). Durations:
 \`30s\`, \`2m\`, \`1m30s\`. Sizes: \`4Mi\`, \`512Ki\`, plain bytes. Switches: \`--allow-http\` or \`--allow-http=false\`.
-All faults are reported at once, each naming its setting, and the program exits with code 2.
+All faults are reported together, each with its setting, and the program exits with code 2.
 
-The [Helm chart](install.md) has a value for each of these that an installation needs; \`extraArgs\` takes the others.
+The [Helm chart](install.md) has values for the settings that an installation usually needs; \`extraArgs\` takes the
+others.
 
 `
 
-/** What is made, wholly or in part, from the source; by path from the repository's root. */
+/** Documentation that is generated from the source, as a whole or in part; by path from the repository's root. */
 export function docFiles(): Map<string, string> {
   return new Map([
-    ['docs/settings.md', SETTINGS + settingsTable()],
-    ['docs/troubleshooting.md', withMessages(readDoc('docs/troubleshooting.md'))],
+    ['docs/admins/settings.md', SETTINGS + settingsTable()],
+    ['docs/app-teams/troubleshooting.md', withMessages(readDoc('docs/app-teams/troubleshooting.md'))],
   ])
 }
 
@@ -33,7 +34,7 @@ export function readDoc(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8')
 }
 
-/** Under the heading of each fault stands its message, as its reader sees it. */
+/** Puts the message of each fault, as users see it, under the heading of the fault. */
 function withMessages(text: string): string {
   return text.replaceAll(/^### `(\w+)`\n\n```text\n.*?^```$/gms, (section, name: string) => {
     const fault = faults.find((known) => known === name)

@@ -1,6 +1,6 @@
 import type { Facts, Fault } from '../../src/core/faults/facts.ts'
 
-const asked: Facts = {
+const login: Facts = {
   address: 'https://vault.example.org:8200',
   method: 'kubernetes',
   authMount: 'main-kube',
@@ -13,7 +13,7 @@ const path = 'secret/data/my-app'
 const server = { address: 'https://vault.example.org:8200', authMount: 'main-kube', role: 'my-app' }
 const importOf = { importName: 'my-app', podNamespace: 'shop' }
 
-/** Facts as they are known when a fault happens: one usual case of each, for the documentation. */
+/** Facts of a typical case of each fault, for the documentation. */
 export const faultSamples = {
   invalid_request: {
     reason:
@@ -39,7 +39,7 @@ export const faultSamples = {
       'SecretsStoreImport "shop/my-app": spec.address https://other.example.org is not among the allowed addresses',
     setting: '--allow-address=https://other.example.org',
   },
-  token_missing: { ...asked, reason: 'kubelet passed no service-account token' },
+  token_missing: { ...login, reason: 'kubelet passed no service-account token' },
   token_unavailable: {
     podNamespace: 'shop',
     serviceAccount: 'my-app',
@@ -47,38 +47,38 @@ export const faultSamples = {
     reason: 'the API server at https://10.0.0.1:443: connect ECONNREFUSED 10.0.0.1:443',
   },
   login_denied: {
-    ...asked,
+    ...login,
     reason: 'the service account is not bound to the role',
-    words: 'service account name not authorized',
+    serverMessage: 'service account name not authorized',
   },
-  login_reviewer: { ...asked, words: 'permission denied' },
+  login_reviewer: { ...login, serverMessage: 'permission denied' },
   login_audience: {
-    ...asked,
-    words: 'invalid audience (aud) claim: audience claim does not match any expected audience',
+    ...login,
+    serverMessage: 'invalid audience (aud) claim: audience claim does not match any expected audience',
   },
-  login_mount: { ...asked, words: 'permission denied' },
-  read_denied: { ...asked, path, words: 'permission denied' },
+  login_mount: { ...login, serverMessage: 'permission denied' },
+  read_denied: { ...login, path, serverMessage: 'permission denied' },
   call_refused: {
-    ...asked,
+    ...login,
     path: 'pki/issue/web',
     capability: 'update',
-    words: 'common name shop.example.net not allowed by this role',
+    serverMessage: 'common name shop.example.net not allowed by this role',
   },
-  path_not_found: { ...asked, path },
-  kv2_path: { ...asked, path: 'secret/my-app', wanted: 'secret/data/my-app' },
-  version_deleted: { ...asked, path, version: 4, reason: 'deleted', deletedAt: '2026-01-31T08:00:00Z' },
-  key_missing: { ...asked, path, key: 'pasword', file: 'db-password', known: ['password', 'username'] },
+  path_not_found: { ...login, path },
+  kv2_path: { ...login, path: 'secret/my-app', wanted: 'secret/data/my-app' },
+  version_deleted: { ...login, path, version: 4, reason: 'deleted', deletedAt: '2026-01-31T08:00:00Z' },
+  key_missing: { ...login, path, key: 'pasword', file: 'db-password', known: ['password', 'username'] },
   tls: {
     ...server,
     reason: 'x509: certificate signed by an unknown authority',
     caSource: "Node's own CAs (no --vault-ca-cert)",
   },
   unreachable: { ...server, reason: 'connection refused' },
-  sealed: { ...server, words: 'Vault is sealed' },
+  sealed: { ...server, serverMessage: 'Vault is sealed' },
   standby: { ...server, reason: 'it redirects to https://vault-1.example.org:8200' },
   rate_limited: { ...server, retryAfterMs: 3000 },
-  vault_error: { ...server, httpStatus: 500, words: 'internal error' },
-  decode_failed: { ...asked, file: 'keystore', wanted: 'base64' },
+  vault_error: { ...server, httpStatus: 500, serverMessage: 'internal error' },
+  decode_failed: { ...login, file: 'keystore', wanted: 'base64' },
   template_failed: {
     file: 'dsn',
     reason: 'there is no "pasword"',

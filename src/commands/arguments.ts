@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Config } from '../core/settings/config.ts'
-import { parseConfig } from '../core/settings/parse.ts'
+import { parseConfig } from '../core/settings/parse-config.ts'
 import { readYamlFile } from '../files/yaml.ts'
 
 /** What a shell and kubelet take for "called wrongly". */

@@ -107,7 +107,7 @@ export async function startApp(
       log,
       limiter,
       defaultCa: ca.current,
-      parseAnswer: sandbox.parseAnswer,
+      parseAnswer: sandbox.parseResponse,
     })
     closers.push(() => store.close())
 

@@ -1,9 +1,9 @@
-/** Equal tasks under way at the same time become one. */
+/** Concurrent calls with the same key share one task. */
 export type Collapse<T> = {
   /**
-   * Joins the task under way for `key`, or starts it. Each caller waits with its own signal; the task's own
-   * signal aborts only when the last caller has gone.
-   * @throws what the task throws, or the caller's signal's reason
+   * Joins the running task for `key`, or starts it. Each caller waits with its own signal; the task's signal aborts only
+   * when the last caller has left.
+   * @throws the task's error, or the reason of the caller's signal
    */
   share(key: string, start: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T>
 }
@@ -35,9 +35,9 @@ export function createCollapse<T>(): Collapse<T> {
       } finally {
         entry.callers -= 1
         if (entry.callers === 0) {
-          // Nobody may join a task that is being given up.
+          // A task that is about to be aborted must not be joined.
           if (running.get(key) === entry) running.delete(key)
-          // An abort makes an error with its stack, thousands of times a minute for nobody.
+          // An abort captures a stack trace; after the task has settled that would be wasted, thousands of times a minute.
           if (!entry.isSettled) entry.abort.abort()
         }
       }
@@ -45,7 +45,7 @@ export function createCollapse<T>(): Collapse<T> {
   }
 }
 
-/** The promise's outcome, or the signal's reason if that comes first; the promise itself goes on. */
+/** Settles with the promise, or rejects with the signal's reason if that comes first. Does not cancel the promise. */
 export function waitFor<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason)

@@ -1,4 +1,4 @@
-/** Milliseconds in each unit of Go's time.ParseDuration, which kubectl users know. */
+/** Milliseconds per unit of Go's time.ParseDuration, the syntax that kubectl users know. */
 const unitMs: Readonly<Record<string, number>> = {
   ns: 1e-6,
   us: 1e-3,
@@ -13,8 +13,8 @@ const unitMs: Readonly<Record<string, number>> = {
 const part = /(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/y
 
 /**
- * A duration as Go and Kubernetes write it: `30s`, `2m`, `1m30s`, `1.5h`, `500ms`, `0`.
- * @returns whole milliseconds, or undefined when the text is no duration or is negative
+ * Parses a duration as Go and Kubernetes write it: `30s`, `2m`, `1m30s`, `1.5h`, `500ms`, `0`.
+ * @returns whole milliseconds, or undefined when the text is not a duration or is negative
  */
 export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0

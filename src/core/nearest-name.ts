@@ -1,23 +1,23 @@
-/** Characters that are compared: the work grows with their square. */
-const LONGEST = 64
+/** Characters compared: the cost is quadratic. */
+const MAX_LENGTH = 64
 
 /**
- * The known name that was most likely meant by a mistyped one: case and dashes do not count, then the fewest edits.
- * @returns undefined when nothing is near
+ * The known name closest to a mistyped one: the fewest edits, ignoring case, dashes and underscores.
+ * @returns undefined when no name is close enough
  */
-export function nearest(name: string, known: readonly string[]): string | undefined {
-  const meant = plain(name)
+export function nearestName(name: string, known: readonly string[]): string | undefined {
+  const typed = normalize(name)
   const ranked = known
-    .map((candidate) => ({ candidate, edits: countEdits(meant, plain(candidate)) }))
+    .map((candidate) => ({ candidate, edits: countEdits(typed, normalize(candidate)) }))
     .sort((a, b) => a.edits - b.edits)
   const best = ranked[0]
-  return best && best.edits <= Math.min(3, Math.max(1, Math.floor(meant.length / 2)))
+  return best && best.edits <= Math.min(3, Math.max(1, Math.floor(typed.length / 2)))
     ? best.candidate
     : undefined
 }
 
-function plain(name: string): string {
-  return name.slice(0, LONGEST).toLowerCase().replaceAll(/[-_]/g, '').slice(0, LONGEST)
+function normalize(name: string): string {
+  return name.slice(0, MAX_LENGTH).toLowerCase().replaceAll(/[-_]/g, '').slice(0, MAX_LENGTH)
 }
 
 /** Levenshtein distance. */

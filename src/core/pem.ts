@@ -1,27 +1,28 @@
 import { X509Certificate } from 'node:crypto'
 
-/** Characters: a ConfigMap holds no more. */
-const LONGEST = 1 << 20
-/** The authorities of a whole operating system are some 150. */
-const MOST_CERTIFICATES = 512
-/** Characters of what stands between BEGIN or END and the dashes. */
-const LONGEST_LABEL = 64
+/** Characters: the limit of a ConfigMap. */
+const MAX_LENGTH = 1 << 20
+/** An operating system ships about 150. */
+const MAX_CERTIFICATES = 512
+/** Characters between BEGIN or END and the closing dashes. */
+const MAX_LABEL_LENGTH = 64
 
 const BEGIN = '-----BEGIN '
 const END = '-----END '
 const DASHES = '-----'
 
 /**
- * What is wrong with a text that must hold CA certificates, in words that never quote it; undefined when nothing is.
- * @param text PEM: one certificate or several, comments between them allowed
+ * Checks a bundle of CA certificates.
+ * @param text PEM: one or more certificates, with comments allowed between them
+ * @returns the fault, which never quotes the text; undefined when there is none
  */
 export function certificatesFault(text: string): string | undefined {
-  if (text.length > LONGEST) return `must have at most ${LONGEST} characters`
+  if (text.length > MAX_LENGTH) return `must have at most ${MAX_LENGTH} characters`
   const certificates: string[] = []
   for (const { label, pem } of blocksOf(text)) {
     if (label.includes('PRIVATE KEY')) return 'holds a private key, wants certificates only'
     if (label === 'CERTIFICATE') certificates.push(pem)
-    if (certificates.length > MOST_CERTIFICATES) return `must have at most ${MOST_CERTIFICATES} certificates`
+    if (certificates.length > MAX_CERTIFICATES) return `must have at most ${MAX_CERTIFICATES} certificates`
   }
   if (certificates.length === 0) return 'holds no PEM certificate (-----BEGIN CERTIFICATE-----)'
   const broken = certificates.findIndex((pem) => !isCertificate(pem))
@@ -30,7 +31,7 @@ export function certificatesFault(text: string): string | undefined {
 
 export type Block = { label: string; pem: string }
 
-/** Each BEGIN whose next END is of the same label. The text is gone through once, whatever stands in it. */
+/** Yields each BEGIN whose next END has the same label. Linear in the length of the text, whatever it contains. */
 export function* blocksOf(text: string): Generator<Block> {
   let end = -1
   for (let start = text.indexOf(BEGIN); start !== -1; ) {
@@ -46,8 +47,8 @@ export function* blocksOf(text: string): Generator<Block> {
 }
 
 function labelAt(text: string, start: number): string | undefined {
-  const near = text.slice(start, start + LONGEST_LABEL + DASHES.length)
-  const label = near.slice(0, Math.max(near.indexOf(DASHES), 0))
+  const candidate = text.slice(start, start + MAX_LABEL_LENGTH + DASHES.length)
+  const label = candidate.slice(0, Math.max(candidate.indexOf(DASHES), 0))
   return /^[A-Z0-9 ]{1,64}$/.test(label) ? label : undefined
 }
 

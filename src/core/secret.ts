@@ -1,11 +1,10 @@
 import { inspect } from 'node:util'
 
-/** How a secret shows itself to logs, errors, JSON and debuggers. */
+/** Shown for a secret in logs, errors, JSON and debuggers. */
 const MASK = '[secret]'
 
 /**
- * Bytes that cannot be printed: file contents read from Vault.
- * Call `reveal()` only where files are written.
+ * Bytes that never print: file contents read from Vault. Call `reveal()` only where files are written.
  */
 export class SecretBytes {
   readonly #bytes: Buffer
@@ -45,8 +44,8 @@ export class SecretBytes {
 }
 
 /**
- * Text that cannot be printed: Vault tokens and service-account tokens.
- * Call `reveal()` only where a request to Vault is written.
+ * Text that never prints: Vault tokens and service-account tokens. Call `reveal()` only where a request to Vault is
+ * written.
  */
 export class SecretText {
   readonly #text: string

@@ -1,4 +1,4 @@
-/** Bytes in each suffix of a Kubernetes quantity, as far as a size can sensibly have one. */
+/** Bytes per suffix of a Kubernetes quantity; only the suffixes that make sense for a size. */
 const suffixBytes: Readonly<Record<string, number>> = {
   '': 1,
   k: 1000,
@@ -10,8 +10,8 @@ const suffixBytes: Readonly<Record<string, number>> = {
 }
 
 /**
- * A size as Kubernetes writes it: `4Mi`, `512Ki`, `1.5Gi`, `100k`, or plain bytes.
- * @returns whole bytes, rounded up as Kubernetes does, or undefined when the text is no size
+ * Parses a size as Kubernetes writes it: `4Mi`, `512Ki`, `1.5Gi`, `100k`, or plain bytes.
+ * @returns whole bytes, rounded up as Kubernetes does, or undefined when the text is not a size
  */
 export function parseSize(text: string): number | undefined {
   const [, amount = '', suffix = ''] = /^(\d+(?:\.\d+)?)(k|M|G|Ki|Mi|Gi)?$/.exec(text) ?? []

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { LineCounter, parseAllDocuments } from 'yaml'
-import { likeKubectl } from '../core/imports/kubectl-yaml.ts'
+import { kubectlTags } from '../core/imports/kubectl-yaml.ts'
 
 /** One document of a stream, or where and why it cannot be read. The words never quote the text: it may be a Secret. */
 export type YamlDocument = { value: unknown } | { fault: string }
@@ -15,7 +15,7 @@ export function parseYaml(text: string): YamlDocument[] {
   const lines = new LineCounter()
   const documents = parseAllDocuments(text, {
     version: '1.1',
-    customTags: likeKubectl,
+    customTags: kubectlTags,
     lineCounter: lines,
     prettyErrors: false,
     logLevel: 'silent',

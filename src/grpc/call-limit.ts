@@ -61,6 +61,6 @@ function blame(signal: AbortSignal, error: unknown): FaultError {
   const fault = toFault(error)
   if (!signal.aborted || fault.fault === 'deadline') return fault
   // Where the handler was when it was stopped is worth telling; that it was aborted is not.
-  const { words: _words, reason: _reason, retryAfterMs: _retry, ...places } = fault.facts
+  const { serverMessage: _message, reason: _reason, retryAfterMs: _retry, ...places } = fault.facts
   return toFault(signal.reason).with(places)
 }

@@ -9,7 +9,7 @@ import {
   type RawPublishRequest,
   requireTargetPath,
   requireText,
-} from '../core/publish-request/attributes.ts'
+} from '../core/publish-request/publish-request.ts'
 import { loadService } from './proto.ts'
 import type { Service } from './server.ts'
 import { type Subject, unary } from './unary.ts'

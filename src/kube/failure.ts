@@ -1,4 +1,4 @@
-import { joinWords, scrub } from '../core/faults/fault.ts'
+import { joinMessages, scrub } from '../core/faults/fault.ts'
 import type { Answer } from './client.ts'
 
 /** Why a call brought no answer, in one line: `connect ECONNREFUSED 10.0.0.1:443`. */
@@ -17,7 +17,7 @@ export function describeAnswer({ status, body }: Answer): string {
   const reason = fieldOf(body, 'reason')
   const message = fieldOf(body, 'message')
   const words = [reason, message].filter((one) => one !== '')
-  const told = joinWords(words, ': ')
+  const told = joinMessages(words, ': ')
   return scrub(told ? `${status} ${told}` : String(status))
 }
 

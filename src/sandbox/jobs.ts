@@ -1,5 +1,5 @@
 import { FaultError, toFault } from '../core/faults/fault.ts'
-import { createRoom } from '../core/render/size-limit.ts'
+import { createSizeLimit } from '../core/render/size-limit.ts'
 import { createTemplates } from '../core/render/template.ts'
 import type { Job, PlainFault, RenderJob, Results } from './messages.ts'
 
@@ -22,8 +22,8 @@ export async function prepare(job: Job, onStep: (what: string) => void): Promise
     case 'render':
       return prepareRender(job, onStep)
     case 'parse': {
-      const { parseAnswerText } = await import('../core/json/vault-response.ts')
-      return () => parseAnswerText(Buffer.from(job.bytes).toString('utf8'))
+      const { parseResponse } = await import('../core/json/vault-response.ts')
+      return () => parseResponse(Buffer.from(job.bytes).toString('utf8'))
     }
   }
 }
@@ -76,9 +76,9 @@ async function prepareRender(job: RenderJob, onStep: (what: string) => void): Pr
     if (answer === undefined) return new FaultError('internal', { reason: `no answer for "${key}"` })
     return 'fault' in answer ? new FaultError(answer.fault, answer.facts) : answer
   }
-  const making = { room: createRoom(volume), templates, onStep }
+  const options = { sizeLimit: createSizeLimit(volume), templates, onStep }
   return (): Results['render'] =>
-    renderFiles(spec, { of, vaultAddr, authority }, volume.gid, making).map(({ name, mode, content }) => ({
+    renderFiles(spec, { of, vaultAddr, authority }, volume.gid, options).map(({ name, mode, content }) => ({
       name,
       mode,
       content: content.reveal(),

@@ -1,6 +1,6 @@
 import type { Facts, Fault } from '../core/faults/facts.ts'
 import type { ImportSpec, ParsedImport } from '../core/imports/import.ts'
-import type { ParsedAnswer } from '../core/json/vault-response.ts'
+import type { ParsedResponse } from '../core/json/vault-response.ts'
 import type { SecretData } from '../core/ports/vault.ts'
 import type { VolumeShape } from '../core/ports/volume.ts'
 
@@ -28,7 +28,7 @@ export type Warm = { kind: 'warm' }
 export type Results = {
   judge: ParsedImport
   render: PlainFile[]
-  parse: ParsedAnswer | undefined
+  parse: ParsedResponse | undefined
 }
 
 /** From the sandbox process. */

@@ -7,7 +7,7 @@ import type { Sandbox } from '../core/ports/sandbox.ts'
 import type { VolumeShape } from '../core/ports/volume.ts'
 import type { Answers } from '../core/render/answers.ts'
 import { renderFiles } from '../core/render/render.ts'
-import { createRoom } from '../core/render/size-limit.ts'
+import { createSizeLimit } from '../core/render/size-limit.ts'
 import { SecretBytes } from '../core/secret.ts'
 import { type Helper, startHelper } from './helper.ts'
 import { plainFault, unjudged } from './jobs.ts'
@@ -50,7 +50,7 @@ export function createSandbox(deps: { clock: Clock; start?: () => Helper }): San
       const job = toJob(spec, answers, volume)
       const size = valuesSize(job)
       if (isPlainRender(spec, size)) {
-        return renderFiles(spec, answers, volume.gid, { room: createRoom(volume) })
+        return renderFiles(spec, answers, volume.gid, { sizeLimit: createSizeLimit(volume) })
       }
       if (size > MOST_VALUES) {
         const reason = `the secrets it names have ${size} characters, and ${MOST_VALUES} are taken`
@@ -60,7 +60,7 @@ export function createSandbox(deps: { clock: Clock; start?: () => Helper }): San
       return files.map(({ name, mode, content }) => ({ name, mode, content: toSecret(content) }))
     },
 
-    parseAnswer(bytes, namespace, signal) {
+    parseResponse(bytes, namespace, signal) {
       return turns.run(namespace, signal, (onLong) => runner.run({ kind: 'parse', bytes }, PARSE, onLong))
     },
 

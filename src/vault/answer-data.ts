@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { isJsonObject } from '../core/json/json.ts'
 import { valueToNumber } from '../core/json/value.ts'
-import { heldIn } from '../core/json/vault-response.ts'
+import { readResponseData } from '../core/json/vault-response.ts'
 import type { SecretData, VaultLease } from '../core/ports/vault.ts'
 import { checkLeaseId, lifeMs } from './bounds.ts'
 import type { Answer } from './transport.ts'
@@ -11,7 +11,7 @@ import type { Answer } from './transport.ts'
  * @param askedAt when Vault was asked, the earliest at which a lease can have begun, by Clock.monotonic()
  */
 export function answerData(answer: Answer, askedAt: number): SecretData | undefined {
-  const held = answer.held ?? heldIn(answer.body)
+  const held = answer.held ?? readResponseData(answer.body)
   const lease = leaseOf(answer, askedAt)
   return held && { ...held, ...(lease === undefined ? {} : { lease }) }
 }

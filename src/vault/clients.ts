@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import type { ParseAnswer } from '../core/json/vault-response.ts'
+import type { ParseResponse } from '../core/json/vault-response.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { VaultEndpoint } from '../core/ports/vault.ts'
 import { createNodeVault, type NodeVault } from './node-vault.ts'
@@ -42,7 +42,7 @@ export function createClients(deps: {
   callTimeoutMs: number
   maxBodyBytes: number
   maxSockets: number
-  parseAnswer?: ParseAnswer
+  parseAnswer?: ParseResponse
 }): Clients {
   const { clock, maxSockets } = deps
   /** The one used last comes last. */

@@ -1,6 +1,6 @@
 import type { Facts } from '../core/faults/facts.ts'
 import { FaultError, toFault } from '../core/faults/fault.ts'
-import type { ParseAnswer } from '../core/json/vault-response.ts'
+import type { ParseResponse } from '../core/json/vault-response.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Meter } from '../core/ports/metrics.ts'
 import type { VaultEndpoint } from '../core/ports/vault.ts'
@@ -64,7 +64,7 @@ export function createConnections(deps: {
   defaultCa: DefaultCa
   callTimeoutMs?: number
   maxBodyBytes?: number
-  parseAnswer?: ParseAnswer
+  parseAnswer?: ParseResponse
 }): Connections {
   const { clock, meter, limiter, defaultCa } = deps
   const clients = createClients({

@@ -1,5 +1,5 @@
 import type { Facts } from '../core/faults/facts.ts'
-import { FaultError, joinWords, scrub } from '../core/faults/fault.ts'
+import { FaultError, joinMessages, scrub } from '../core/faults/fault.ts'
 import { isJsonObject } from '../core/json/json.ts'
 import { type Answer, TransportError, type TransportFailure } from './transport.ts'
 
@@ -11,7 +11,7 @@ const LONGEST_PAUSE_MS = 5 * 60_000
 /** Vault's own words for an error, safe to show; '' when it gave none. */
 export function wordsOf(answer: Answer): string {
   if (!isJsonObject(answer.body)) return ''
-  const words = scrub(joinWords(answer.body.errors, '; '))
+  const words = scrub(joinMessages(answer.body.errors, '; '))
   // Go's error lists come as "1 error occurred:\n\t* permission denied\n\n", of which scrub has made one line.
   return words.replace(/ ?\b\d{1,6} errors? occurred: ?\* ?/g, ' ').trim()
 }
@@ -19,7 +19,7 @@ export function wordsOf(answer: Answer): string {
 /** Facts of the answer itself. */
 export function answerFacts(answer: Answer): Facts {
   const words = wordsOf(answer)
-  return { httpStatus: answer.status, ...(words === '' ? {} : { words }) }
+  return { httpStatus: answer.status, ...(words === '' ? {} : { serverMessage: words }) }
 }
 
 /** Milliseconds that Vault asks to be left alone; undefined when it does not. */
@@ -41,7 +41,7 @@ export function serverFault(answer: Answer, now: number, facts: Facts): FaultErr
   }
   if (answer.status === 503) return new FaultError('sealed', known)
   if (answer.status === 429)
-    return new FaultError(/standby/i.test(known.words ?? '') ? 'standby' : 'rate_limited', known)
+    return new FaultError(/standby/i.test(known.serverMessage ?? '') ? 'standby' : 'rate_limited', known)
   if (answer.status === 472 || answer.status === 473) return new FaultError('standby', known)
   if (answer.status >= 300 && answer.status < 400) {
     return new FaultError('standby', { ...known, ...redirectReason(answer) })

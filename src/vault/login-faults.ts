@@ -128,7 +128,8 @@ const rules: readonly Rule[] = [
 export function loginFault(answer: Answer, now: number, facts: Facts): FaultError {
   const known = { ...facts, ...answerFacts(answer) }
   const rule = rules.find(
-    ({ words, method }) => words.test(known.words ?? '') && (method === undefined || method === facts.method),
+    ({ words, method }) =>
+      words.test(known.serverMessage ?? '') && (method === undefined || method === facts.method),
   )
   // A broken TokenReview may come as a 500.
   if (rule && answer.status !== 503 && answer.status !== 429) {
@@ -145,5 +146,5 @@ export function loginFault(answer: Answer, now: number, facts: Facts): FaultErro
 
 /** Whether Vault gave nothing but the refusal that it gives for several causes. */
 export function isBareDenial({ fault, facts }: FaultError): boolean {
-  return fault === 'login_denied' && facts.httpStatus === 403 && facts.words === 'permission denied'
+  return fault === 'login_denied' && facts.httpStatus === 403 && facts.serverMessage === 'permission denied'
 }

@@ -1,6 +1,6 @@
 import type { Facts } from '../core/faults/facts.ts'
 import { FaultError } from '../core/faults/fault.ts'
-import { OWN_TOKEN_SETTING } from '../core/imports/policy.ts'
+import { TOKEN_EXPORT_HINT } from '../core/imports/policy.ts'
 import { isJsonNumber } from '../core/json/json.ts'
 import type { Json } from '../core/json/types.ts'
 import type { SecretData } from '../core/ports/vault.ts'
@@ -19,7 +19,7 @@ export function refuseOwnToken({ values }: SecretData, token: SecretText, facts:
   throw new FaultError('policy_refused', {
     ...facts,
     reason: `the answer of ${facts.path} holds the Vault token that asked, which never goes into a file`,
-    setting: OWN_TOKEN_SETTING,
+    setting: TOKEN_EXPORT_HINT,
   })
 }
 

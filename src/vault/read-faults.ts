@@ -1,5 +1,5 @@
 import type { Facts } from '../core/faults/facts.ts'
-import { FaultError, joinWords, scrub } from '../core/faults/fault.ts'
+import { FaultError, joinMessages, scrub } from '../core/faults/fault.ts'
 import { isJsonObject, jsonToNumber } from '../core/json/json.ts'
 import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'
@@ -42,8 +42,8 @@ const VERSIONED = /invalid path for a versioned k\/v secrets engine/i
 /** Vault's warnings, as the words of a fault. */
 export function warningFacts(answer: Answer): Facts {
   const warnings = isJsonObject(answer.body) ? answer.body.warnings : undefined
-  const words = scrub(joinWords(warnings, ' '))
-  return { httpStatus: answer.status, words }
+  const words = scrub(joinMessages(warnings, ' '))
+  return { httpStatus: answer.status, serverMessage: words }
 }
 
 /** @param mount where the engine is mounted; undefined: take the first segment, the usual case */

@@ -3,10 +3,10 @@ import https from 'node:https'
 import { parseJson } from '../core/json/json.ts'
 import type { Json } from '../core/json/types.ts'
 import {
-  type Held,
-  type ParseAnswer,
-  type ParsedAnswer,
-  parseAnswerText,
+  type ParsedResponse,
+  type ParseResponse,
+  parseResponse,
+  type ResponseData,
 } from '../core/json/vault-response.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import { createSockets, type SocketSettings } from './sockets.ts'
@@ -17,7 +17,7 @@ export type Answer = {
   /** Parsed JSON with number literals kept; undefined when there was none. */
   body: Json | undefined
   /** The data of a large answer; its `body` is the rest. */
-  held?: Held | undefined
+  held?: ResponseData | undefined
   /** As sent: seconds or an HTTP date. */
   retryAfter: string | undefined
   /** Where a redirect points; it is never followed, for the token would travel along. */
@@ -43,7 +43,7 @@ export type TransportSettings = SocketSettings & {
   /** Bytes. */
   maxBodyBytes: number
   /** For large answers; default: on the spot. */
-  parseAnswer?: ParseAnswer
+  parseAnswer?: ParseResponse
   clock: Pick<Clock, 'after' | 'monotonic'>
 }
 
@@ -206,7 +206,7 @@ function receive(response: http.IncomingMessage, maxBytes: number): Promise<Rece
 async function toAnswer(
   { response, bytes }: Received,
   { podNamespace = '', signal }: TransportOptions,
-  parseAnswer: ParseAnswer,
+  parseAnswer: ParseResponse,
 ): Promise<Answer> {
   const status = response.statusCode ?? 0
   const told = {
@@ -219,7 +219,7 @@ async function toAnswer(
   if (parsed === undefined) throw new TransportError('not-json')
   // Nothing that we know has much beside its data.
   if (parsed.rest.length > LARGE) throw new TransportError('too-large')
-  return { ...told, body: parseJson(parsed.rest), held: parsed.held }
+  return { ...told, body: parseJson(parsed.rest), held: parsed.data }
 }
 
 function parseBody(status: number, bytes: Buffer): Json | undefined {
@@ -236,6 +236,6 @@ function parseBody(status: number, bytes: Buffer): Json | undefined {
   }
 }
 
-async function parseOnTheSpot(bytes: Buffer): Promise<ParsedAnswer | undefined> {
-  return parseAnswerText(bytes.toString('utf8'))
+async function parseOnTheSpot(bytes: Buffer): Promise<ParsedResponse | undefined> {
+  return parseResponse(bytes.toString('utf8'))
 }

@@ -1,4 +1,4 @@
-import type { ParseAnswer } from '../core/json/vault-response.ts'
+import type { ParseResponse } from '../core/json/vault-response.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Issuer } from '../core/ports/leases.ts'
 import type { Log } from '../core/ports/log.ts'
@@ -25,7 +25,7 @@ export function createVault(deps: {
   /** Milliseconds a call to Vault may take; default 15,000. */
   callTimeoutMs?: number
   /** For large answers; default: on the spot. */
-  parseAnswer?: ParseAnswer
+  parseAnswer?: ParseResponse
 }): Vault {
   const connections = createConnections(deps)
   return {

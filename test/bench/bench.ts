@@ -1,5 +1,5 @@
 // `npm run bench`: what the plugin costs, beside what bare calls to the same Vault cost, in one run on one machine.
-// See --help; docs/bench.md says how to read it.
+// See --help; docs/admins/bench.md says how to read it.
 import { writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { formatDuration, parseDuration } from '../../src/core/duration.ts'
 
-t.test('durations are read as Go reads them', async (t) => {
+t.test('durations are parsed as Go does', async (t) => {
   for (const [text, ms] of [
     ['0', 0],
     ['0s', 0],
@@ -22,7 +22,7 @@ t.test('durations are read as Go reads them', async (t) => {
   }
 })
 
-t.test('what Go would refuse is no duration', async (t) => {
+t.test('a text that Go refuses is not a duration', async (t) => {
   for (const text of [
     '',
     ' ',
@@ -45,7 +45,7 @@ t.test('what Go would refuse is no duration', async (t) => {
   }
 })
 
-t.test('every duration survives being written and read again', async (t) => {
+t.test('every duration survives formatting and parsing', async (t) => {
   let seed = 1
   for (let round = 0; round < 2000; round++) {
     seed = (seed * 48271) % 2147483647

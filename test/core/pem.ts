@@ -5,19 +5,19 @@ import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 const one = createCertificateAuthority('one')
 const two = createCertificateAuthority('two').certificate
 
-t.test('one certificate or several, with words between them, are fine', async (t) => {
+t.test('one or more certificates with comments between them are valid', async (t) => {
   t.equal(certificatesFault(one.certificate), undefined)
   t.equal(certificatesFault(`# one\n${one.certificate}\n# two\r\n${two.replaceAll('\n', '\r\n')}`), undefined)
 })
 
-t.test('what is wrong is told without quoting', async (t) => {
+t.test('a fault never quotes the text', async (t) => {
   const cut = two.replace(/\n\S{30}/, '\ncanary')
   t.equal(certificatesFault(''), 'holds no PEM certificate (-----BEGIN CERTIFICATE-----)')
   t.equal(certificatesFault(`${one.certificate}${cut}`), 'certificate 2 of 2 cannot be parsed')
   t.equal(certificatesFault(one.issue(['x']).key), 'holds a private key, wants certificates only')
 })
 
-t.test('whatever stands in the text, it is gone through once', async (t) => {
+t.test('parsing is linear for any text', async (t) => {
   const cost = (text: string) => {
     const before = process.threadCpuUsage()
     const fault = certificatesFault(text)
@@ -37,7 +37,7 @@ t.test('whatever stands in the text, it is gone through once', async (t) => {
   t.equal(cost('x'.repeat(2_000_000)), 'must have at most 1048576 characters')
 })
 
-t.test('a block that is not closed, or by another label, hides none that follows', async (t) => {
+t.test('a block without its own END does not hide the blocks that follow', async (t) => {
   t.equal(certificatesFault(`-----BEGIN A-----\n${two}`), undefined)
   t.equal(certificatesFault(`-----BEGIN A-----\n-----END B-----\n${two}`), undefined)
   t.equal(certificatesFault(`-----END CERTIFICATE-----\n${two}`), undefined)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { parseSize } from '../../src/core/size.ts'
 
-t.test('sizes are read as Kubernetes reads them', async (t) => {
+t.test('sizes are parsed as Kubernetes does', async (t) => {
   for (const [text, bytes] of [
     ['0', 0],
     ['4194304', 4_194_304],
@@ -17,7 +17,7 @@ t.test('sizes are read as Kubernetes reads them', async (t) => {
   }
 })
 
-t.test('anything else is no size', async (t) => {
+t.test('anything else is not a size', async (t) => {
   for (const text of ['', 'Mi', '4 Mi', '4mi', '4MB', '4KB', '-1', '1e3', '0x10', '4Mi ', '9'.repeat(20)]) {
     t.equal(parseSize(text), undefined, JSON.stringify(text))
   }

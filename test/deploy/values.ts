@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { CHART, KUBE_VERSION, ROOT } from '../../deploy/generate/deploy-files.ts'
 import { helm } from '../../deploy/generate/helm.ts'
-import { parseConfig } from '../../src/core/settings/parse.ts'
+import { parseConfig } from '../../src/core/settings/parse-config.ts'
 import { ALL_ON, argsOf } from '../harness/cluster/chart.ts'
 
 // Building helm, once on a machine, takes minutes.

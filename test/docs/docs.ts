@@ -4,12 +4,12 @@ import t from 'tap'
 import { ROOT } from '../../deploy/generate/deploy-files.ts'
 import { docFiles, faults, readDoc } from '../../docs/generate/doc-files.ts'
 
-t.test('what is made from the source is as the source has it', async (t) => {
+t.test('generated pages match the source', async (t) => {
   for (const [path, text] of docFiles()) t.equal(readDoc(path), text, `${path}: run npm run docs`)
 })
 
-t.test('every fault has its section, with cause and cure', async (t) => {
-  const text = readDoc('docs/troubleshooting.md')
+t.test('every fault has a section with message, cause and remedy', async (t) => {
+  const text = readDoc('docs/app-teams/troubleshooting.md')
   const sections = new Map<string, string>()
   for (const section of text.split(/^##+ /m)) {
     const [, name, body = ''] = /^`(\w+)`\n(.*)$/s.exec(section) ?? []
@@ -21,12 +21,12 @@ t.test('every fault has its section, with cause and cure', async (t) => {
     t.match(section, /^\*\*Cause\.\*\* ./m, `${fault}: cause`)
     t.match(section, /^\*\*What to do\.\*\* ./m, `${fault}: what to do`)
   }
-  t.strictSame([...sections.keys()].sort(), [...faults].sort(), 'and none is left of faults that are gone')
+  t.strictSame([...sections.keys()].sort(), [...faults].sort(), 'and no section is left for a removed fault')
 })
 
-const pages = [...globSync('docs/*.md', { cwd: ROOT }), 'README.md', 'CHANGELOG.md']
+const pages = globSync('{*,docs/**/*}.md', { cwd: ROOT })
 
-t.test('links lead to files and headings that are there', async (t) => {
+t.test('relative links lead to existing files and headings', async (t) => {
   for (const page of pages) {
     for (const [, target = ''] of readDoc(page).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(target)) continue

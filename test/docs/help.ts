@@ -2,8 +2,8 @@ import { globSync } from 'node:fs'
 import t from 'tap'
 import { ROOT } from '../../deploy/generate/deploy-files.ts'
 import { readDoc } from '../../docs/generate/doc-files.ts'
-import { convertHelp } from '../../src/commands/convert/help.ts'
-import { doctorHelp } from '../../src/commands/doctor/help.ts'
+import { convertHelp } from '../../src/commands/convert/arguments.ts'
+import { doctorHelp } from '../../src/commands/doctor/arguments.ts'
 import { helpText } from '../../src/core/settings/help.ts'
 
 /** Of each command: its help, the page that explains it, and whose flags it takes beside its own. */
@@ -12,7 +12,7 @@ const commands = {
   convert: { help: convertHelp, page: 'docs/migration.md', taken: '' },
 }
 
-const pages = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
+const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
 
 for (const [command, { help, page, taken }] of Object.entries(commands)) {
   t.test(`--help names ${command}, whose own flags are on its page`, async (t) => {

@@ -18,19 +18,19 @@ const ANY = {
 }
 const WITH_IMPORTS = [
   'README.md',
+  'docs/admins/approle.md',
+  'docs/admins/versions.md',
+  'docs/migration.md',
   ...[
-    'approle',
     'credentials',
     'environment',
     'imports',
     'leases',
-    'migration',
     'secret-sync',
     'shared-paths',
     'templates',
-    'versions',
     'whole-paths',
-  ].map((name) => `docs/${name}.md`),
+  ].map((name) => `docs/app-teams/${name}.md`),
 ]
 
 /** Field by its path beneath spec; whether the CRD requires it. */
@@ -45,8 +45,8 @@ function crdFields(schema: Schema, place = ''): [string, boolean][] {
   })
 }
 
-t.test('docs/imports.md has every field, and says which are required', async (t) => {
-  const rows = [...readDoc('docs/imports.md').matchAll(/^\| `([\w.[\]]+)`( \*)? \|/gm)]
+t.test('docs/app-teams/imports.md has every field, and says which are required', async (t) => {
+  const rows = [...readDoc('docs/app-teams/imports.md').matchAll(/^\| `([\w.[\]]+)`( \*)? \|/gm)]
   const documented = rows.map(([, field = '', star]): [string, boolean] => [field, star !== undefined])
   const crd = parse(readFileSync(crdPath, 'utf8'))
   const wanted = crdFields(crd.spec.versions[0].schema.openAPIV3Schema.properties.spec)
@@ -68,7 +68,7 @@ function importsOf(page: string): { heading: string; manifest: object }[] {
 }
 
 t.test('the imports that README and docs show are valid', async (t) => {
-  const pages = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
+  const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
   const shown = pages.flatMap((page) => importsOf(page).map((one) => ({ page, ...one })))
   for (const { page, heading, manifest } of shown) {
     t.strictSame(faultsOf(manifest), [], `${page}: ${heading}`)

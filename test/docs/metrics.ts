@@ -10,8 +10,8 @@ async function exported(): Promise<string[]> {
   return [...body.matchAll(/^# TYPE (\w+) /gm)].map(([, name = '']) => name)
 }
 
-t.test('docs/metrics.md has every metric, and no other', async (t) => {
-  const text = readDoc('docs/metrics.md')
+t.test('docs/admins/metrics.md has every metric, and no other', async (t) => {
+  const text = readDoc('docs/admins/metrics.md')
   const documented = [...text.matchAll(/^\| `(\w+)`/gm)].map(([, name = '']) => name)
   t.strictSame(documented.sort(), (await exported()).sort())
 })

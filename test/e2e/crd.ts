@@ -72,13 +72,13 @@ spec:
 /** What `kubectl explain ssi.spec…` must say, so that it is enough. */
 const taught: [string, RegExp][] = [
   ['', /Role of the auth mount/],
-  ['.sources', /whose answer several files share.*GET when not given.*0 or not given is the latest/],
-  ['.sources.lease', /66 when not given.*true when not given/],
-  ['.files.template', /Liquid language.*is a key of this file's source/],
-  ['.dataFrom', /Every key of a path.*JavaScript regular expression/],
-  ['.credentials', /--allow-token-export.*AppRole's auth mount.*approle when not given/],
-  ['.secretSync', /--allow-secret-sync.*Delete when not given.*Opaque when not given/],
-  ['.secretSync.data', /each key the content of one file/],
+  ['.sources', /whose response several files share.*GET by default.*the latest by default or with 0/],
+  ['.sources.lease', /66 by default.*true by default/],
+  ['.files.template', /Liquid template.*is a key of the file's source/],
+  ['.dataFrom', /All keys of a path.*JavaScript regular expression/],
+  ['.credentials', /--allow-token-export.*Auth mount of the AppRole.*approle by default/],
+  ['.secretSync', /--allow-secret-sync.*Delete by default.*Opaque by default/],
+  ['.secretSync.data', /one file per key/],
 ]
 
 t.test('the CRD on a real API server', { skip: noCluster }, async (t) => {

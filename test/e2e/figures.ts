@@ -1,4 +1,4 @@
-// What the plugin costs under a real kubelet. E2E_IDLE_SECONDS=600 E2E_FIGURES_FILE=docs/e2e-figures.md writes the
+// What the plugin costs under a real kubelet. E2E_IDLE_SECONDS=600 E2E_FIGURES_FILE=docs/admins/e2e-figures.md writes the
 // page of the documentation.
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -37,9 +37,9 @@ const SETTLE_MS = 5_000
 
 const PREFACE = `# Figures of the end-to-end tests
 
-Written by \`E2E_IDLE_SECONDS=600 E2E_FIGURES_FILE=docs/e2e-figures.md npm run test:e2e -- test/e2e/figures.ts\`:
+Written by \`E2E_IDLE_SECONDS=600 E2E_FIGURES_FILE=docs/admins/e2e-figures.md npm run test:e2e -- test/e2e/figures.ts\`:
 the chart's DaemonSet, OpenBao with \`kubernetes\` auth, a real kubelet. A container's start is containerd's event, counted
-from the call that creates the pod. The pods are those of [README.md](../README.md): one service account, one import.
+from the call that creates the pod. The pods are those of [README.md](../../README.md): one service account, one import.
 
 A pod with any volume waits for kubelet's next look at its volumes, every 300 ms: what takes less than that adds
 nothing to a pod that has a volume already, and nearly all have one, that of their service account's token.

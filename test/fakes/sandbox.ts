@@ -1,7 +1,7 @@
 import type { FaultError } from '../../src/core/faults/fault.ts'
 import type { Sandbox } from '../../src/core/ports/sandbox.ts'
 import { renderFiles } from '../../src/core/render/render.ts'
-import { createRoom } from '../../src/core/render/size-limit.ts'
+import { createSizeLimit } from '../../src/core/render/size-limit.ts'
 
 /** Renders on the spot, with the same code. */
 export class FakeSandbox implements Pick<Sandbox, 'render'> {
@@ -12,6 +12,6 @@ export class FakeSandbox implements Pick<Sandbox, 'render'> {
     signal.throwIfAborted()
     this.renders += 1
     if (this.failWith) throw this.failWith
-    return renderFiles(spec, answers, volume.gid, { room: createRoom(volume) })
+    return renderFiles(spec, answers, volume.gid, { sizeLimit: createSizeLimit(volume) })
   }
 }

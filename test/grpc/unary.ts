@@ -112,7 +112,7 @@ t.test('the places that an aborted handler knows are told, its words about the a
       signal,
       new FaultError('unreachable', {
         address: 'https://vault.example.org',
-        words: 'This operation was aborted',
+        serverMessage: 'This operation was aborted',
       }),
     )
   const failure = await failureOf(kubelet.nodePublish({ ...publishArgs, timeoutMs: 500 }))

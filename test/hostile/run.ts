@@ -27,7 +27,7 @@ const UNSHARE = [
 
 const HEADING = `# Figures of the red team
 
-Written by \`HOSTILE_TABLE=docs/red-team-figures.md npm run test:hostile\`; [red-team.md](red-team.md) says how to read
+Written by \`HOSTILE_TABLE=docs/admins/red-team-figures.md npm run test:hostile\`; [red-team.md](red-team.md) says how to read
 it. Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}.
 
 `

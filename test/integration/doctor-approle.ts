@@ -40,7 +40,7 @@ t.test('logs in with the secret ID that the import refers to, and gives the toke
   keep(`${secretId}\n`)
   const { code, of, text } = await run([at, ...REF])
   t.equal(code, 0, text)
-  t.match(of('role'), { outcome: 'skipped', detail: /AppRole mount; the rest only a login tells/ })
+  t.match(of('role'), { outcome: 'skipped', detail: /AppRole mount; only a login can check more/ })
   t.match(of('secret ID'), { outcome: 'ok', detail: 'key id of Secret shop/app-role' })
   t.match(of('login'), { outcome: 'ok', detail: /as role "app" at auth\/approle/ })
   t.match(of('file password'), { outcome: 'ok' })

@@ -104,7 +104,7 @@ t.test('templates and whole paths are tried; what would be issued is not', async
   })
   t.match(of('issue secret/data/made'), {
     outcome: 'skipped',
-    detail: 'made when a pod mounts it, not tried',
+    detail: 'issued when a pod mounts it, not tried',
   })
   t.match(of('file dsn'), { outcome: 'ok' })
   t.match(of('file typo'), {
@@ -237,7 +237,7 @@ t.test(
 
     const { code, of, text } = await run(flags)
     t.equal(code, 0)
-    t.match(of('audience'), { outcome: 'ok', detail: /^"vault", of the CSIDriver/ })
+    t.match(of('audience'), { outcome: 'ok', detail: /^"vault", from the CSIDriver/ })
     t.match(of('file password'), { outcome: 'ok' })
     const request = api.seen.find(({ path }) => path === `${account}/token`)
     const { spec } = (request?.body ?? {}) as { spec?: object }
@@ -329,7 +329,7 @@ t.test('a sealed Vault, and one that is not there', async (t) => {
   await vault.bao.seal()
   const { of, code } = await diagnose([...where, ca, ...login])
   t.match(of('Vault'), { outcome: 'fail', detail: /is sealed/, fix: /unseal it/ })
-  t.match(of('login'), { outcome: 'skipped', detail: 'Vault does not serve' })
+  t.match(of('login'), { outcome: 'skipped', detail: 'Vault does not serve requests' })
   t.equal(code, 1)
   await vault.bao.stop()
   t.match((await diagnose([...where, ca])).of('Vault'), { outcome: 'fail', detail: /connection refused/ })

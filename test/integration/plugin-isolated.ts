@@ -6,9 +6,9 @@ import { until } from '../harness/until.ts'
 import { createDocShell, type DocBlock, docBlocks } from '../harness/vault/doc-shell.ts'
 import { createVaultAdmin } from '../harness/vault/vault-admin.ts'
 
-// docs/shared-paths.md, read aloud: its commands set a real OpenBao up, its imports are those of the pods.
+// docs/app-teams/shared-paths.md, read aloud: its commands set a real OpenBao up, its imports are those of the pods.
 
-const PAGE = 'docs/shared-paths.md'
+const PAGE = 'docs/app-teams/shared-paths.md'
 /** Typed to find out, not to set anything up. */
 const QUESTIONS = 'Who may read what'
 

@@ -47,7 +47,7 @@ t.setTimeout(300_000)
 
 for (const { name, probe, command, modes } of examples) {
   const skip = whyNot(probe)
-  t.test(`the ${name} example of docs/watching-files.md sees every change`, { skip }, async (t) => {
+  t.test(`the ${name} example of docs/app-teams/watching-files.md sees every change`, { skip }, async (t) => {
     const program = command[0] === 'GO' ? [buildGo(t)] : [command[0] ?? '', join(EXAMPLES, command[1] ?? '')]
     for (const mode of modes) await t.test(mode, (t) => seesEveryChange(t, program, mode))
   })

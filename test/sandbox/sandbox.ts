@@ -158,12 +158,12 @@ t.test('many files of one large value are refused before they are made', async (
 
 t.test('a large answer is taken apart elsewhere, exact as ever', async (t) => {
   const { sandbox } = bench(t)
-  const parse = (text: string) => sandbox.parseAnswer(Buffer.from(text), 'shop', patient)
+  const parse = (text: string) => sandbox.parseResponse(Buffer.from(text), 'shop', patient)
   const large = 'ü'.repeat(100_000)
   const data = `{"data":{"k":"${large}","n":9007199254740993,"o":{"p":1.10,"z":null},"t":true},"metadata":{"version":3}}`
   const parsed = await parse(`{"lease_id":"","lease_duration":7,"data":${data},"warnings":null}`)
   t.same(
-    [...(parsed?.held?.values ?? [])],
+    [...(parsed?.data?.values ?? [])],
     [
       ['k', large],
       ['n', { json: '9007199254740993' }],
@@ -171,7 +171,7 @@ t.test('a large answer is taken apart elsewhere, exact as ever', async (t) => {
       ['t', { json: 'true' }],
     ],
   )
-  t.equal(parsed?.held?.version, 3)
+  t.equal(parsed?.data?.version, 3)
   t.equal(parsed?.rest, '{"lease_id":"","lease_duration":7,"data":{},"warnings":null}')
   t.equal(await parse('{"data":{'), undefined)
   const keys = Array.from({ length: 5_000 }, (_, at) => `"k${at}":1`)

@@ -111,7 +111,7 @@ t.test('a large answer is parsed elsewhere, in the turn of the namespace that as
   const parseAnswer: TransportSettings['parseAnswer'] = async (bytes, namespace) => {
     asked.push([bytes.byteLength, namespace])
     return {
-      held: { values: new Map([['x', 'parsed']]), version: 7 },
+      data: { values: new Map([['x', 'parsed']]), version: 7 },
       rest: '{"data":{},"lease_duration":1.10}',
     }
   }

@@ -1,25 +1,25 @@
 import { parseDuration } from '../../core/duration.ts'
 import { changed, noCounterpart, toDo } from './comment.ts'
 import { type ImportDraft, setAccess, setAddress, setAuthPath, setSkipVerify } from './draft.ts'
-import { isTrue } from './value.ts'
+import { isTrue } from './manifest.ts'
 import { annotationsOf, type Workload } from './workload.ts'
 
-/** OpenBao's injector is Vault's under another prefix. */
+/** OpenBao's injector is Vault's with another prefix. */
 const PREFIXES = {
   'vault.hashicorp.com/': '/vault/secrets',
   'openbao.openbao.org/': '/openbao/secrets',
 } as const
 
-/** What the injector is told of a pod, without its prefix. */
+/** The injector's annotations of a pod, without their prefix. */
 export type AgentAnnotations = {
   values: ReadonlyMap<string, string>
-  /** Where its files stand when nothing else is said. */
+  /** The default folder of its files. */
   folder: string
 }
 
 /** A file that the agent renders. */
 export type AgentSecret = {
-  /** As the annotations have it: agent-inject-secret-NAME. */
+  /** As in the annotation agent-inject-secret-NAME. */
   rawName: string
   name: string
   path: string | undefined
@@ -31,7 +31,7 @@ export type AgentSecret = {
   command: string | undefined
 }
 
-/** Of no concern without agents. */
+/** Annotations that are converted elsewhere, or meaningless without an agent. */
 const OF_THE_AGENT =
   /^(agent-inject$|agent-inject-status|agent-image|agent-request|agent-limits|agent-init-|agent-pre-populate(-only)?$|agent-run-as|agent-set-security|agent-share-process|agent-service-account-token|agent-revoke|agent-cache|agent-copy|agent-enable-quit|agent-disable|agent-json-patch|agent-auto-auth|agent-telemetry|agent-metrics|agent-extra-secret|agent-request-namespace|agent-inject-containers|agent-inject-token$|agent-inject-default-template|preserve-secret-case|secret-volume-path|client-max-retries|client-timeout|go-max-procs|log-|template-config|template-max|template-static|auth-min|auth-max|error-on-missing-key|role$|auth-path$|auth-type$|namespace$|service$|tls-skip-verify$|tls-server-name$|tls-secret$|ca-cert$)/
 
@@ -39,18 +39,18 @@ const OF_A_SECRET = /^agent-inject-(secret|template-file|template|file|perms|com
 
 const LOST: ReadonlyMap<string, string> = new Map([
   ['agent-configmap', 'write the templates of its agent configuration into files of the import'],
-  ['proxy-address', 'have the operator let the nodes reach Vault'],
-  ['client-cert', 'have Vault take the pod by its service account alone'],
-  ['client-key', 'have Vault take the pod by its service account alone'],
-  ['ca-key', 'drop it'],
+  ['proxy-address', 'have the cluster admin give the nodes access to Vault'],
+  ['client-cert', 'log in with the service account only'],
+  ['client-key', 'log in with the service account only'],
+  ['ca-key', 'remove it'],
 ])
 
-/** @returns undefined when the pod is none of the injector's */
+/** @returns undefined when the pod does not use the injector */
 export function readAgentAnnotations(workload: Workload): AgentAnnotations | undefined {
   const all = annotationsOf(workload)
   for (const [prefix, folder] of Object.entries(PREFIXES)) {
-    const own = [...all].filter(([name]) => name.startsWith(prefix))
-    const values = new Map(own.map(([name, value]) => [name.slice(prefix.length), value]))
+    const prefixed = [...all].filter(([name]) => name.startsWith(prefix))
+    const values = new Map(prefixed.map(([name, value]) => [name.slice(prefix.length), value]))
     if (isTrue(values.get('agent-inject')))
       return { values, folder: values.get('secret-volume-path') || folder }
   }
@@ -71,24 +71,24 @@ export function secretsOf({ values, folder }: AgentAnnotations): AgentSecret[] {
     const keepsCase = isTrue(
       values.get(`preserve-secret-case-${rawName}`) ?? values.get('preserve-secret-case'),
     )
-    const own = (annotation: string) => values.get(`${annotation}-${rawName}`) || undefined
+    const annotationValue = (annotation: string) => values.get(`${annotation}-${rawName}`) || undefined
     const secretName = keepsCase ? rawName : rawName.toLowerCase()
     secrets.set(rawName, {
       rawName,
       name: secretName,
-      path: own('agent-inject-secret'),
-      template: own('agent-inject-template'),
-      templateFile: own('agent-inject-template-file'),
-      file: own('agent-inject-file') ?? secretName,
-      folder: own('secret-volume-path') ?? folder,
-      mode: own('agent-inject-perms'),
-      command: own('agent-inject-command'),
+      path: annotationValue('agent-inject-secret'),
+      template: annotationValue('agent-inject-template'),
+      templateFile: annotationValue('agent-inject-template-file'),
+      file: annotationValue('agent-inject-file') ?? secretName,
+      folder: annotationValue('secret-volume-path') ?? folder,
+      mode: annotationValue('agent-inject-perms'),
+      command: annotationValue('agent-inject-command'),
     })
   }
   return [...secrets.values()]
 }
 
-/** How Vault is reached, and what of it has no counterpart. */
+/** Converts how Vault is reached, and notes annotations without a counterpart. */
 export function convertAgentAccess(draft: ImportDraft, { values }: AgentAnnotations): void {
   const role = values.get('role')
   if (role) setAccess(draft, 'role', role)
@@ -97,7 +97,7 @@ export function convertAgentAccess(draft: ImportDraft, { values }: AgentAnnotati
       draft,
       'role',
       'REPLACE-ME',
-      toDo('the annotation role is not set: write the role of the auth method'),
+      toDo('the annotation role is not set: set the role of the auth method'),
     )
   convertMethod(draft, values)
   setAuthPath(draft, values.get('auth-path'))
@@ -119,7 +119,7 @@ export function convertAgentAccess(draft: ImportDraft, { values }: AgentAnnotati
     draft.notes.push(
       noCounterpart(
         `annotation ${name}: ${JSON.stringify(value)}`,
-        LOST.get(name) ?? 'see whether it still matters',
+        LOST.get(name) ?? 'check whether it still matters',
       ),
     )
   }
@@ -141,7 +141,7 @@ function convertMethod(draft: ImportDraft, values: ReadonlyMap<string, string>):
   )
 }
 
-/** tls-secret is mounted at /vault/tls, where ca-cert looks for its file. */
+/** tls-secret is mounted at /vault/tls, where ca-cert names a file. */
 function convertCa(draft: ImportDraft, values: ReadonlyMap<string, string>): void {
   const path = values.get('ca-cert')
   const secret = values.get('tls-secret')
@@ -154,7 +154,7 @@ function convertCa(draft: ImportDraft, values: ReadonlyMap<string, string>): voi
   draft.notes.push(
     noCounterpart(
       `ca-cert ${path} is a file in the agent's container`,
-      'put the CA in a ConfigMap and name it in spec.caCertRef, or have the operator set --vault-ca-cert',
+      'put the CA in a ConfigMap and name it in spec.caCertRef, or have the cluster admin set --vault-ca-cert',
     ),
   )
 }

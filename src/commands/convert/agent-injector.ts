@@ -11,8 +11,8 @@ import { changed, toDo } from './comment.ts'
 import type { Conversion, Manifests } from './conversion.ts'
 import { createDraft, type ImportDraft, isEmpty } from './draft.ts'
 import { addComment } from './edit.ts'
+import { isTrue, listAt, textAt } from './manifest.ts'
 import { objectNameOf } from './names.ts'
-import { isTrue, listAt, textAt } from './value.ts'
 import {
   addMount,
   addVolume,
@@ -24,10 +24,10 @@ import {
   type Workload,
 } from './workload.ts'
 
-/** Files of one folder are one import and one volume. */
+/** The files of one folder become one import and one volume. */
 type Folder = { path: string; secrets: AgentSecret[]; hasToken: boolean }
 
-/** Vault Agent's injector, and OpenBao's: annotations that ask for a sidecar which renders templates. */
+/** Vault Agent's injector, and OpenBao's: annotations that configure a sidecar to render templates. */
 export function convertAgentInjector({ workloads, importName }: Manifests): Conversion {
   const conversion: Conversion = { imports: [], workloads: [], refusals: [] }
   for (const workload of workloads) {
@@ -35,31 +35,31 @@ export function convertAgentInjector({ workloads, importName }: Manifests): Conv
     if (annotations === undefined) continue
     if (annotationsOf(workload).get('vault.hashicorp.com/agent-inject-status') === 'injected') {
       conversion.refusals.push(
-        `${titleOf(workload)}: the agents are in it already; convert the Deployment or what else makes the pod`,
+        `${titleOf(workload)}: the agent is already injected; convert the Deployment or other workload that creates the pod`,
       )
       continue
     }
-    const made = foldersOf(annotations).map((folder, index) => {
+    const drafts = foldersOf(annotations).map((folder, index) => {
       const wanted = index === 0 ? workload.name : `${workload.name}-${folder.path.split('/').at(-1)}`
       const draft = createDraft(importName(objectNameOf(wanted), workload.namespace), workload.namespace)
       writeDraft(draft, folder, annotations)
       return { folder, draft }
     })
-    // What is true of all of them is told once.
-    const [first, ...others] = made
+    // Notes that apply to all imports are written once.
+    const [first, ...others] = drafts
     for (const { draft } of others)
       draft.notes = draft.notes.filter((note) => !first?.draft.notes.includes(note))
-    const filled = made.filter(({ draft }) => !isEmpty(draft))
-    const lost = made.filter(({ draft }) => isEmpty(draft)).flatMap(({ draft }) => draft.notes)
+    const filled = drafts.filter(({ draft }) => !isEmpty(draft))
+    const lost = drafts.filter(({ draft }) => isEmpty(draft)).flatMap(({ draft }) => draft.notes)
     if (filled.length === 0) {
-      const reasons = made.flatMap(({ draft }) => draft.notes)
+      const reasons = drafts.flatMap(({ draft }) => draft.notes)
       conversion.refusals.push(
         [`${titleOf(workload)}: none of its files could be converted`, ...reasons].join('; '),
       )
       continue
     }
-    const ours = filled.map(({ folder }) => folder.path)
-    for (const { folder, draft } of filled) mountFolder(workload, annotations, folder, draft, ours)
+    const folders = filled.map(({ folder }) => folder.path)
+    for (const { folder, draft } of filled) mountFolder(workload, annotations, folder, draft, folders)
     addComment(workload.document, [...workload.pod, 'spec'], lost)
     removeAnnotations(workload, isAgentAnnotation)
     conversion.imports.push(...filled.map(({ draft }) => draft))
@@ -68,7 +68,7 @@ export function convertAgentInjector({ workloads, importName }: Manifests): Conv
   return conversion
 }
 
-/** The folder of the secrets comes first, then those that agent-inject-file and secret-volume-path-NAME name. */
+/** The main folder comes first, then those of agent-inject-file and secret-volume-path-NAME. */
 function foldersOf(annotations: AgentAnnotations): Folder[] {
   const folders = new Map<string, Folder>()
   const at = (path: string): Folder => {
@@ -76,17 +76,18 @@ function foldersOf(annotations: AgentAnnotations): Folder[] {
     folders.set(path, folder)
     return folder
   }
-  if (isTrue(annotations.values.get('agent-inject-token'))) at(plain(annotations.folder)).hasToken = true
+  if (isTrue(annotations.values.get('agent-inject-token')))
+    at(normalizePath(annotations.folder)).hasToken = true
   for (const secret of secretsOf(annotations)) {
     const below = secret.file.split('/').slice(0, -1).join('/')
-    at(plain(`${secret.folder}/${below}`)).secrets.push(secret)
+    at(normalizePath(`${secret.folder}/${below}`)).secrets.push(secret)
   }
-  const main = folders.get(plain(annotations.folder))
+  const main = folders.get(normalizePath(annotations.folder))
   const others = [...folders.values()].filter((folder) => folder !== main)
   return main === undefined ? others : [main, ...others]
 }
 
-function plain(path: string): string {
+function normalizePath(path: string): string {
   return `/${path.split('/').filter(Boolean).join('/')}`
 }
 
@@ -108,7 +109,7 @@ function mountFolder(
   { values }: AgentAnnotations,
   { path }: Folder,
   draft: ImportDraft,
-  ours: readonly string[],
+  folders: readonly string[],
 ): void {
   const volume = addVolume(workload, 'vault-secrets', draft.name)
   const named = values
@@ -118,37 +119,39 @@ function mountFolder(
   const withInit = isTrue(values.get('agent-init-first'))
   for (const container of containersOf(workload)) {
     const isWanted = container.isInit ? withInit : (named?.includes(container.name) ?? true)
-    if (isWanted) mountIn(workload, container, { volume, path, ours })
+    if (isWanted) mountIn(workload, container, { volume, path, folders })
   }
 }
 
 function mountIn(
   workload: Workload,
   container: Container,
-  { volume, path, ours }: { volume: string; path: string; ours: readonly string[] },
+  { volume, path, folders }: { volume: string; path: string; folders: readonly string[] },
 ): void {
   const { document } = workload
   const mountsPath = [...container.path, 'volumeMounts']
   const mounts = listAt(container.value, 'volumeMounts').map((mount) =>
-    plain(textAt(mount, 'mountPath') ?? '/'),
+    normalizePath(textAt(mount, 'mountPath') ?? '/'),
   )
   if (mounts.includes(path)) {
-    const note = toDo(`something is mounted at ${path} already: mount volume ${volume} there instead`)
+    const note = toDo(`a volume is already mounted at ${path}: mount volume ${volume} there instead`)
     addComment(document, mountsPath, [note])
     return
   }
-  const around = mounts.find((mount) => mount !== '/' && path.startsWith(`${mount}/`))
-  const isInOurs = around !== undefined && ours.includes(around)
-  // Nothing can make the folder in a volume that is read-only: the container would not start.
-  const place = isInOurs ? `${around}-${path.slice(around.length + 1).replaceAll('/', '-')}` : path
+  const parentMount = mounts.find((mount) => mount !== '/' && path.startsWith(`${mount}/`))
+  const isInConverted = parentMount !== undefined && folders.includes(parentMount)
+  // The mount point cannot be created in a read-only volume: the container would not start.
+  const place = isInConverted
+    ? `${parentMount}-${path.slice(parentMount.length + 1).replaceAll('/', '-')}`
+    : path
   addMount(workload, container, volume, place)
-  if (around === undefined) return
-  const note = isInOurs
+  if (parentMount === undefined) return
+  const note = isInConverted
     ? changed(
-        `the files of ${path} are in ${place} now, for no volume can stand inside of a read-only one: have the application read them there`,
+        `the files of ${path} are now in ${place}, because no volume can be mounted inside a read-only one: have the application read them there`,
       )
     : toDo(
-        `see that the volume at ${around} is not read-only, or the container cannot start with another inside of it`,
+        `check that the volume at ${parentMount} is writable: otherwise the container cannot start with another volume inside it`,
       )
   addComment(document, [...mountsPath, mounts.length], [note])
 }

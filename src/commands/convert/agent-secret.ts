@@ -6,7 +6,7 @@ import { translateGoTemplate } from './go-template.ts'
 import { BRACES } from './go-tokens.ts'
 import { hasDataSegment, isPlain, type VaultCall, vaultCall } from './vault-call.ts'
 
-/** Where the agent's default is `map`, each key stood in a line of its own. */
+/** The agent's default template `map` writes a line for each key. */
 const MAP_BODY = [
   { loop: 'key', filters: [] },
   { text: ': ' },
@@ -16,7 +16,7 @@ const MAP_BODY = [
 
 /**
  * Adds the file of one agent-inject-secret.
- * @param defaultTemplate what the agent renders without a template
+ * @param defaultTemplate the agent's template for secrets without one
  */
 export function convertAgentSecret(
   draft: ImportDraft,
@@ -35,7 +35,7 @@ export function convertAgentSecret(
   }
   const called = vaultCall(secret.path ?? '')
   if ('fault' in called) {
-    draft.notes.push(noCounterpart(`file ${wanted}, ${called.fault}`, 'rename the path in Vault'))
+    draft.notes.push(noCounterpart(`file ${wanted}: ${called.fault}`, 'rename the path in Vault'))
     return
   }
   if (defaultTemplate === 'json') convertJson(draft, secret, wanted, called.call)
@@ -46,8 +46,8 @@ function convertTemplate(draft: ImportDraft, secret: AgentSecret, wanted: string
   const translated = translateGoTemplate(template, BRACES)
   if ('fault' in translated) {
     const note = noCounterpart(
-      `the template of ${wanted}, ${translated.fault}`,
-      'write it in Liquid as the template of a file; it was',
+      `the template of ${wanted}: ${translated.fault}`,
+      'write it in Liquid as the template of a file; the original follows',
     )
     draft.notes.push(withOriginal(note, template))
     return
@@ -55,8 +55,8 @@ function convertTemplate(draft: ImportDraft, secret: AgentSecret, wanted: string
   const { parts, notes } = translated
   if (!parts.some((part) => !('text' in part))) {
     const note = noCounterpart(
-      `the template of ${wanted}, it reads nothing from Vault`,
-      'keep its text in a ConfigMap; it was',
+      `the template of ${wanted}: it reads nothing from Vault`,
+      'keep its text in a ConfigMap; the text follows',
     )
     draft.notes.push(withOriginal(note, template))
     return
@@ -67,11 +67,11 @@ function convertTemplate(draft: ImportDraft, secret: AgentSecret, wanted: string
 
 function convertJson(draft: ImportDraft, secret: AgentSecret, wanted: string, call: VaultCall): void {
   const { name, mode, notes } = startFile(draft, secret, wanted)
-  const told = hasDataSegment(call.path)
-    ? [changed('the file was {"data":…,"metadata":…} of KV v2; now it is the keys and values alone')]
+  const changes = hasDataSegment(call.path)
+    ? [changed('the file was {"data":…,"metadata":…} of KV v2; now it holds only the keys and values')]
     : []
   if (isPlain(call) && mode === undefined) {
-    draft.dataFrom.push({ path: call.path, format: 'JSON', fileName: name, notes: [...notes, ...told] })
+    draft.dataFrom.push({ path: call.path, format: 'JSON', fileName: name, notes: [...notes, ...changes] })
     return
   }
   draft.files.push({
@@ -79,16 +79,16 @@ function convertJson(draft: ImportDraft, secret: AgentSecret, wanted: string, ca
     mode,
     parts: [{ call, keys: [], filters: ['json'] }, { text: '\n' }],
     encoding: 'utf-8',
-    notes: [...notes, ...told],
+    notes: [...notes, ...changes],
   })
 }
 
-/** The same lines as before, except for KV v2, of which the agent printed Go's `data: map[…]`. */
+/** The same lines as before, except for KV v2, where the agent printed Go's `data: map[…]`. */
 function convertMap(draft: ImportDraft, secret: AgentSecret, wanted: string, call: VaultCall): void {
   const { name, mode, notes } = startFile(draft, secret, wanted)
-  const told = hasDataSegment(call.path)
+  const change = hasDataSegment(call.path)
     ? changed(
-        "the file was the agent's default, data: map[…] and metadata: map[…]; now it is a line KEY: VALUE for each key. dataFrom can make it JSON, Dotenv or Properties",
+        "the file was the agent's default, data: map[…] and metadata: map[…]; now it has a line KEY: VALUE for each key. dataFrom can make it JSON, Dotenv or Properties",
       )
     : changed(
         "the agent's default template, written out: a line KEY: VALUE for each key. dataFrom can make it JSON, Dotenv or Properties",
@@ -98,7 +98,7 @@ function convertMap(draft: ImportDraft, secret: AgentSecret, wanted: string, cal
     mode,
     parts: [{ each: call, keys: [], body: MAP_BODY }],
     encoding: 'utf-8',
-    notes: [...notes, told],
+    notes: [...notes, change],
   })
 }
 
@@ -110,7 +110,7 @@ function startFile(draft: ImportDraft, { mode, command }: AgentSecret, wanted: s
     notes.push(
       noCounterpart(
         `agent-inject-command ${JSON.stringify(command)}`,
-        'have the application watch the file; docs/watching-files.md shows how',
+        'have the application watch the file; docs/app-teams/watching-files.md shows how',
       ),
     )
   }

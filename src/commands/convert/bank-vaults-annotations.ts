@@ -1,13 +1,13 @@
 import { noCounterpart, toDo } from './comment.ts'
 import { type ImportDraft, setAccess, setAddress, setAuthPath, setSkipVerify, takeFileName } from './draft.ts'
-import { isTrue } from './value.ts'
+import { isTrue } from './manifest.ts'
 import { vaultCall } from './vault-call.ts'
 import { annotationsOf, serviceAccountOf, type Workload } from './workload.ts'
 
-/** Its annotations had the first prefix, and have the second since the webhook serves other systems too. */
+/** The webhook's old and current prefix. */
 const PREFIXES = ['vault.security.banzaicloud.io/', 'secrets-webhook.security.bank-vaults.io/']
 
-/** Of no concern without an injected container. */
+/** Annotations that are meaningless without an injected container. */
 const OF_THE_WEBHOOK =
   /^(vault-image|vault-env-image|vault-env-daemon|secret-init-|enable-json-log|log-level|run-as-|readonly-root-fs|registry-skip-verify|psp-allow|provider$|vault-serviceaccount$|mutate$|vault-env-(delay|cpu|memory)|.*-pull-policy$)/
 
@@ -21,7 +21,7 @@ const LOST: ReadonlyMap<string, string> = new Map([
   ['transit-path', 'keep the plain text in a KV engine, or have the application decrypt it'],
 ])
 
-const DONE = [
+const CONVERTED = [
   'vault-addr',
   'vault-role',
   'vault-path',
@@ -40,13 +40,13 @@ export function isBankVaultsName(annotation: string): boolean {
 
 /** Annotations of Bank-Vaults, without their prefix. */
 export function readAnnotations(workload: Workload): Map<string, string> {
-  const own = [...annotationsOf(workload)].filter(([name]) => isBankVaultsName(name))
-  return new Map(own.map(([name, value]) => [name.slice(name.indexOf('/') + 1), value]))
+  const prefixed = [...annotationsOf(workload)].filter(([name]) => isBankVaultsName(name))
+  return new Map(prefixed.map(([name, value]) => [name.slice(name.indexOf('/') + 1), value]))
 }
 
 /**
- * How Vault is reached, and the paths of which every key becomes a variable.
- * @returns the files that hold the variables of such paths
+ * Converts how Vault is reached, and the paths whose keys all become variables.
+ * @returns the files with the variables of these paths
  */
 export function convertAnnotations(
   workload: Workload,
@@ -63,16 +63,16 @@ export function convertAnnotations(
   setSkipVerify(draft, isTrue(annotations.get('vault-skip-verify')))
   if (isTrue(annotations.get('vault-ignore-missing-secrets'))) {
     const note = toDo(
-      'a template whose key is missing fails all the same: see that the keys are there, or take the line out of it',
+      'a template still fails when its key is missing: check that the keys exist, or remove the line',
     )
     setAccess(draft, 'missingPolicy', 'Ignore', note)
   }
   for (const [name, value] of annotations) {
-    if (DONE.includes(name) || OF_THE_WEBHOOK.test(name)) continue
+    if (CONVERTED.includes(name) || OF_THE_WEBHOOK.test(name)) continue
     draft.notes.push(
       noCounterpart(
         `annotation ${name}: ${JSON.stringify(value)}`,
-        LOST.get(name) ?? 'see whether it still matters',
+        LOST.get(name) ?? 'check whether it still matters',
       ),
     )
   }
@@ -92,7 +92,7 @@ function convertRole(workload: Workload, draft: ImportDraft, role: string | unde
     draft,
     'role',
     account,
-    toDo('no vault-role was set, so the role is named as the service account is; see that it exists'),
+    toDo('vault-role was not set, so the role is named like the service account; check that it exists'),
   )
 }
 
@@ -115,7 +115,7 @@ function convertPath(draft: ImportDraft, reference: string): string[] {
   const [path = '', version] = reference.trim().split('#')
   const called = vaultCall(path, { version: Number(version ?? 0) || undefined })
   if ('fault' in called) {
-    draft.notes.push(noCounterpart(`vault-env-from-path, ${called.fault}`, 'rename the path in Vault'))
+    draft.notes.push(noCounterpart(`vault-env-from-path: ${called.fault}`, 'rename the path in Vault'))
     return []
   }
   const { call } = called

@@ -1,40 +1,40 @@
 const WIDTH = 108
 
-/** Something that another system did and ours does not. */
+/** Something that the other system did and this one does not. */
 export function noCounterpart(what: string, next: string): string {
   return `no counterpart: ${what}. Next step: ${next}.`
 }
 
-/** Something that only a human can decide or see to. */
+/** Something for the reader to check or decide. */
 export function toDo(what: string): string {
   return `to do: ${what}.`
 }
 
-/** Something that is otherwise than it was. */
+/** A change that the application sees. */
 export function changed(what: string): string {
   return `changed: ${what}.`
 }
 
-/** A comment as the yaml package takes it: words wrapped, whatever follows an empty line as it is. */
+/** A comment as the yaml package takes it: the first line of each note is wrapped, further lines are not. */
 export function commentText(notes: readonly string[]): string {
   return notes
     .flatMap((note) => {
-      const [words = '', ...original] = note.split('\n')
-      return [...wrap(words), ...original.map((line) => `   ${line}`)]
+      const [firstLine = '', ...original] = note.split('\n')
+      return [...wrap(firstLine), ...original.map((line) => `   ${line}`)]
     })
     .map((line) => ` ${line.trimEnd()}`)
     .join('\n')
 }
 
-/** A note that shows a text of the input as it stood there. */
+/** A note that quotes a text of the input. */
 export function withOriginal(note: string, original: string): string {
   return `${note}\n${original.replace(/\n+$/, '')}`
 }
 
-function wrap(words: string): string[] {
+function wrap(text: string): string[] {
   const lines: string[] = []
   let line = ''
-  for (const word of words.split(/\s+/)) {
+  for (const word of text.split(/\s+/)) {
     const isFull = line !== '' && line.length + 1 + word.length > WIDTH
     if (isFull) lines.push(line)
     line = line === '' || isFull ? `${isFull ? '  ' : ''}${word}` : `${line} ${word}`

@@ -1,5 +1,5 @@
 import type { ImportDraft } from './draft.ts'
-import type { Manifest } from './input.ts'
+import type { Manifest } from './manifest.ts'
 import type { Workload } from './workload.ts'
 
 export const systems = [
@@ -10,20 +10,20 @@ export const systems = [
 ] as const
 export type System = (typeof systems)[number]
 
-/** What all of the input is, for a system that looks through it. */
+/** The whole input, as each converter gets it. */
 export type Manifests = {
   all: readonly Manifest[]
   workloads: readonly Workload[]
-  /** A name for an import that no other of the output has. */
+  /** A name for an import that is unique in the output. */
   importName(wanted: string, namespace: string | undefined): string
 }
 
-/** What one system's manifests became. */
+/** The result of one converter. */
 export type Conversion = {
   imports: ImportDraft[]
   /** Changed in place. */
   workloads: Workload[]
-  /** What could not be converted at all, and why: told beside the output. */
+  /** Manifests that could not be converted, and why; written to standard error. */
   refusals: string[]
 }
 

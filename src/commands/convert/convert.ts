@@ -1,29 +1,27 @@
 import { convertAgentInjector } from './agent-injector.ts'
-import { parseConvertArguments } from './arguments.ts'
+import { convertHelp, parseConvertArguments } from './arguments.ts'
 import { convertBankVaults } from './bank-vaults.ts'
 import { type Conversion, type Convert, type Manifests, type System, systems } from './conversion.ts'
 import { showImport } from './draft-yaml.ts'
 import { YAML_STYLE } from './edit.ts'
-import { convertHelp } from './help.ts'
-import { type Manifest, readInput } from './input.ts'
 import { convertKubernetesVault } from './kubernetes-vault.ts'
-import { dropLiveFields } from './live-fields.ts'
+import { dropLiveFields, type Manifest, parseManifests } from './manifest.ts'
 import { createNames, type Names } from './names.ts'
 import { convertSecretsStore } from './secrets-store.ts'
 import { titleOf, toWorkload } from './workload.ts'
 
 /** Exit codes, for scripts. */
 const CONVERTED = 0
-const NOTHING = 1
-const USAGE = 2
+const NOTHING_CONVERTED = 1
+const WRONG_USAGE = 2
 
-/** What each system is recognised by, for whoever wonders why it was not. */
+/** How each system is recognised; shown when nothing was. */
 const MARKS = {
   'secrets-store-csi-driver':
     'a SecretProviderClass of provider vault or openbao, or a volume that names one',
   'bank-vaults': 'annotations vault.security.banzaicloud.io/* or values vault:PATH#KEY in a pod',
-  'vault-agent-injector': 'annotation vault.hashicorp.com/agent-inject: "true" of a pod',
-  'kubernetes-vault': 'annotation pod.boostport.com/vault-approle of a pod',
+  'vault-agent-injector': 'annotation vault.hashicorp.com/agent-inject: "true" on a pod',
+  'kubernetes-vault': 'annotation pod.boostport.com/vault-approle on a pod',
 } satisfies Record<System, string>
 
 const converters = {
@@ -34,17 +32,19 @@ const converters = {
 } satisfies Record<System, Convert>
 
 export type ConvertDeps = {
-  /** What stands behind `vault-files-csi convert`. */
+  /** The arguments after `vault-files-csi convert`. */
   argv: readonly string[]
-  /** The text of a file, of standard input when none is named. Throws with the words of the system. */
+  /** The text of a file, or of standard input if undefined. Throws the system's error. */
   read(file: string | undefined): string
+  /** To standard output. */
   write(text: string): void
-  complain(text: string): void
+  /** To standard error. */
+  writeError(text: string): void
 }
 
 /**
- * Turns manifests of other systems into SecretsStoreImports and changed workloads.
- * @returns the exit code: 0 converted, 1 nothing to convert or unreadable, 2 called wrongly
+ * Converts manifests of other systems to SecretsStoreImports and changed workloads.
+ * @returns the exit code: 0 converted, 1 nothing to convert or unreadable, 2 wrong usage
  */
 export function convert(deps: ConvertDeps): number {
   const parsed = parseConvertArguments(deps.argv)
@@ -53,31 +53,32 @@ export function convert(deps: ConvertDeps): number {
     return CONVERTED
   }
   if ('faults' in parsed) {
-    tell(deps, ...parsed.faults, 'see convert --help')
-    return USAGE
+    writeErrors(deps, ...parsed.faults, 'see convert --help')
+    return WRONG_USAGE
   }
   const { file, from } = parsed.arguments
   const text = readText(deps, file)
-  if (text === undefined) return NOTHING
-  const input = readInput(text)
+  if (text === undefined) return NOTHING_CONVERTED
+  const input = parseManifests(text)
   if ('fault' in input) {
-    tell(
+    writeErrors(
       deps,
-      `${placeOf(file)} is not readable as YAML or JSON: ${input.fault}`,
-      'mend it there, or render the templates in it first (helm template)',
+      `${nameOfInput(file)} is not readable as YAML or JSON: ${input.fault}`,
+      'fix it there, or render its templates first (helm template)',
     )
-    return NOTHING
+    return NOTHING_CONVERTED
   }
-  const wanted = from === undefined ? systems : [from]
-  const conversion = convertAll(input.manifests, wanted)
-  for (const refusal of conversion.refusals) tell(deps, `not converted: ${refusal.replaceAll('\n', ' ')}`)
+  const selected = from === undefined ? systems : [from]
+  const conversion = convertAll(input.manifests, selected)
+  for (const refusal of conversion.refusals)
+    writeErrors(deps, `not converted: ${refusal.replaceAll('\n', ' ')}`)
   if (conversion.imports.length + conversion.workloads.length === 0) {
-    explainNothing(deps, file, input.manifests, wanted)
-    return NOTHING
+    reportNothingConverted(deps, file, input.manifests, selected)
+    return NOTHING_CONVERTED
   }
   for (const workload of conversion.workloads) dropLiveFields(workload)
   deps.write(show(conversion))
-  sumUp(deps, conversion, input.manifests)
+  reportResult(deps, conversion, input.manifests)
   return CONVERTED
 }
 
@@ -86,17 +87,17 @@ function readText(deps: ConvertDeps, file: string | undefined): string | undefin
     return deps.read(file)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    tell(
+    writeErrors(
       deps,
-      `cannot read ${placeOf(file)}: ${reason}`,
-      'name a file of Kubernetes manifests, or pipe them in',
+      `cannot read ${nameOfInput(file)}: ${reason}`,
+      'give a file of Kubernetes manifests, or pipe them in',
     )
     return undefined
   }
 }
 
-/** One system after the other: a pod may use several, and each changes only what is its own. */
-function convertAll(all: readonly Manifest[], wanted: readonly System[]): Conversion {
+/** One system after the other: a pod may use several, and each converter changes only the parts of its own system. */
+function convertAll(all: readonly Manifest[], selected: readonly System[]): Conversion {
   const workloads = all.map(toWorkload).filter((workload) => workload !== undefined)
   const names = new Map<string, Names>()
   const importName: Manifests['importName'] = (name, namespace = '') => {
@@ -104,11 +105,11 @@ function convertAll(all: readonly Manifest[], wanted: readonly System[]): Conver
     names.set(namespace, inNamespace)
     return inNamespace.take(name)
   }
-  const done = wanted.map((system) => converters[system]({ all, workloads, importName }))
+  const results = selected.map((system) => converters[system]({ all, workloads, importName }))
   return {
-    imports: done.flatMap(({ imports }) => imports),
-    workloads: workloads.filter((workload) => done.some((one) => one.workloads.includes(workload))),
-    refusals: done.flatMap(({ refusals }) => refusals),
+    imports: results.flatMap(({ imports }) => imports),
+    workloads: workloads.filter((workload) => results.some((one) => one.workloads.includes(workload))),
+    refusals: results.flatMap(({ refusals }) => refusals),
   }
 }
 
@@ -120,37 +121,41 @@ function show({ imports, workloads }: Conversion): string {
   return texts.map((text) => text.replace(/^(---\n)?/, '')).join('---\n')
 }
 
-function sumUp(deps: ConvertDeps, { imports, workloads }: Conversion, read: readonly Manifest[]): void {
+function reportResult(
+  deps: ConvertDeps,
+  { imports, workloads }: Conversion,
+  read: readonly Manifest[],
+): void {
   const changed = workloads.map(titleOf)
   const names = imports.map(({ name }) => `SecretsStoreImport/${name}`)
-  tell(deps, `made ${[...names, ...changed].join(', ')}; read its comments before you apply it`)
-  const left = read.filter(
+  writeErrors(deps, `wrote ${[...names, ...changed].join(', ')}; read the comments before you apply them`)
+  const unchanged = read.filter(
     (manifest) =>
       manifest.kind !== 'SecretProviderClass' &&
       !workloads.some(({ document }) => document === manifest.document),
   )
-  if (left.length > 0) tell(deps, `left out, they stay as they are: ${left.map(titleOf).join(', ')}`)
+  if (unchanged.length > 0) writeErrors(deps, `unchanged and left out: ${unchanged.map(titleOf).join(', ')}`)
 }
 
-function explainNothing(
+function reportNothingConverted(
   deps: ConvertDeps,
   file: string | undefined,
   read: readonly Manifest[],
-  wanted: readonly System[],
+  selected: readonly System[],
 ): void {
   const titles = read.length > 0 ? read.map(titleOf).join(', ') : 'no manifest'
-  tell(
+  writeErrors(
     deps,
-    `nothing to convert: ${placeOf(file)} holds ${titles}`,
-    `looked for ${wanted.map((system) => `${system} (${MARKS[system]})`).join('; ')}`,
-    'give it the manifests as they are applied (kubectl get -o yaml, helm template), workloads and not their pods',
+    `nothing to convert: ${nameOfInput(file)} contains ${titles}`,
+    `looked for ${selected.map((system) => `${system} (${MARKS[system]})`).join('; ')}`,
+    'pass the manifests as they are applied (kubectl get -o yaml, helm template), and workloads instead of their pods',
   )
 }
 
-function placeOf(file: string | undefined): string {
+function nameOfInput(file: string | undefined): string {
   return file ?? 'standard input'
 }
 
-function tell({ complain }: ConvertDeps, ...lines: readonly string[]): void {
-  for (const line of lines) complain(`vault-files-csi convert: ${line}\n`)
+function writeErrors({ writeError }: ConvertDeps, ...lines: readonly string[]): void {
+  for (const line of lines) writeError(`vault-files-csi convert: ${line}\n`)
 }

@@ -8,7 +8,7 @@ import { createNames, sourceNameOf } from './names.ts'
 import { callKey, isLeased, isPlain, type VaultCall } from './vault-call.ts'
 
 type Path = readonly (string | number)[]
-type Written = { value: unknown; notes: readonly string[] }
+type NotedItem = { value: unknown; notes: readonly string[] }
 type Sources = {
   nameOf(call: VaultCall): string
   calls: ReadonlyMap<string, { name: string; call: VaultCall }>
@@ -17,7 +17,7 @@ type Sources = {
 const TOKEN_EXPORT = toDo('the plugin needs --allow-token-export')
 const SECRET_SYNC = toDo('the plugin needs --allow-secret-sync')
 
-/** The import as YAML, its notes as comments where they belong. */
+/** The import as YAML, with its notes as comments. */
 export function showImport(draft: ImportDraft): string {
   const sources = nameSources(draft.files)
   const lists = {
@@ -32,8 +32,8 @@ export function showImport(draft: ImportDraft): string {
       notes,
     })),
     secretSync: draft.secretSync.map(({ notes, ...value }) => ({ value, notes })),
-  } satisfies Record<string, Written[]>
-  const manifest = withoutGaps({
+  } satisfies Record<string, NotedItem[]>
+  const manifest = withoutUndefined({
     apiVersion: 'deckhouse.io/v1alpha1',
     kind: 'SecretsStoreImport',
     metadata: { name: draft.name, namespace: draft.namespace },
@@ -53,22 +53,22 @@ export function showImport(draft: ImportDraft): string {
   return document.toString(YAML_STYLE)
 }
 
-/** What of the input stands in it unchanged may be nothing that an import may say. */
+/** Values copied from the input may not be valid in an import. */
 function faultsOf(manifest: unknown, { name, namespace }: ImportDraft): string[] {
   const metadata = { name, namespace: namespace ?? 'default' }
   const parsed = parseImport({ ...(manifest as object), metadata })
   return 'faults' in parsed ? parsed.faults : []
 }
 
-/** Calls that a path alone does not tell, and those that stand together with others in one template. */
+/** Names for calls that need more than a path, and for those that share a template with others. */
 function nameSources(files: readonly DraftFile[]): Sources {
   const calls = new Map<string, { name: string; call: VaultCall }>()
   const names = createNames('_')
   for (const { parts } of files) {
-    const own = callsIn(parts)
-    for (const call of own) {
+    const fileCalls = callsIn(parts)
+    for (const call of fileCalls) {
       const key = callKey(call)
-      const isNamed = own.length > 1 || !isPlain(call)
+      const isNamed = fileCalls.length > 1 || !isPlain(call)
       if (isNamed && !calls.has(key)) calls.set(key, { name: names.take(sourceNameOf(call.path)), call })
     }
   }
@@ -88,10 +88,10 @@ function sourceOf(name: string, call: VaultCall): object {
 
 function fileOf(file: DraftFile, sources: Sources): object {
   const { name, parts, mode } = file
-  const own = callsIn(parts)
-  const [first] = own
+  const calls = callsIn(parts)
+  const [first] = calls
   const place =
-    first && (own.length > 1 || !isPlain(first) ? { ref: sources.nameOf(first) } : { path: first.path })
+    first && (calls.length > 1 || !isPlain(first) ? { ref: sources.nameOf(first) } : { path: first.path })
   const encoding = file.encoding === 'utf-8' ? undefined : file.encoding
   const [only] = parts
   const key =
@@ -100,18 +100,18 @@ function fileOf(file: DraftFile, sources: Sources): object {
       : undefined
   if (key !== undefined) return { name, source: { ...place, key }, encoding, mode }
   const naming: Naming = {
-    nameOf: (call) => (own.length > 1 ? sources.nameOf(call) : undefined),
+    nameOf: (call) => (calls.length > 1 ? sources.nameOf(call) : undefined),
     names: [...sources.calls.values()].map((source) => source.name),
   }
   return { name, source: place, template: toLiquid(parts, naming), mode }
 }
 
-/** The key, when one that source.key can say is all there is. */
+/** The key, if source.key can express it. */
 function plainKey([key, ...deeper]: readonly string[]): string | undefined {
   return deeper.length === 0 && key !== undefined && /^[-a-zA-Z0-9_.]+$/.test(key) ? key : undefined
 }
 
-/** In the order of the reference, whatever the order in which they were found. */
+/** In the order of the reference documentation. */
 function orderedAccess({ access }: ImportDraft): object {
   const {
     role,
@@ -139,19 +139,19 @@ function orderedAccess({ access }: ImportDraft): object {
   }
 }
 
-function valuesOf(lists: Readonly<Record<string, readonly Written[]>>): object {
+function valuesOf(lists: Readonly<Record<string, readonly NotedItem[]>>): object {
   const filled = Object.entries(lists).filter(([, items]) => items.length > 0)
   return Object.fromEntries(filled.map(([name, items]) => [name, items.map(({ value }) => value)]))
 }
 
-function withoutGaps(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutGaps)
+function withoutUndefined(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutUndefined)
   if (typeof value !== 'object' || value === null) return value
-  const there = Object.entries(value).filter(([, member]) => member !== undefined)
-  return Object.fromEntries(there.map(([name, member]) => [name, withoutGaps(member)]))
+  const defined = Object.entries(value).filter(([, member]) => member !== undefined)
+  return Object.fromEntries(defined.map(([name, member]) => [name, withoutUndefined(member)]))
 }
 
-/** As everybody writes them: 0400, not 256. */
+/** The usual notation: 0400, not 256. */
 function writeModeInOctal(document: Document, path: Path): void {
   const mode = document.getIn(path, true)
   if (isScalar(mode)) mode.format = 'OCT'

@@ -3,7 +3,7 @@ import { changed, toDo } from './comment.ts'
 import type { Part } from './liquid.ts'
 import { createNames, fileNameOf, type Names } from './names.ts'
 
-/** What a human should know of an item; it becomes a comment above it. */
+/** Notes for the reader; they become a comment above the item. */
 type Noted = { notes: readonly string[] }
 
 export type DraftFile = Noted & {
@@ -29,7 +29,7 @@ export type DraftSecretSync = Noted & {
   data: readonly { key: string; file: string }[]
 }
 
-/** Fields of spec that say how Vault is reached, in the order in which they are written. */
+/** Fields of spec about access to Vault. */
 export type Access = Partial<{
   role: string
   authMethod: 'kubernetes' | 'jwt'
@@ -45,10 +45,10 @@ export type Access = Partial<{
   missingPolicy: 'Ignore'
 }>
 
-/** A SecretsStoreImport that is being put together. */
+/** A SecretsStoreImport under construction. */
 export type ImportDraft = {
   name: string
-  /** undefined: whoever applies it decides. */
+  /** undefined: set when it is applied. */
   namespace: string | undefined
   access: Access
   accessNotes: Map<keyof Access, string[]>
@@ -56,7 +56,7 @@ export type ImportDraft = {
   dataFrom: DraftDataFrom[]
   credentials: DraftCredential[]
   secretSync: DraftSecretSync[]
-  /** Of the import as a whole. */
+  /** About the import as a whole. */
   notes: string[]
   fileNames: Names
 }
@@ -76,7 +76,7 @@ export function createDraft(name: string, namespace: string | undefined): Import
   }
 }
 
-/** @param notes what a human should know of this field */
+/** @param notes about this field, for the reader */
 export function setAccess<Field extends keyof Access>(
   draft: ImportDraft,
   field: Field,
@@ -87,54 +87,49 @@ export function setAccess<Field extends keyof Access>(
   if (notes.length > 0) draft.accessNotes.set(field, [...(draft.accessNotes.get(field) ?? []), ...notes])
 }
 
-/** Vault's address, with the flags that its use takes. */
+/** Sets Vault's address, with a note on the flags that it needs. */
 export function setAddress(draft: ImportDraft, address: string | undefined): void {
   if (!address) return
   const flags = [`--allow-address=${address}`, ...(address.startsWith('http:') ? ['--allow-http'] : [])]
   const advice = toDo(
-    `drop this line where it is the plugin's own --vault-addr, else the plugin needs ${flags.join(' and ')}`,
+    `remove this line if it is the plugin's own --vault-addr; otherwise the plugin needs ${flags.join(' and ')}`,
   )
   setAccess(draft, 'address', address, advice)
 }
 
-/** A CA and no verification contradict each other: the CA wins. */
+/** A CA contradicts skipping verification: the CA wins. */
 export function setSkipVerify(draft: ImportDraft, isOn: boolean): void {
   if (!isOn) return
   const ca = (['caCert', 'caCertRef'] as const).find((field) => draft.access[field] !== undefined)
   if (ca !== undefined) {
-    setAccess(
-      draft,
-      ca,
-      undefined,
-      changed('the certificate was not verified at all, now it is, with this CA'),
-    )
+    setAccess(draft, ca, undefined, changed('the certificate was not verified; now it is, with this CA'))
     return
   }
   const note = toDo('the plugin needs --allow-skip-verify; a CA in caCertRef is better')
   setAccess(draft, 'skipTLSVerify', true, note)
 }
 
-/** The auth mount as our imports write it: `auth/kubernetes/login` is `kubernetes`. */
+/** Sets the auth mount as imports write it: `auth/kubernetes/login` is `kubernetes`. */
 export function setAuthPath(draft: ImportDraft, path: string | undefined): void {
   const mount = path?.replace(/^\/*(v1\/)?(auth\/)?/, '').replace(/(\/login)?\/*$/, '')
   if (mount) setAccess(draft, 'authPath', mount)
 }
 
-/** A name for a file of the import; a note when it could not stay as it was. */
+/** A valid, unique name for a file of the import, with a note if it had to change. */
 export function takeFileName(draft: ImportDraft, wanted: string): { name: string; notes: string[] } {
-  const name = draft.fileNames.take(fileNameOf(wanted))
+  const validName = fileNameOf(wanted)
+  const name = draft.fileNames.take(validName)
   if (name === wanted) return { name, notes: [] }
+  const reason = validName === wanted ? 'is already taken in this import' : 'is not valid in an import'
   return {
     name,
     notes: [
-      toDo(
-        `the file was ${JSON.stringify(wanted)}, which is no name that a file of an import may have here; have the application read ${name}`,
-      ),
+      toDo(`the file was ${JSON.stringify(wanted)}, which ${reason}; have the application read ${name}`),
     ],
   }
 }
 
-/** Whether there is anything to mount. */
+/** Whether the import has no files. */
 export function isEmpty({ files, dataFrom, credentials }: ImportDraft): boolean {
   return files.length + dataFrom.length + credentials.length === 0
 }

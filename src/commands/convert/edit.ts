@@ -3,10 +3,10 @@ import { commentText } from './comment.ts'
 
 export type Path = readonly (string | number)[]
 
-/** Lines are never folded: a command or a certificate stays as it was. */
+/** Lines are never folded, which would change commands and certificates. */
 export const YAML_STYLE = { lineWidth: 0, indentSeq: false } as const
 
-/** Puts notes above what stands at a path; above what holds it when there is nothing at that path. */
+/** Puts notes above the value at a path; above its parent when there is no value. */
 export function addComment(document: Document, path: Path, notes: readonly string[]): void {
   if (notes.length === 0) return
   const text = commentText(notes)
@@ -32,12 +32,12 @@ function commentable(document: Document, path: Path): Commentable {
   return commentable(document, path.slice(0, -1))
 }
 
-/** Keys that were set here are plain texts, those that were read are nodes. */
+/** Keys that were set here are plain strings, parsed ones are nodes. */
 function nameOf(key: unknown): unknown {
   return isScalar(key) ? key.value : key
 }
 
-/** Sets a member of a map: in its old place, else behind the first of `after` that is there. */
+/** Sets a member of a map: in its old place, else after the first existing member in `after`. */
 export function setMember(
   document: Document,
   path: Path,
@@ -50,19 +50,19 @@ export function setMember(
     document.setIn([...path, name], value)
     return
   }
-  const behind = after
+  const previousIndex = after
     .map((one) => map.items.findIndex(({ key }) => nameOf(key) === one))
     .find((index) => index >= 0)
-  map.items.splice((behind ?? map.items.length - 1) + 1, 0, document.createPair(name, value))
+  map.items.splice((previousIndex ?? map.items.length - 1) + 1, 0, document.createPair(name, value))
 }
 
-/** Adds an item to a list, which is made when it is not there. */
+/** Adds an item to a list, which is created if missing. */
 export function appendTo(document: Document, path: Path, value: unknown): void {
   if (isSeq(document.getIn(path, true))) document.addIn(path, document.createNode(value))
   else document.setIn(path, document.createNode([value]))
 }
 
-/** Removes what stands at a path, and the map or list that holds it when nothing else is left in it. */
+/** Removes the value at a path, and its parent map or list if that is now empty. */
 export function remove(document: Document, path: Path): void {
   document.deleteIn(path)
   const parentPath = path.slice(0, -1)

@@ -1,6 +1,6 @@
 import type { Word } from './go-tokens.ts'
 
-/** Filters of consul-template and sprig whose results Liquid's own give too. */
+/** Functions of consul-template and Sprig, and the Liquid filters with the same results. */
 const FILTERS: ReadonlyMap<string, string> = new Map([
   ['base64Decode', 'base64_decode'],
   ['b64dec', 'base64_decode'],

@@ -1,13 +1,13 @@
 import { changed } from './comment.ts'
 import { filterOf } from './go-filters.ts'
-import { type Delimiters, type Token, tokenize, type Word, wordsOf } from './go-tokens.ts'
+import { type Delimiters, parseWords, type Token, tokenize, type Word } from './go-tokens.ts'
 import type { LoopPart, Part } from './liquid.ts'
 import { hasDataSegment, type VaultCall, vaultCall } from './vault-call.ts'
 
-/** What a Go template became, or the first action that has no counterpart. */
+/** A translated Go template, or the first action without a counterpart. */
 export type Translated = { parts: Part[]; notes: string[] } | { fault: string }
 
-/** What `.` or a variable stands for. */
+/** The meaning of `.` or a variable. */
 type Meaning =
   /** The answer of `secret`: Data, then its keys. */
   | { kind: 'secret'; call: VaultCall }
@@ -20,7 +20,7 @@ type Meaning =
 type Scope = { dot: Meaning | undefined; variables: ReadonlyMap<string, Meaning> }
 type State = { tokens: readonly Token[]; position: number; notes: Set<string> }
 
-/** An action that has no counterpart ends the translation of the whole template: half of one helps nobody. */
+/** Ends the translation: half a template is of no use. */
 class Untranslatable extends Error {}
 
 const CERTIFICATE_KEYS: ReadonlyMap<string, string> = new Map([
@@ -32,7 +32,7 @@ const CERTIFICATE_KEYS: ReadonlyMap<string, string> = new Map([
 /**
  * Translates the common shapes of Go templates: `with secret`, `pkiCert`, fields, `index`, `range` over the keys, some
  * filters.
- * @param root what `.` stands for outside of any block
+ * @param root the meaning of `.` outside any block
  */
 export function translateGoTemplate(template: string, delimiters: Delimiters, root?: VaultCall): Translated {
   const tokens = tokenize(template, delimiters)
@@ -41,7 +41,7 @@ export function translateGoTemplate(template: string, delimiters: Delimiters, ro
   const dot: Meaning | undefined = root && { kind: 'keys', call: root }
   try {
     const parts = block(state, { dot, variables: new Map() }, 'top')
-    return { parts: joined(parts), notes: [...state.notes] }
+    return { parts: joinText(parts), notes: [...state.notes] }
   } catch (error) {
     if (error instanceof Untranslatable) return { fault: error.message }
     throw error
@@ -63,7 +63,7 @@ function block(state: State, outer: Scope, level: 'top' | 'inner'): Part[] {
     }
     const { action } = token
     if (action === 'end' && level === 'inner') return parts
-    const words = wordsOf(action) ?? fail(action)
+    const words = parseWords(action) ?? fail(action)
     const [first, ...rest] = words
     if (isName(first, 'with')) parts.push(...withBlock(state, scope, rest, action))
     else if (isName(first, 'range')) parts.push(rangeBlock(state, scope, rest, action))
@@ -95,7 +95,7 @@ function rangeBlock(state: State, scope: Scope, words: readonly Word[], action: 
   return { each: call, keys, body: body.map((part) => loopPart(part, action)) }
 }
 
-/** Inside of a loop everything but its two variables and text would need a loop in a loop, or a second call. */
+/** A loop may contain only its two variables and text: anything else would need a nested loop or a second call. */
 function loopPart(part: Part, action: string): LoopPart {
   if ('text' in part) return part
   if ('call' in part && part.call === LOOP)
@@ -103,7 +103,7 @@ function loopPart(part: Part, action: string): LoopPart {
   throw fail(action)
 }
 
-/** Stands for the loop's variables on their way from the expression to the loop. */
+/** Placeholder for the loop's variables until loopPart resolves them. */
 const LOOP: VaultCall = { path: '', method: 'GET', data: undefined, version: undefined }
 
 function assign(scope: Scope, words: readonly Word[], action: string): Scope {
@@ -124,7 +124,7 @@ function meaningOf(scope: Scope, words: readonly Word[], action: string): Meanin
   return { kind: isSecret ? 'secret' : 'certificate', call }
 }
 
-/** consul-template writes, instead of reading, when it is given `key=value`. */
+/** consul-template writes instead of reads when it gets `key=value`. */
 function callOf(words: readonly Word[], action: string, plainMethod: 'GET' | 'PUT'): VaultCall {
   const texts = words.map((word) => (word.kind === 'string' ? word.value : fail(action)))
   const [path = '', ...args] = texts
@@ -142,7 +142,7 @@ function callOf(words: readonly Word[], action: string, plainMethod: 'GET' | 'PU
 }
 
 function output(state: State, scope: Scope, words: readonly Word[], action: string): Part {
-  const [start = [], ...stages] = split(words)
+  const [start = [], ...stages] = splitStages(words)
   const filters = stages.map((stage) => filterOf(stage) ?? fail(action))
   const [first, ...rest] = start
   if (first?.kind === 'string' && rest.length === 0 && filters.length === 0) return { text: first.value }
@@ -164,8 +164,8 @@ function output(state: State, scope: Scope, words: readonly Word[], action: stri
   throw fail(action)
 }
 
-/** `a "x" | b` as its stages. */
-function split(words: readonly Word[]): Word[][] {
+/** The stages of a pipeline such as `a "x" | b`. */
+function splitStages(words: readonly Word[]): Word[][] {
   const stages: Word[][] = [[]]
   for (const word of words) {
     if (isSymbol(word, '|')) stages.push([])
@@ -174,7 +174,7 @@ function split(words: readonly Word[]): Word[][] {
   return stages
 }
 
-/** The value that fields stand for. */
+/** The value that fields refer to. */
 function lookup(
   state: State,
   scope: Scope,
@@ -195,7 +195,7 @@ function lookup(
     : fail(action)
 }
 
-/** Ours descends into the data of KV v2 by itself; consul-template leaves that to the template. */
+/** Imports descend into the data of KV v2 automatically; consul-template leaves that to the template. */
 function secretLookup(state: State, call: VaultCall, fields: readonly string[], action: string) {
   const [data, ...keys] = fields
   const isWritten = call.method !== 'GET'
@@ -211,7 +211,7 @@ function secretLookup(state: State, call: VaultCall, fields: readonly string[], 
   const path = [mount, 'data', ...rest].join('/')
   state.notes.add(
     changed(
-      `consul-template put data/ into ${JSON.stringify(call.path)} by itself; here the path is written in full. See that ${mount} is the whole mount of the engine`,
+      `consul-template added data/ to ${JSON.stringify(call.path)} automatically; here the path is written in full. Check that ${mount} is the complete mount path of the engine`,
     ),
   )
   return { call: { ...call, path }, keys }
@@ -233,7 +233,7 @@ function fail(action: string): never {
   throw new Untranslatable(`cannot translate {{ ${action} }}`)
 }
 
-function joined(parts: readonly Part[]): Part[] {
+function joinText(parts: readonly Part[]): Part[] {
   const result: Part[] = []
   for (const part of parts) {
     const last = result.at(-1)

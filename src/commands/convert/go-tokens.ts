@@ -1,7 +1,7 @@
-/** A piece of a Go template: text, or what stands between the delimiters. */
+/** A piece of a Go template: text, or an action between the delimiters. */
 export type Token = { text: string } | { action: string }
 
-/** A word of an action. */
+/** A lexical element of an action. */
 export type Word =
   | { kind: 'string'; value: string }
   /** `.Data.data.key`, or `$secret.Data.data.key` with its variable. */
@@ -9,14 +9,14 @@ export type Word =
   | { kind: 'name'; value: string }
   | { kind: 'symbol'; value: '|' | ':=' | ',' }
 
-/** The delimiters of consul-template, and those that Bank-Vaults uses in keys. */
+/** BRACES are consul-template's; Bank-Vaults uses DOLLAR_BRACE in keys. */
 export type Delimiters = { open: string; close: string }
 export const BRACES: Delimiters = { open: '{{', close: '}}' }
 export const DOLLAR_BRACE: Delimiters = { open: '${', close: '}' }
 
 const COMMENT = /^\/\*.*\*\/$/s
 
-/** Text and actions in order, the white space that `{{-` and `-}}` take away gone; comments too. */
+/** Text and actions in order, without comments and the white space that `{{-` and `-}}` trim. */
 export function tokenize(template: string, { open, close }: Delimiters): Token[] | { fault: string } {
   const tokens: Token[] = []
   let rest = template
@@ -28,7 +28,7 @@ export function tokenize(template: string, { open, close }: Delimiters): Token[]
   for (;;) {
     const start = rest.indexOf(open)
     if (start < 0) break
-    const end = closing(rest, start + open.length, close)
+    const end = indexOfClose(rest, start + open.length, close)
     if (end < 0) return { fault: `${open} without its ${close}` }
     const inside = rest.slice(start + open.length, end)
     const trimsBefore = /^-\s/.test(inside)
@@ -43,8 +43,8 @@ export function tokenize(template: string, { open, close }: Delimiters): Token[]
   return tokens
 }
 
-/** Where the action ends: a delimiter inside a quoted string is part of the string. */
-function closing(text: string, from: number, close: string): number {
+/** Ignores delimiters inside quoted strings. */
+function indexOfClose(text: string, from: number, close: string): number {
   let quote = ''
   for (let index = from; index < text.length; index++) {
     const letter = text[index] ?? ''
@@ -59,8 +59,8 @@ function closing(text: string, from: number, close: string): number {
 const WORD =
   /\s*(?:("(?:[^"\\]|\\.)*")|`([^`]*)`|(\$\w*)?((?:\.\w+)+)|(\$\w*)|(:=|[|,])|([A-Za-z_]\w*)|(\.))/y
 
-/** @returns undefined when something in it is none of the words that are known here */
-export function wordsOf(action: string): Word[] | undefined {
+/** @returns undefined when the action has an unknown element */
+export function parseWords(action: string): Word[] | undefined {
   const words: Word[] = []
   WORD.lastIndex = 0
   while (action.slice(WORD.lastIndex).trim() !== '') {
@@ -85,7 +85,7 @@ function toWord([, quoted, raw, root, fields, variable, symbol, name, dot]: RegE
   return { kind: 'fields', variable: variable ?? root, fields: (fields ?? '').split('.').filter(Boolean) }
 }
 
-/** Go's escapes are JSON's, for all that templates have. */
+/** Go's escapes that occur in templates are JSON's too. */
 function unquote(quoted: string): Word | undefined {
   try {
     return { kind: 'string', value: JSON.parse(quoted) as string }

@@ -4,9 +4,8 @@ import { noCounterpart, toDo } from './comment.ts'
 import type { Conversion, Manifests } from './conversion.ts'
 import { createDraft, type ImportDraft, setAccess } from './draft.ts'
 import { addComment, remove } from './edit.ts'
-import { readAt } from './input.ts'
+import { listAt, readAt, textAt } from './manifest.ts'
 import { objectNameOf } from './names.ts'
-import { listAt, textAt } from './value.ts'
 import {
   addMount,
   addVolume,
@@ -23,11 +22,11 @@ const PREFIX = 'pod.boostport.com/'
 const APPROLE = `${PREFIX}vault-approle`
 const INIT_CONTAINER = `${PREFIX}vault-init-container`
 const DEFAULT_FOLDER = '/var/run/secrets/boostport.com'
-/** As its init container writes them. */
+/** The init container's mode for its files. */
 const MODE = 0o444
 
-/** What the init container writes, as its environment says. */
-type Delivery = { format: CredentialFormat; folder: string; file: string }
+/** The file that the init container is configured to write. */
+type CredentialFile = { format: CredentialFormat; folder: string; file: string }
 
 /** kubernetes-vault: an init container that waits for a wrapped secret ID and writes a token for the application. */
 export function convertKubernetesVault({ workloads, importName }: Manifests): Conversion {
@@ -40,14 +39,14 @@ export function convertKubernetesVault({ workloads, importName }: Manifests): Co
     const init = containersOf(workload).find(({ name, isInit }) => isInit && name === wanted)
     if (init === undefined) {
       conversion.refusals.push(
-        `${titleOf(workload)}: no init container ${JSON.stringify(wanted ?? '')}, which ${INIT_CONTAINER} names`,
+        `${titleOf(workload)}: there is no init container ${JSON.stringify(wanted ?? '')} (annotation ${INIT_CONTAINER})`,
       )
       continue
     }
-    const delivery = deliveryOf(init)
+    const credentialFile = credentialFileOf(init)
     const draft = createDraft(importName(objectNameOf(workload.name), workload.namespace), workload.namespace)
-    writeDraft(draft, approle, delivery)
-    replaceVolume(workload, draft, init, delivery)
+    writeDraft(draft, approle, credentialFile)
+    replaceVolume(workload, draft, init, credentialFile)
     removeAnnotations(workload, (name) => name.startsWith(PREFIX))
     conversion.imports.push(draft)
     conversion.workloads.push(workload)
@@ -55,7 +54,7 @@ export function convertKubernetesVault({ workloads, importName }: Manifests): Co
   return conversion
 }
 
-function deliveryOf({ value }: Container): Delivery {
+function credentialFileOf({ value }: Container): CredentialFile {
   const environment = new Map(
     listAt(value, 'env').map((entry) => [textAt(entry, 'name') ?? '', textAt(entry, 'value') ?? '']),
   )
@@ -65,32 +64,37 @@ function deliveryOf({ value }: Container): Delivery {
     : isOff('RETRIEVE_TOKEN')
       ? { format: 'SecretID' as const, name: 'vault-secret-id' }
       : { format: 'KubernetesVaultToken' as const, name: 'vault-token' }
-  // Its first releases took the path of the file itself.
+  // TOKEN_PATH, of its first releases, is the path of the file.
   const path =
     environment.get('TOKEN_PATH') || `${environment.get('CREDENTIALS_PATH') || DEFAULT_FOLDER}/${name}`
   const parts = path.split('/').filter(Boolean)
   return { format, folder: `/${parts.slice(0, -1).join('/')}`, file: parts.at(-1) ?? name }
 }
 
-function writeDraft(draft: ImportDraft, approle: string, { format, file }: Delivery): void {
+function writeDraft(draft: ImportDraft, approle: string, { format, file }: CredentialFile): void {
   const isToken = format === 'KubernetesVaultToken'
-  const login = `the pod now logs in with its service account: make a role ${approle} of the auth method kubernetes, bound to it`
+  const login = `the pod now logs in with its service account: create a role ${approle} of the auth method kubernetes that is bound to it`
   const grants = isToken
     ? ', with the policies of the AppRole'
     : `, with update on auth/approle/role/${approle}/secret-id and …/secret-id-accessor/destroy, and read on …/role-id`
   setAccess(draft, 'role', approle, toDo(login + grants))
   const notes = [
     noCounterpart(
-      'ca.crt beside it, which was written when the controller had a CA for Vault',
-      'where the application reads it, set caCertRef and add { format: CABundle, name: ca.crt }',
+      'ca.crt next to it, which was written when the controller had a CA for Vault',
+      'if the application reads it, set caCertRef and add { format: CABundle, name: ca.crt }',
     ),
   ]
   const name = draft.fileNames.take(file)
   draft.credentials.push({ format, name, mode: MODE, notes, ...(isToken ? {} : { role: approle }) })
 }
 
-/** The volume of the init container becomes ours under its old name; the containers' mounts stay. */
-function replaceVolume(workload: Workload, draft: ImportDraft, init: Container, { folder }: Delivery): void {
+/** The init container's volume becomes a CSI volume of the same name; the containers' mounts stay. */
+function replaceVolume(
+  workload: Workload,
+  draft: ImportDraft,
+  init: Container,
+  { folder }: CredentialFile,
+): void {
   const { document } = workload
   const volumes = [...workload.pod, 'spec', 'volumes']
   const mount = listAt(init.value, 'volumeMounts').find((one) =>
@@ -99,10 +103,12 @@ function replaceVolume(workload: Workload, draft: ImportDraft, init: Container, 
   const name = textAt(mount, 'name') ?? ''
   const below = folder.slice((textAt(mount, 'mountPath') ?? '').replace(/\/$/, '').length)
   const index = listAt(readAt(workload, volumes)).findIndex((volume) => textAt(volume, 'name') === name)
-  const users = containersOf(workload).filter(({ isInit, name: own }) => !isInit || own !== init.name)
+  const users = containersOf(workload).filter(
+    ({ isInit, name: containerName }) => !isInit || containerName !== init.name,
+  )
   remove(document, init.path)
   if (index < 0) {
-    mountAnew(workload, draft, users, folder)
+    addVolumeAndMounts(workload, draft, users, folder)
     return
   }
   const volume = document.getIn([...volumes, index], true)
@@ -113,7 +119,7 @@ function replaceVolume(workload: Workload, draft: ImportDraft, init: Container, 
   for (const container of containersOf(workload)) moveMounts(workload, container, name, below)
 }
 
-/** A folder below the mount was the init container's own doing: the files now stand in the volume itself. */
+/** The init container may have created a folder below the mount; the files are now at the top of the volume. */
 function moveMounts(workload: Workload, container: Container, volume: string, below: string): void {
   for (const [index, mount] of listAt(container.value, 'volumeMounts').entries()) {
     if (textAt(mount, 'name') !== volume) continue
@@ -123,13 +129,13 @@ function moveMounts(workload: Workload, container: Container, volume: string, be
     workload.document.setIn([...path, 'readOnly'], true)
     if (below !== '') {
       addComment(workload.document, path, [
-        toDo(`the volume holds the credentials alone now, see that nothing else was kept in it`),
+        toDo('the volume now holds only the credentials: check that nothing else was kept in it'),
       ])
     }
   }
 }
 
-function mountAnew(
+function addVolumeAndMounts(
   workload: Workload,
   draft: ImportDraft,
   users: readonly Container[],

@@ -1,24 +1,25 @@
 import type { VaultCall } from './vault-call.ts'
 
-/** A template on its way from one language to another. */
+/** A part of a template, between Go and Liquid. */
 export type Part =
   | { text: string }
-  /** A value of a call's answer; no keys: all of it. */
+  /** A value in a call's answer; no keys: the whole answer. */
   | { call: VaultCall; keys: readonly string[]; filters: readonly string[] }
-  /** For each key and value of it. */
+  /** A loop over its keys and values. */
   | { each: VaultCall; keys: readonly string[]; body: readonly LoopPart[] }
 
 export type LoopPart = { text: string } | { loop: 'key' | 'value'; filters: readonly string[] }
 
-/** What stands for a call in a template: the name of its source, undefined for the file's own. */
+/** How a template refers to calls. */
 export type Naming = {
+  /** The name of the call's source; undefined for the file's own call. */
   nameOf(call: VaultCall): string | undefined
-  /** All names of spec.sources: in a template they win over keys. */
+  /** All names of spec.sources: in a template they take precedence over keys. */
   names: readonly string[]
 }
 
 const IDENTIFIER = /^[A-Za-z_]\w*$/
-/** Words that Liquid takes for something else. */
+/** Names with another meaning in Liquid. */
 const RESERVED = [
   'data',
   'true',
@@ -67,12 +68,12 @@ function reference(call: VaultCall, [key, ...deeper]: readonly string[], naming:
 }
 
 function member(key: string): string {
-  // Liquid's strings know no escapes: a key has at most one kind of quotes in it.
+  // Liquid's strings have no escapes: a key can contain at most one kind of quote.
   const quote = key.includes('"') ? "'" : '"'
   return IDENTIFIER.test(key) ? `.${key}` : `[${quote}${key}${quote}]`
 }
 
-/** Text that Liquid would take for its own stays text. */
+/** Escapes text that Liquid would take for a tag or an output. */
 function literal(text: string): string {
   return /\{[{%]/.test(text) ? `{% raw %}${text}{% endraw %}` : text
 }

@@ -1,10 +1,10 @@
 const LONGEST_FILE_NAME = 255
 const LONGEST_OBJECT_NAME = 253
 
-/** Hands names out once each: the second `app` becomes `app-2`. */
+/** Makes names unique: the second `app` becomes `app-2`. */
 export type Names = { take(wanted: string): string }
 
-/** @param separator what stands before the number */
+/** @param separator before the number */
 export function createNames(separator: '-' | '_', taken: Iterable<string> = []): Names {
   const used = new Set(taken)
   return {
@@ -17,7 +17,7 @@ export function createNames(separator: '-' | '_', taken: Iterable<string> = []):
   }
 }
 
-/** A file name that our imports take: what they do not becomes `_`. */
+/** A valid file name for an import: other characters become `_`. */
 export function fileNameOf(name: string): string {
   const clean = name
     .replaceAll(/[^-_a-zA-Z0-9.]/g, '_')
@@ -26,7 +26,7 @@ export function fileNameOf(name: string): string {
   return clean === '' ? '_' : clean
 }
 
-/** A name for a Kubernetes object. */
+/** A valid name for a Kubernetes object. */
 export function objectNameOf(name: string): string {
   const clean = name
     .toLowerCase()
@@ -41,10 +41,10 @@ export function objectNameOf(name: string): string {
   return clean === '' ? 'app' : clean
 }
 
-/** A name for a source, one that templates can say without brackets: of `secret/data/my-app` it is `my_app`. */
+/** A name for a source that templates can use without brackets: `my_app` for `secret/data/my-app`. */
 export function sourceNameOf(path: string): string {
-  const last = path.split('/').filter(Boolean).at(-1) ?? ''
-  const clean = last
+  const lastSegment = path.split('/').filter(Boolean).at(-1) ?? ''
+  const clean = lastSegment
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '_')
     .replace(/^[_0-9]+|_+$/g, '')

@@ -1,6 +1,6 @@
 import { parseDocument } from 'yaml'
 import { parseMode } from '../../core/imports/file-mode.ts'
-import { likeKubectl } from '../../core/imports/kubectl-yaml.ts'
+import { kubectlTags } from '../../core/imports/kubectl-yaml.ts'
 import { secretTypeFaults } from '../../core/imports/secret-types.ts'
 import { changed, noCounterpart, toDo, withOriginal } from './comment.ts'
 import {
@@ -12,7 +12,7 @@ import {
   setSkipVerify,
   takeFileName,
 } from './draft.ts'
-import { at, isTrue, listAt, textAt, textsAt } from './value.ts'
+import { at, isTrue, listAt, textAt, textsAt } from './manifest.ts'
 import { hasDataSegment, isPlain, type VaultCall, vaultCall } from './vault-call.ts'
 
 /** One entry of `parameters.objects`. */
@@ -24,7 +24,7 @@ type ProviderObject = {
   call: VaultCall
 }
 
-/** Parameters that say something of the provider's own machinery, which our plugin's settings say. */
+/** Parameters that name files in the provider's pod. */
 const PROVIDER_PATHS = {
   vaultCACertPath: 'CA',
   vaultCADirectory: 'CA',
@@ -47,7 +47,7 @@ const KNOWN = [
 ]
 
 /**
- * The import that a SecretProviderClass of Vault or OpenBao asks for.
+ * Converts a SecretProviderClass of Vault or OpenBao.
  * @param manifest as plain data
  * @param name of the import
  */
@@ -67,9 +67,7 @@ function convertAccess(draft: ImportDraft, parameters: ReadonlyMap<string, strin
   const role = parameters.get('roleName')
   if (role) setAccess(draft, 'role', role)
   else {
-    const advice = toDo(
-      'roleName is not set: write the role of the auth method that the provider took by default',
-    )
+    const advice = toDo('roleName is not set: set the role that the provider used by default')
     setAccess(draft, 'role', 'REPLACE-ME', advice)
   }
   setAuthPath(draft, parameters.get('vaultAuthMountPath') ?? parameters.get('vaultKubernetesMountPath'))
@@ -85,23 +83,23 @@ function convertAccess(draft: ImportDraft, parameters: ReadonlyMap<string, strin
     if (!path) continue
     const next =
       what === 'CA'
-        ? 'put the CA in a ConfigMap and name it in spec.caCertRef, or have the operator set --vault-ca-cert'
-        : 'have Vault take the pod by its service account alone, TLS with a client certificate is not supported'
+        ? 'put the CA in a ConfigMap and name it in spec.caCertRef, or have the cluster admin set --vault-ca-cert'
+        : 'log in with the service account only; TLS client certificates are not supported'
     draft.notes.push(noCounterpart(`${parameter} ${path} is a file in the provider's own pod`, next))
   }
   for (const [parameter, value] of parameters) {
     if (KNOWN.includes(parameter)) continue
     draft.notes.push(
-      noCounterpart(`parameter ${parameter}: ${JSON.stringify(value)}`, 'see whether it still matters'),
+      noCounterpart(`parameter ${parameter}: ${JSON.stringify(value)}`, 'check whether it still matters'),
     )
   }
 }
 
-/** `objects` is YAML in a text. */
+/** `objects` is a string of YAML. */
 function readObjects(text: string): { list: readonly unknown[] } | { fault: string } {
   const document = parseDocument(text, {
     version: '1.1',
-    customTags: likeKubectl,
+    customTags: kubectlTags,
     prettyErrors: false,
     logLevel: 'silent',
   })
@@ -116,7 +114,7 @@ function convertObject(draft: ImportDraft, value: unknown): void {
     const original = JSON.stringify(value)
     draft.notes.push(
       withOriginal(
-        noCounterpart(`an object of the class, ${read.fault}`, 'write its file by hand'),
+        noCounterpart(`an object of the class: ${read.fault}`, 'write its file by hand'),
         original,
       ),
     )
@@ -133,21 +131,21 @@ function convertObject(draft: ImportDraft, value: unknown): void {
   const before = hasDataSegment(object.call.path)
     ? 'with "data" and "metadata" in "data"'
     : 'with the keys in "data"'
-  const told = changed(
-    `the file was Vault's whole answer as JSON, ${before}; now it is the keys and values alone`,
+  const note = changed(
+    `the file was Vault's whole answer as JSON, ${before}; now it holds only the keys and values`,
   )
   if (isPlain(object.call) && object.mode === undefined) {
     draft.dataFrom.push({
       path: object.call.path,
       format: 'JSON',
       fileName: name,
-      notes: [...file.notes, told],
+      notes: [...file.notes, note],
     })
     return
   }
-  // dataFrom knows paths alone, and no mode.
+  // dataFrom has only paths, and no mode.
   const parts = [{ call: object.call, keys: [], filters: ['json'] }]
-  draft.files.push({ ...file, notes: [...file.notes, told], parts, encoding: 'utf-8' })
+  draft.files.push({ ...file, notes: [...file.notes, note], parts, encoding: 'utf-8' })
 }
 
 function readObject(value: unknown): { object: ProviderObject; notes: string[] } | { fault: string } {
@@ -167,7 +165,7 @@ function readObject(value: unknown): { object: ProviderObject; notes: string[] }
   const notes = [...mode.notes]
   if (method === 'GET' && args !== undefined) {
     notes.push(
-      noCounterpart(`secretArgs ${JSON.stringify(args)} of a GET`, 'see whether method PUT is meant'),
+      noCounterpart(`secretArgs ${JSON.stringify(args)} of a GET`, 'check whether method PUT is meant'),
     )
   }
   const key = textAt(value, 'secretKey') || undefined
@@ -187,7 +185,7 @@ function encodingOf(encoding: string): 'utf-8' | 'base64' | 'hex' {
   return known === 'base64' || known === 'hex' ? known : 'utf-8'
 }
 
-/** The driver deletes such a Secret when the last pod that mounts it is gone. */
+/** deletionPolicy Delete: the driver, too, deletes the Secret after the last pod that mounts it is gone. */
 function convertSecretObject(draft: ImportDraft, secret: unknown): void {
   const name = textAt(secret, 'secretName')
   const data = listAt(secret, 'data').flatMap((item) => {
@@ -216,7 +214,7 @@ function convertSecretObject(draft: ImportDraft, secret: unknown): void {
   })
   notes.push(
     toDo(
-      `delete the Secret ${name} that the old driver made when this is applied, or give this one and its users another name; one that is not ours is never written over`,
+      `delete the Secret ${name} of the old driver when you apply this, or rename it here and in its users; a Secret that the plugin did not create is never overwritten`,
     ),
   )
   if (lost > 0) notes.push(toDo(`${lost} of its keys name objects that are not among the files`))

@@ -2,16 +2,15 @@ import { noCounterpart, toDo } from './comment.ts'
 import type { Conversion, Manifests } from './conversion.ts'
 import { type ImportDraft, isEmpty } from './draft.ts'
 import { addComment } from './edit.ts'
-import { type Manifest, readAt } from './input.ts'
+import { listAt, type Manifest, readAt, textAt } from './manifest.ts'
 import { objectNameOf } from './names.ts'
 import { convertProviderClass } from './provider-class.ts'
-import { listAt, textAt } from './value.ts'
 import { csiOf, titleOf, type Workload } from './workload.ts'
 
 const FOREIGN_DRIVER = 'secrets-store.csi.k8s.io'
 const PROVIDERS = ['vault', 'openbao']
 
-/** secrets-store-csi-driver with the provider of Vault or OpenBao: SecretProviderClass, and the volumes that name one. */
+/** secrets-store-csi-driver with the provider of Vault or OpenBao: SecretProviderClasses, and volumes that name one. */
 export function convertSecretsStore({ all, workloads, importName }: Manifests): Conversion {
   const classes = all.filter(({ kind }) => kind === 'SecretProviderClass')
   const imports = new Map<Manifest, ImportDraft>()
@@ -33,25 +32,25 @@ export function convertSecretsStore({ all, workloads, importName }: Manifests): 
     else imports.set(manifest, draft)
   }
   const changed = workloads.filter((workload) => {
-    const { isChanged, strangers } = convertVolumes(workload, classes, imports)
-    refusals.push(...strangers.map((stranger) => `${titleOf(workload)}: ${stranger}`))
+    const { isChanged, missing } = convertVolumes(workload, classes, imports)
+    refusals.push(...missing.map((reason) => `${titleOf(workload)}: ${reason}`))
     return isChanged
   })
   return { imports: [...imports.values()], workloads: changed, refusals }
 }
 
 /**
- * The volumes keep their names, hence the containers their mounts. A class that is not in the input may be one of
- * another provider: its volume stays as it is.
+ * Volumes keep their names, so the containers' mounts do not change. A class that is not in the input may be of another
+ * provider: its volume does not change.
  */
 function convertVolumes(
   workload: Workload,
   classes: readonly Manifest[],
   imports: ReadonlyMap<Manifest, ImportDraft>,
-): { isChanged: boolean; strangers: string[] } {
+): { isChanged: boolean; missing: string[] } {
   const { document } = workload
   const path = [...workload.pod, 'spec', 'volumes']
-  const strangers: string[] = []
+  const missing: string[] = []
   let isChanged = false
   for (const [index, volume] of listAt(readAt(workload, path)).entries()) {
     const wanted = textAt(volume, 'csi', 'volumeAttributes', 'secretProviderClass')
@@ -61,22 +60,22 @@ function convertVolumes(
     )
     const draft = found && imports.get(found)
     if (found === undefined) {
-      const stranger = `SecretProviderClass ${wanted} is not in the input, hand both in together`
-      strangers.push(stranger)
-      addComment(document, [...path, index], [toDo(stranger)])
+      const reason = `SecretProviderClass ${wanted} is not in the input; convert both together`
+      missing.push(reason)
+      addComment(document, [...path, index], [toDo(reason)])
     }
     if (draft === undefined) continue
     document.setIn([...path, index, 'csi'], document.createNode(csiOf(draft.name)))
     isChanged = true
     if (textAt(volume, 'csi', 'nodePublishSecretRef', 'name') !== undefined) {
-      const next = 'nothing, the pod logs in with its own service account'
+      const next = 'none, the pod logs in with its own service account'
       addComment(document, [...path, index], [noCounterpart('nodePublishSecretRef', next)])
     }
   }
-  return { isChanged, strangers }
+  return { isChanged, missing }
 }
 
-/** Without a namespace it is applied to the one that the other names. */
+/** A manifest without a namespace is applied in the other's. */
 function isSameNamespace(one: string | undefined, other: string | undefined): boolean {
   return one === undefined || other === undefined || one === other
 }

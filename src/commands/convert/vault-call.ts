@@ -1,4 +1,4 @@
-/** One call to Vault as the manifests of another system describe it. */
+/** One call to Vault, as the manifests of another system describe it. */
 export type VaultCall = {
   /** Full API path without /v1/. */
   path: string
@@ -9,9 +9,9 @@ export type VaultCall = {
   version: number | undefined
 }
 
-/** What our imports take for a path. */
+/** A valid path of an import. */
 const PATH = /^[-a-zA-Z0-9_./]+$/
-/** Where secrets engines make credentials anew for whoever reads. */
+/** Paths where a read issues new credentials. */
 const LEASED = /(^|\/)(creds|sts)\/[^/]+$/
 
 /** @returns the call, or what is wrong with the path */
@@ -28,17 +28,17 @@ export function vaultCall(
     PATH.test(clean) && !clean.split('/').some((segment) => segment === '.' || segment === '..')
   if (!isUsable)
     return {
-      fault: `the path ${JSON.stringify(path)} has characters that spec.files[].source.path cannot have`,
+      fault: `the path ${JSON.stringify(path)} has characters that spec.files[].source.path does not allow`,
     }
   return { call: { path: clean, method: rest.method ?? 'GET', data: rest.data, version: rest.version } }
 }
 
-/** Made anew for each volume, with a lease that is renewed and revoked. */
+/** Issued for each volume, with a lease that is renewed and revoked. */
 export function isLeased({ method, path }: VaultCall): boolean {
   return method === 'GET' && LEASED.test(path)
 }
 
-/** One that a file may name by its path alone, without an entry in spec.sources. */
+/** Whether a file can refer to it by its path, without an entry in spec.sources. */
 export function isPlain(call: VaultCall): boolean {
   return call.method === 'GET' && call.version === undefined && !isLeased(call)
 }
@@ -48,7 +48,7 @@ export function hasDataSegment(path: string): boolean {
   return path.split('/').slice(1, -1).includes('data')
 }
 
-/** Equal texts for equal calls. */
+/** Equal for equal calls. */
 export function callKey({ path, method, data, version }: VaultCall): string {
   const sorted = Object.entries(data ?? {}).sort(([one], [other]) => (one < other ? -1 : 1))
   return JSON.stringify([method, path, version ?? 0, sorted])

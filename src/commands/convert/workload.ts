@@ -1,14 +1,13 @@
 import { isMap } from 'yaml'
 import { appendTo, type Path, remove } from './edit.ts'
-import { type Manifest, readAt } from './input.ts'
+import { listAt, type Manifest, readAt, textAt, textsAt } from './manifest.ts'
 import { createNames } from './names.ts'
-import { listAt, textAt, textsAt } from './value.ts'
 
 export const DRIVER = 'secrets-store.csi.deckhouse.io'
 
-/** A manifest that makes pods. */
+/** A manifest that creates pods. */
 export type Workload = Manifest & {
-  /** Where the pod's metadata and spec stand. */
+  /** Path of the pod's metadata and spec. */
   pod: Path
 }
 
@@ -20,10 +19,10 @@ export type Container = {
   value: unknown
 }
 
-/** Where the pod stands in a Pod, in a CronJob, and in everything else that has a template. */
+/** Path of the pod in a Pod, in kinds with a template, and in a CronJob. */
 const POD_PATHS: readonly Path[] = [[], ['spec', 'template'], ['spec', 'jobTemplate', 'spec', 'template']]
 
-/** @returns undefined when the manifest makes no pods */
+/** @returns undefined when the manifest creates no pods */
 export function toWorkload(manifest: Manifest): Workload | undefined {
   const pod = POD_PATHS.find((path) => listAt(readAt(manifest, path), 'spec', 'containers').length > 0)
   return pod && { ...manifest, pod }
@@ -33,9 +32,9 @@ export function annotationsOf(workload: Workload): Map<string, string> {
   return textsAt(readAt(workload, workload.pod), 'metadata', 'annotations')
 }
 
-export function removeAnnotations(workload: Workload, isGone: (name: string) => boolean): void {
+export function removeAnnotations(workload: Workload, isRemoved: (name: string) => boolean): void {
   for (const name of annotationsOf(workload).keys()) {
-    if (isGone(name)) remove(workload.document, [...workload.pod, 'metadata', 'annotations', name])
+    if (isRemoved(name)) remove(workload.document, [...workload.pod, 'metadata', 'annotations', name])
   }
   const metadata = workload.document.getIn([...workload.pod, 'metadata'], true)
   if (isMap(metadata) && metadata.items.length === 0)
@@ -62,7 +61,7 @@ export function serviceAccountOf(workload: Workload): string {
 
 /**
  * Adds a volume with the files of an import.
- * @returns the volume's name, `wanted` or one like it that is free
+ * @returns the volume's name: `wanted`, with a number if it is taken
  */
 export function addVolume(workload: Workload, wanted: string, importName: string): string {
   const path = [...workload.pod, 'spec', 'volumes']
@@ -72,7 +71,7 @@ export function addVolume(workload: Workload, wanted: string, importName: string
   return name
 }
 
-/** What a volume's `csi` says. */
+/** The `csi` field of a volume. */
 export function csiOf(importName: string): object {
   return { driver: DRIVER, readOnly: true, volumeAttributes: { secretsStoreImport: importName } }
 }
@@ -85,7 +84,7 @@ export function addMount(workload: Workload, container: Container, volume: strin
   })
 }
 
-/** What people call it: `Deployment/app`. */
+/** As kubectl shows it: `Deployment/app`. */
 export function titleOf({ kind, name }: Manifest): string {
   return kind === '' ? 'a document without kind' : `${kind}/${name}`
 }

@@ -8,14 +8,14 @@ import { isBareDenial, loginFault, UNKNOWN_ROLE } from '../../vault/login-faults
 import type { Answer } from '../../vault/transport.ts'
 import { ok, skipped, type Verdict } from './report.ts'
 
-/** Not a token, so that Vault looks up mount and role and asks nobody else. */
+/** Not a JWT: Vault looks up mount and role, then rejects it without a call elsewhere. */
 const NO_TOKEN = 'none'
 
 type Deps = { connections: Connections; clock: Pick<Clock, 'now'> }
 
 /**
- * Whether an auth method answers at the mount: a login without role and token makes it complain of what is missing.
- * @param who.method how the import logs in; without one any method will do
+ * Whether an auth method answers at the mount: it rejects a login without role and token for the missing fields.
+ * @param who.method how the import logs in; without one, any method passes
  * @throws FaultError login_mount, and those of the server's state
  */
 export async function checkAuthMount(
@@ -33,23 +33,23 @@ export async function checkAuthMount(
 }
 
 /**
- * Whether the role exists there. Who may use it only a login tells.
+ * Whether the role exists at the mount. Only a login shows who may use it.
  * @throws FaultError login_denied when it does not exist, login_mount, and those of the server's state
  */
 export async function checkRole(deps: Deps, identity: Identity, signal: AbortSignal): Promise<Verdict> {
   const { endpoint, authMount, role, method } = identity
-  // Nobody logs in here, so no audience is tried; the account is for the command that binds it.
+  // This is not a login, so no audience is tried; the account is for the suggested command that binds it.
   const { audience: _unused, ...known } = factsOf(identity)
   const facts = { ...known, serviceAccount: identity.serviceAccount || 'NAME' }
-  // A secret ID that is made up would be a failed login, and after a few of them Vault locks the AppRole.
+  // A made-up secret ID would count as a failed login, and Vault locks the AppRole after a few of them.
   const body = method === 'approle' ? {} : { role, jwt: NO_TOKEN }
   const fault = await refusal(deps, { endpoint, authMount, body, facts }, signal)
   throwUnlessDenied(fault)
   if (method === 'approle')
-    return skipped(`auth/${authMount} is an AppRole mount; the rest only a login tells`)
+    return skipped(`auth/${authMount} is an AppRole mount; only a login can check more`)
   if (fault?.facts.reason === UNKNOWN_ROLE) throw fault
-  // Both methods look the role up before the token; then `kubernetes` denies without a word, which is no answer to the role.
-  return ok(`auth/${authMount} knows role "${role}"; whom it lets in only a login tells`)
+  // Both methods look the role up before the token; after that `kubernetes` denies without a reason.
+  return ok(`auth/${authMount} has role "${role}"; only a login shows who may use it`)
 }
 
 async function refusal(
@@ -66,7 +66,7 @@ async function refusal(
   )
 }
 
-/** That the login is refused is what was wanted; everything else is in the way. */
+/** A denied login is the expected result; a fault of the server's state is not. */
 function throwUnlessDenied(fault: FaultError | undefined): void {
   const isOfState = ['login_mount', 'sealed', 'standby', 'rate_limited'].includes(fault?.fault ?? '')
   if (isOfState) throw fault

@@ -8,35 +8,35 @@ import { checkApiServer } from './api-server.ts'
 import { checkCrd } from './crd.ts'
 import { checkCsiDriver } from './csi-driver.ts'
 import { checkPlugin, type Plugin } from './plugin.ts'
-import { checkSettings, type Own } from './plugin-settings.ts'
+import { checkSettings, type Invocation } from './plugin-settings.ts'
 import { checkNeed, type Need, needs, type Subject } from './rbac.ts'
 import { checkRegistration } from './registration.ts'
 import { ok, type Report, valueIn } from './report.ts'
 
-/** What the API server told that later checks build on; undefined: it did not. */
+/** Results that later checks build on; undefined members could not be read. */
 export type Cluster = {
   client: KubeClient
-  /** Audiences of the tokens that kubelet hands over. */
+  /** Audiences of the tokens that kubelet passes. */
   audiences: readonly string[] | undefined
   plugin: Plugin | undefined
-  /** The plugin's settings where they are known, else those of this command. */
+  /** The plugin's settings if known, else those of this command. */
   config: Config
 }
 
 type Deps = {
   report: Report
   clock: Clock
-  own: Own
+  invocation: Invocation
   config: Config
-  /** This runs in a pod of the plugin, as the plugin. */
+  /** The doctor runs in a pod of the plugin, with its service account. */
   isPlugin: boolean
 }
 
-/** Checks all that the API server knows of the installation; undefined when it does not answer. */
-export async function examineCluster(deps: Deps, signal: AbortSignal): Promise<Cluster | undefined> {
-  const { report, clock, own, config, isPlugin } = deps
+/** Checks everything that the API server knows about the installation; undefined when it does not answer. */
+export async function checkCluster(deps: Deps, signal: AbortSignal): Promise<Cluster | undefined> {
+  const { report, clock, invocation, config, isPlugin } = deps
   const { driverName } = config
-  const client = valueIn(await report.run('API server', () => reach(own, clock, signal)))
+  const client = valueIn(await report.run('API server', () => connectToApiServer(invocation, clock, signal)))
   if (client === undefined) {
     report.skip(['CRD', 'CSIDriver', 'plugin', 'registration', 'RBAC'], 'the API server does not answer')
     return undefined
@@ -46,24 +46,25 @@ export async function examineCluster(deps: Deps, signal: AbortSignal): Promise<C
   const audiences = driver?.tokenRequests.map(({ audience }) => audience)
   const plugin = valueIn(await report.run('plugin', () => checkPlugin(client, driverName, signal)))
   await report.run('registration', () => checkRegistration(client, driverName, plugin?.nodes, signal))
-  const taken = plugin && (await report.run('settings', () => checkSettings({ client, plugin, own }, signal)))
-  const cluster = { client, audiences, plugin, config: (taken && valueIn(taken)) ?? config }
-  await examineRights(report, cluster, isPlugin, signal)
+  const settings =
+    plugin && (await report.run('settings', () => checkSettings({ client, plugin, invocation }, signal)))
+  const cluster = { client, audiences, plugin, config: (settings && valueIn(settings)) ?? config }
+  await checkRights(report, cluster, isPlugin, signal)
   return cluster
 }
 
-async function reach(own: Own, clock: Clock, signal: AbortSignal) {
-  const client = createKubeClient({ connection: loadConnection({ clock, env: own.env }), clock })
+async function connectToApiServer(invocation: Invocation, clock: Clock, signal: AbortSignal) {
+  const client = createKubeClient({ connection: loadConnection({ clock, env: invocation.env }), clock })
   const verdict = await checkApiServer(client, signal).catch((error: unknown) => {
     client.close()
     throw error
   })
   if (verdict.outcome === 'fail') return verdict
-  // Who answers, but not to this question, may answer others.
+  // An API server that denies this request may still answer others.
   return 'value' in verdict ? { ...verdict, value: client } : ok(verdict.detail, client)
 }
 
-async function examineRights(
+async function checkRights(
   report: Report,
   { client, plugin, audiences, config }: Cluster,
   isPlugin: boolean,
@@ -80,13 +81,13 @@ async function examineRights(
   }
   const manifests = await listImports(client, signal).catch(() => [])
   signal.throwIfAborted()
-  for (const need of neededBy(manifests, audiences, config)) {
+  for (const need of requiredRights(manifests, audiences, config)) {
     await report.run(need.name, () => checkNeed(client, subject, need, signal))
   }
 }
 
-/** The plugin needs some rights only for what imports ask for. */
-function neededBy(
+/** Some rights are needed only if an import or a setting uses them. */
+function requiredRights(
   manifests: readonly unknown[],
   audiences: readonly string[] = [],
   { removeStartupTaint, allowSecretSync }: Config,

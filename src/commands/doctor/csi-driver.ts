@@ -1,9 +1,9 @@
 import * as z from 'zod'
 import type { KubeClient } from '../../kube/client.ts'
-import { get } from './ask.ts'
+import { get } from './api-server.ts'
 import { fail, ok, type Report, skipped, type Verdict, valueIn, warn } from './report.ts'
 
-/** What the API server fills in where nothing is said. */
+/** With the API server's defaults. */
 const specSchema = z.object({
   attachRequired: z.boolean().default(true),
   podInfoOnMount: z.boolean().default(false),
@@ -18,10 +18,10 @@ export type CsiDriverSpec = z.output<typeof specSchema>
 type Rule = {
   field: keyof CsiDriverSpec
   isRight(spec: CsiDriverSpec): boolean
-  /** What comes of it when it is not. */
+  /** The effect of a wrong value. */
   consequence: string
   severity: 'fail' | 'warn'
-  /** The field as it ought to be. */
+  /** The right value. */
   wanted: unknown
 }
 
@@ -29,7 +29,7 @@ const rules: readonly Rule[] = [
   {
     field: 'podInfoOnMount',
     isRight: ({ podInfoOnMount }) => podInfoOnMount,
-    consequence: 'kubelet does not say which pod asks, and every mount is refused',
+    consequence: 'kubelet does not say which pod a mount is for, and every mount is refused',
     severity: 'fail',
     wanted: true,
   },
@@ -43,7 +43,7 @@ const rules: readonly Rule[] = [
   {
     field: 'requiresRepublish',
     isRight: ({ requiresRepublish }) => requiresRepublish,
-    consequence: 'kubelet never brings fresh tokens: files stop changing when the first Vault token ends',
+    consequence: 'kubelet never passes new tokens: files stop changing when the first Vault token expires',
     severity: 'fail',
     wanted: true,
   },
@@ -57,25 +57,25 @@ const rules: readonly Rule[] = [
   {
     field: 'fsGroupPolicy',
     isRight: ({ fsGroupPolicy }) => fsGroupPolicy === 'None',
-    consequence: 'kubelet may change group and mode of files that the plugin has set itself',
+    consequence: 'kubelet may change the group and mode that the plugin has set on files',
     severity: 'warn',
     wanted: 'None',
   },
   {
     field: 'attachRequired',
     isRight: ({ attachRequired }) => !attachRequired,
-    consequence: 'there is no controller that could attach anything',
+    consequence: 'the plugin has no controller that could attach volumes',
     severity: 'warn',
     wanted: false,
   },
 ]
 
-/** The API server refuses changes of these. */
-const fixed: readonly (keyof CsiDriverSpec)[] = ['attachRequired', 'volumeLifecycleModes']
+/** The API server refuses changes to these. */
+const immutable: readonly (keyof CsiDriverSpec)[] = ['attachRequired', 'volumeLifecycleModes']
 
 /**
  * Checks the CSIDriver object, field by field.
- * @returns its spec; undefined when there is none or it may not be read
+ * @returns its spec; undefined when it does not exist or may not be read
  */
 export async function checkCsiDriver(
   deps: { report: Report; client: KubeClient; driverName: string },
@@ -85,7 +85,7 @@ export async function checkCsiDriver(
   const spec = valueIn(await report.run('CSIDriver', () => read(client, driverName, signal)))
   if (spec === undefined) return undefined
   for (const rule of rules) {
-    await report.run(`CSIDriver ${rule.field}`, () => judge(driverName, spec, rule))
+    await report.run(`CSIDriver ${rule.field}`, () => verdictOf(driverName, spec, rule))
   }
   return spec
 }
@@ -96,18 +96,18 @@ async function read(
   signal: AbortSignal,
 ): Promise<Verdict<CsiDriverSpec>> {
   const path = `/apis/storage.k8s.io/v1/csidrivers/${encodeURIComponent(driverName)}`
-  const asked = await get(client, path, signal)
-  if (asked.state === 'denied') return skipped(`you may not read it: ${asked.words}`)
-  if (asked.state === 'missing') {
+  const result = await get(client, path, signal)
+  if (result.state === 'denied') return skipped(`you may not read it: ${result.reason}`)
+  if (result.state === 'missing') {
     return fail(
       `${driverName} does not exist`,
       'install the chart, or name the driver with --driver-name (kubectl get csidriver)',
     )
   }
-  return ok(driverName, z.object({ spec: specSchema }).parse(asked.body).spec)
+  return ok(driverName, z.object({ spec: specSchema }).parse(result.body).spec)
 }
 
-function judge(driverName: string, spec: CsiDriverSpec, rule: Rule): Verdict {
+function verdictOf(driverName: string, spec: CsiDriverSpec, rule: Rule): Verdict {
   const shown = show(spec, rule.field)
   if (rule.isRight(spec)) return ok(shown)
   const detail = `${shown}: ${rule.consequence}`
@@ -124,8 +124,8 @@ function show(spec: CsiDriverSpec, field: keyof CsiDriverSpec): string {
 }
 
 function fixOf(driverName: string, { field, wanted }: Rule): string {
-  if (fixed.includes(field)) {
-    return `set ${field}: ${JSON.stringify(wanted)}; the API server takes no change of it, so kubectl delete csidriver ${driverName} and install again`
+  if (immutable.includes(field)) {
+    return `set ${field}: ${JSON.stringify(wanted)}; it cannot be changed, so run kubectl delete csidriver ${driverName} and install again`
   }
   const patch = JSON.stringify({ spec: { [field]: wanted } })
   return `kubectl patch csidriver ${driverName} --type=merge -p '${patch}'`

@@ -1,69 +1,69 @@
 import { formatDuration } from '../../core/duration.ts'
 import type { ImportSpec } from '../../core/imports/import.ts'
 import type { Log } from '../../core/ports/log.ts'
+import type { Meter } from '../../core/ports/metrics.ts'
 import type { ServiceAccountToken } from '../../core/ports/pod.ts'
 import type { Identity } from '../../core/ports/vault.ts'
 import { createKubeReferences } from '../../kube/references.ts'
 import type { Connections } from '../../vault/connections.ts'
 import { createLogin, type VaultToken } from '../../vault/login.ts'
 import { createTokenLease } from '../../vault/token-lease.ts'
-import { checkAudience } from './audience.ts'
-import { noMeter } from './no-meter.ts'
 import { fail, ok, type Verdict, valueIn, warn } from './report.ts'
-import { examineSecrets } from './secrets.ts'
-import { type Account, readTokenFile, requestToken } from './service-account.ts'
-import { noApiServer, type TargetDeps } from './target.ts'
+import { checkSecrets } from './secrets.ts'
+import { type Account, checkAudience, readTokenFile, requestToken } from './service-account.ts'
+import { noApiServerFault, type ResolvedImport, type TargetDeps } from './target.ts'
 
-/** The Vault token is revoked even when the doctor is told to stop, in milliseconds. */
+/** The Vault token is revoked even when the doctor is interrupted; how long that may take, in milliseconds. */
 const REVOKE_MS = 5_000
-const BUILDS = ['login', 'policy', 'files']
+const DEPENDENT_CHECKS = ['login', 'policy', 'files']
 
-type Deps = TargetDeps & { connections: Connections }
-type Asked = { spec: ImportSpec; identity: Identity }
-
-/** Logs in as a pod of the import would, looks at all that it would read, and revokes what the login gave. */
-export async function examineLogin(
+type Deps = TargetDeps & { connections: Connections; meter: Meter }
+/** Logs in as a pod of the import would, checks everything that the pod would read, and revokes the Vault token. */
+export async function checkDryLogin(
   deps: Deps,
-  { spec, identity }: Asked,
+  { spec, identity }: ResolvedImport,
   signal: AbortSignal,
 ): Promise<void> {
   const { report, args } = deps
   if (!args.dryLogin) {
-    report.skip(BUILDS, '--dry-login is not given')
+    report.skip(DEPENDENT_CHECKS, '--dry-login is not given')
     return
   }
   const found = await (spec.appRole ? findSecretId(deps, spec, signal) : findToken(deps, spec, signal))
   if (found === undefined) {
-    report.skip(BUILDS, `there is no ${spec.appRole ? 'secret ID' : 'service-account token'} to log in with`)
+    report.skip(
+      DEPENDENT_CHECKS,
+      `there is no ${spec.appRole ? 'secret ID' : 'service-account token'} to log in with`,
+    )
     return
   }
   const { namespace: podNamespace, name: serviceAccount } = found.account
   const { audience = identity.audience } = found
-  const who = { ...identity, podNamespace, serviceAccount, audience }
-  const token = valueIn(await report.run('login', () => logIn(deps, who, found.token, signal)))
+  const loginIdentity = { ...identity, podNamespace, serviceAccount, audience }
+  const token = valueIn(await report.run('login', () => logIn(deps, loginIdentity, found.token, signal)))
   if (token === undefined) {
     report.skip(['policy', 'files'], 'the login failed')
     return
   }
   try {
-    await examineSecrets({ ...deps, identity: who, token }, spec, signal)
+    await checkSecrets({ ...deps, identity: loginIdentity, token }, spec, signal)
   } finally {
-    await report.run('revocation', () => revoke(deps, who, token))
+    await report.run('revocation', () => revoke(deps, loginIdentity, token))
   }
 }
 
-type Found = { token: ServiceAccountToken; account: Account; audience?: string }
+type LoginToken = { token: ServiceAccountToken; account: Account; audience?: string }
 
-/** As the plugin finds it, and never shown. */
+/** Read as the plugin reads it, and never printed. */
 async function findSecretId(
   { report, clock, cluster, args }: Deps,
   { namespace, appRole }: ImportSpec,
   signal: AbortSignal,
-): Promise<Found | undefined> {
+): Promise<LoginToken | undefined> {
   if (appRole === undefined) return undefined
   const { secretIdRef: ref } = appRole
   const verdict = await report.run('secret ID', async () => {
-    if (cluster === undefined) throw noApiServer('spec.appRole.secretIdRef')
+    if (cluster === undefined) throw noApiServerFault('spec.appRole.secretIdRef')
     const references = createKubeReferences({ client: cluster.client, clock })
     const token = await references.secretId(namespace, ref, signal)
     return ok(`key ${ref.key} of Secret ${namespace}/${ref.name}`, token)
@@ -77,12 +77,12 @@ async function findToken(
   { report, clock, cluster, args }: Deps,
   spec: ImportSpec,
   signal: AbortSignal,
-): Promise<Found | undefined> {
+): Promise<LoginToken | undefined> {
   const { tokenFile, serviceAccount: name = '' } = args
   const account: Account = { namespace: spec.namespace, name }
   if (tokenFile === undefined && name === '') {
     await report.run('service-account token', () =>
-      fail('nobody is named who logs in', 'give --service-account NAME or --token-file FILE'),
+      fail('no service account to log in as', 'give --service-account NAME or --token-file FILE'),
     )
     return undefined
   }
@@ -91,7 +91,7 @@ async function findToken(
     return read && { token: read.token, account: read.account ?? account }
   }
   if (cluster === undefined) {
-    report.skip(['service-account token'], 'no API server is asked: give --token-file')
+    report.skip(['service-account token'], 'there is no API server to request one from: give --token-file')
     return undefined
   }
   const audience = valueIn(await report.run('audience', () => checkAudience(spec, cluster.audiences)))
@@ -102,29 +102,31 @@ async function findToken(
 }
 
 async function logIn(
-  { connections, clock }: Deps,
+  { connections, clock, meter }: Deps,
   identity: Identity,
   token: ServiceAccountToken,
   signal: AbortSignal,
 ): Promise<Verdict<VaultToken>> {
-  const login = createLogin({ connections, clock, meter: noMeter })
+  const login = createLogin({ connections, clock, meter })
   const given = await login.login(identity, token, signal)
   const { leaseDurationMs } = given
-  const life = Number.isFinite(leaseDurationMs) ? `for ${formatDuration(leaseDurationMs)}` : 'without an end'
-  return ok(`as role "${identity.role}" at auth/${identity.authMount}: a Vault token ${life}`, given)
+  const lifetime = Number.isFinite(leaseDurationMs)
+    ? `for ${formatDuration(leaseDurationMs)}`
+    : 'without expiry'
+  return ok(`as role "${identity.role}" at auth/${identity.authMount}: a Vault token ${lifetime}`, given)
 }
 
 async function revoke({ connections, clock }: Deps, identity: Identity, token: VaultToken): Promise<Verdict> {
   let isRevoked = true
-  const warned = () => {
+  const onWarn = () => {
     isRevoked = false
   }
-  const log: Log = { debug() {}, info() {}, warn: warned, error() {} }
+  const log: Log = { debug() {}, info() {}, warn: onWarn, error() {} }
   const lease = createTokenLease({ connections, clock, log })
   await lease.revoke(identity, token, AbortSignal.timeout(REVOKE_MS))
   if (isRevoked) return ok('the Vault token of the login is revoked')
   return warn(
-    `the Vault token of the login could not be revoked; it ends by itself (accessor ${token.accessor})`,
+    `the Vault token of the login could not be revoked; it expires on its own (accessor ${token.accessor})`,
     'grant update on auth/token/revoke-self, as the default policy does',
   )
 }

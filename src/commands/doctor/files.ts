@@ -7,12 +7,12 @@ import type { SecretData } from '../../core/ports/vault.ts'
 import type { RenderedFile } from '../../core/ports/volume.ts'
 import { ok, type Report, type Verdict, warn } from './report.ts'
 
-/** What is issued is issued to a pod: nobody else shall have it, not even for a look. */
-export const NOT_TRIED = 'made when a pod mounts it, not tried'
+/** Leases are issued only to pods; the doctor requests none. */
+export const NOT_TRIED = 'issued when a pod mounts it, not tried'
 
 type Deps = {
   report: Report
-  /** What could be read, by the key of the call. */
+  /** Successful reads and tolerated faults, by the key of the call. */
   answers: ReadonlyMap<string, SecretData | FaultError>
   requests: readonly IssueRequest[]
   vaultAddr: string
@@ -20,18 +20,18 @@ type Deps = {
   sandbox: Pick<Sandbox, 'render'>
 }
 
-/** Makes every file of the import that can be made of what was read, each for itself, and shows none. */
-export async function examineFiles(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
+/** Renders each file of the import whose secrets could be read, one by one, without printing any. */
+export async function checkFiles(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
   const nothing = { ...spec, files: [], dataFrom: [], credentials: [], secretSync: [] }
   for (const file of spec.files) {
     const calls = [file.call, ...file.named.map(({ call }) => call)]
-    await examine(deps, `file ${file.name}`, calls, () =>
+    await checkIfRead(deps, `file ${file.name}`, calls, () =>
       checkFile(deps, { ...nothing, files: [file] }, file, signal),
     )
   }
   for (const entry of spec.dataFrom) {
     const { path } = entry.call
-    await examine(deps, `files of ${path}`, [entry.call], async () => {
+    await checkIfRead(deps, `files of ${path}`, [entry.call], async () => {
       const files = await render(deps, { ...nothing, dataFrom: [entry] }, signal)
       const names = files.map(({ name }) => name)
       return ok(names.length === 0 ? 'none' : `${entry.format}: ${names.join(', ')}`)
@@ -48,7 +48,7 @@ export async function examineFiles(deps: Deps, spec: ImportSpec, signal: AbortSi
   }
 }
 
-async function examine(
+async function checkIfRead(
   { report, answers, requests }: Deps,
   name: string,
   calls: readonly Call[],
@@ -60,7 +60,7 @@ async function examine(
   else await report.run(name, check)
 }
 
-/** @throws FaultError key_missing, decode_failed, template_failed, and the path's own */
+/** @throws FaultError key_missing, decode_failed, template_failed, and the tolerated fault of the path */
 async function checkFile(
   deps: Deps,
   spec: ImportSpec,
@@ -72,8 +72,8 @@ async function checkFile(
   if (rendered !== undefined) return ok(`from ${from}`)
   const what = key === undefined ? call.path : from
   return warn(
-    `${what} is not there; the import tolerates it, and there is no such file`,
-    'write it when it is wanted',
+    `${what} is missing; the import tolerates it and the file is not written`,
+    'write it to Vault if it is needed',
   )
 }
 
@@ -83,7 +83,7 @@ function render(
   signal: AbortSignal,
 ): Promise<RenderedFile[]> {
   const of = (key: string) => answers.get(key) ?? new FaultError('path_not_found', {})
-  // Each file is made for itself: whether all of them fit is told when a pod mounts them.
+  // Files are rendered one by one: whether all of them fit is checked when a pod mounts them.
   const volume = { updateMode: spec.updateMode, gid: undefined, sizeBytes: Number.POSITIVE_INFINITY }
   return sandbox.render(spec, { of, vaultAddr, authority }, volume, signal)
 }

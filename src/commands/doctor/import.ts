@@ -8,16 +8,16 @@ import { createDirImports } from '../../files/imports-dir.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { fieldOf } from '../../kube/failure.ts'
 import { importsPath, listNames, onlyNamed } from '../../kube/import-calls.ts'
-import { ask } from './ask.ts'
+import { query } from './api-server.ts'
 import { fail, ok, skipped, type Verdict } from './report.ts'
 
 type Ref = { namespace: string; name: string }
 
-/** For the first reading of a directory, in milliseconds. */
+/** For the first read of a directory, in milliseconds. */
 const DIRECTORY_MS = 10_000
 
-/** Faulty manifests are told by what `get` throws. */
-const silence: Log = { debug() {}, info() {}, warn() {}, error() {} }
+/** `get` throws for faulty manifests; they need no log. */
+const noLog: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** The import as the API server has it. */
 export async function checkKubeImport(
@@ -25,26 +25,27 @@ export async function checkKubeImport(
   { namespace, name }: Ref,
   signal: AbortSignal,
 ): Promise<Verdict<ImportSpec>> {
-  // A list, and not the object: it is what the plugin's own account may read.
+  // A list instead of a get: the plugin's own service account may only list.
   const call = { method: 'GET', path: importsPath(namespace), query: onlyNamed(name) } as const
-  const asked = await ask(client, call, signal)
-  if (asked.state === 'denied') return skipped(`you may not list imports of ${namespace}: ${asked.words}`)
-  if (asked.state === 'missing') return fail('the API server knows no imports', 'install the CRD')
-  const items = fieldOf(asked.body, 'items')
+  const result = await query(client, call, signal)
+  if (result.state === 'denied') return skipped(`you may not list imports in ${namespace}: ${result.reason}`)
+  if (result.state === 'missing')
+    return fail('the API server does not know SecretsStoreImport', 'install the CRD')
+  const items = fieldOf(result.body, 'items')
   const found: unknown = Array.isArray(items) ? items[0] : undefined
-  const where = { importName: name, podNamespace: namespace }
+  const context = { importName: name, podNamespace: namespace }
   if (found === undefined) {
     const known = await listNames(client, namespace, signal)
-    throw new FaultError('import_not_found', { ...where, known: known.sort() })
+    throw new FaultError('import_not_found', { ...context, known: known.sort() })
   }
-  // Items of a list say neither kind nor version.
+  // Items of a list have neither kind nor apiVersion.
   const parsed = parseImport({
     ...(found as object),
     apiVersion: 'deckhouse.io/v1alpha1',
     kind: 'SecretsStoreImport',
   })
   if ('faults' in parsed)
-    throw new FaultError('import_invalid', { ...where, reason: parsed.faults.join('; ') })
+    throw new FaultError('import_invalid', { ...context, reason: parsed.faults.join('; ') })
   return describe(parsed.spec)
 }
 
@@ -55,7 +56,7 @@ export async function checkDirImport(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Verdict<ImportSpec>> {
-  const imports = createDirImports({ path, log: silence, clock })
+  const imports = createDirImports({ path, log: noLog, clock })
   try {
     await imports.start(AbortSignal.any([signal, AbortSignal.timeout(DIRECTORY_MS)]))
     return describe(await imports.get(namespace, name, signal))
@@ -64,7 +65,7 @@ export async function checkDirImport(
   }
 }
 
-/** What the node's settings say of it. @throws FaultError policy_refused */
+/** Whether the plugin's settings allow it. @throws FaultError policy_refused */
 export function checkAllowed(spec: ImportSpec, config: Config): Verdict {
   checkPolicy(spec, config)
   return ok("the plugin's settings allow it")

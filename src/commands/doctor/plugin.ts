@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { environmentName, settings } from '../../core/settings/settings.ts'
 import { readCommandLine } from '../../core/settings/sources.ts'
 import type { KubeClient } from '../../kube/client.ts'
-import { get } from './ask.ts'
+import { get } from './api-server.ts'
 import { ok, skipped, type Verdict, warn } from './report.ts'
 
 const texts = z.record(z.string(), z.string())
@@ -49,31 +49,31 @@ const podListSchema = z.object({
 
 type DaemonSet = z.output<typeof daemonSetSchema>
 
-/** The plugin as it is installed. */
+/** The installed plugin. */
 export type Plugin = {
   namespace: string
   serviceAccount: string
   args: readonly string[]
   env: Readonly<Record<string, string>>
-  /** Where ConfigMaps are mounted in its pods. */
+  /** ConfigMaps mounted in its pods. */
   configMaps: readonly { name: string; mountPath: string }[]
-  /** Nodes with a pod of it that is ready. */
+  /** Nodes with a ready plugin pod. */
   nodes: readonly string[]
 }
 
-/** Finds the DaemonSet that serves the driver, and whether its pods are ready. */
+/** Finds the DaemonSet that runs the driver, and checks that its pods are ready. */
 export async function checkPlugin(
   client: KubeClient,
   driverName: string,
   signal: AbortSignal,
 ): Promise<Verdict<Plugin>> {
-  const asked = await get(client, '/apis/apps/v1/daemonsets', signal)
-  if (asked.state !== 'found') return skipped(`you may not list DaemonSets: ${asked.words}`)
-  const all = z.object({ items: z.array(daemonSetSchema) }).parse(asked.body).items
+  const result = await get(client, '/apis/apps/v1/daemonsets', signal)
+  if (result.state !== 'found') return skipped(`you may not list DaemonSets: ${result.reason}`)
+  const all = z.object({ items: z.array(daemonSetSchema) }).parse(result.body).items
   const [daemonSet] = all.filter((candidate) => containerFor(candidate, driverName) !== undefined)
   if (daemonSet === undefined) {
     const detail = `no DaemonSet runs the plugin with --driver-name=${driverName}`
-    return skipped(`${detail}; when it runs in another way, this is no fault`)
+    return skipped(`${detail}; ignore this if the plugin is deployed another way`)
   }
   const plugin = await describe(client, daemonSet, driverName, signal)
   const { name, namespace } = daemonSet.metadata
@@ -83,17 +83,17 @@ export async function checkPlugin(
   return warn(detail, `kubectl -n ${namespace} describe ds/${name}; kubectl -n ${namespace} get pods`, plugin)
 }
 
-/** Other drivers' containers may have a flag of the same name, but not with our driver's. */
+/** Other drivers' containers may have a flag of that name, but with another value. */
 function containerFor(daemonSet: DaemonSet, driverName: string) {
   const { labels } = daemonSet.metadata
   const isOurs = labels['app.kubernetes.io/name'] === 'vault-files-csi'
-  const unsaid = isOurs
+  const defaultName = isOurs
     ? settings.driverName.fallback({ env: {}, isTTY: false, endpoint: '', maxNodeBytes: 0 })
     : undefined
   return daemonSet.spec.template.spec.containers.find(({ args, env }) => {
     const byFlag = readCommandLine(args).given.get('driverName')?.texts.at(-1)
     const byVariable = env.find(({ name }) => name === environmentName('driverName'))?.value
-    return (byFlag ?? byVariable ?? unsaid) === driverName
+    return (byFlag ?? byVariable ?? defaultName) === driverName
   })
 }
 

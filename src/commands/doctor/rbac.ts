@@ -1,22 +1,22 @@
 import * as z from 'zod'
 import type { KubeClient } from '../../kube/client.ts'
-import { ask } from './ask.ts'
+import { query } from './api-server.ts'
 import { fail, ok, skipped, type Verdict, warn } from './report.ts'
 
-/** Whose rights are asked for: the plugin's service account, or, in a pod of the plugin, one's own. */
+/** Whose rights are checked: the plugin's service account, or, in a pod of the plugin, the doctor's own. */
 export type Subject = { kind: 'account'; namespace: string; name: string } | { kind: 'self' }
 
-/** Something that src/kube does, and the right it takes. */
+/** A right that an operation of src/kube needs. */
 export type Need = {
   name: string
   group: string
   resource: string
   subresource?: string
   verbs: readonly string[]
-  /** What goes wrong without it. */
+  /** The effect of its absence. */
   consequence: string
   severity: 'fail' | 'warn'
-  /** The chart's value that grants it; undefined: always granted. */
+  /** The chart's value that grants it; undefined: rbac.create. */
   value?: string
 }
 
@@ -26,7 +26,7 @@ export const needs = {
     group: 'deckhouse.io',
     resource: 'secretsstoreimports',
     verbs: ['list', 'watch'],
-    consequence: 'the plugin knows no import, and every mount fails',
+    consequence: 'the plugin cannot read imports, and every mount fails',
     severity: 'fail',
   },
   importStatus: {
@@ -44,7 +44,7 @@ export const needs = {
     group: 'events.k8s.io',
     resource: 'events',
     verbs: ['create', 'patch'],
-    consequence: "pods' owners are not told of failures after the first mount",
+    consequence: 'pods get no events about failures after the first mount',
     severity: 'warn',
     value: 'rbac.events=true',
   },
@@ -90,7 +90,7 @@ export const needs = {
     group: '',
     resource: 'pods',
     verbs: ['get'],
-    consequence: 'a Secret whose deletionPolicy is Retain is not taken over when its pod has gone',
+    consequence: 'a Secret whose deletionPolicy is Retain is not taken over after its pod is gone',
     severity: 'warn',
     value: 'secretSync.enabled=true',
   },
@@ -99,7 +99,7 @@ export const needs = {
     group: '',
     resource: 'nodes',
     verbs: ['get', 'patch'],
-    consequence: '--remove-startup-taint cannot do its work, and the node stays tainted',
+    consequence: '--remove-startup-taint does not work, and the node stays tainted',
     severity: 'fail',
     value: 'startupTaint',
   },
@@ -107,24 +107,24 @@ export const needs = {
 
 const reviewSchema = z.object({ status: z.object({ allowed: z.boolean() }) })
 
-/** Whether the plugin may do what it needs, by the API server's own judgement. */
+/** Whether the plugin has a right, as the API server's access review answers it. */
 export async function checkNeed(
   client: KubeClient,
   subject: Subject,
   need: Need,
   signal: AbortSignal,
 ): Promise<Verdict> {
-  const what = `${need.verbs.join(' and ')} ${need.resource}${need.subresource ? `/${need.subresource}` : ''}${need.group && `.${need.group}`}`
+  const rights = `${need.verbs.join(' and ')} ${need.resource}${need.subresource ? `/${need.subresource}` : ''}${need.group && `.${need.group}`}`
   const denied: string[] = []
   for (const verb of need.verbs) {
-    const asked = await review(client, subject, need, verb, signal)
-    if (asked.state !== 'found')
-      return skipped(`you may not ask for the plugin's rights (subjectaccessreviews): ${asked.words}`)
-    if (!reviewSchema.parse(asked.body).status.allowed) denied.push(verb)
+    const result = await review(client, subject, need, verb, signal)
+    if (result.state !== 'found')
+      return skipped(`you may not check the plugin's rights (create subjectaccessreviews): ${result.reason}`)
+    if (!reviewSchema.parse(result.body).status.allowed) denied.push(verb)
   }
-  if (denied.length === 0) return ok(`${show(subject)} may ${what}`)
-  const detail = `${show(subject)} may not ${denied.join(' or ')}: ${need.consequence} (needed: ${what})`
-  const fix = `helm upgrade with ${need.value ?? 'rbac.create=true'}, or grant it in a ClusterRole of your own`
+  if (denied.length === 0) return ok(`${show(subject)} may ${rights}`)
+  const detail = `${show(subject)} may not ${denied.join(' or ')}: ${need.consequence} (needed: ${rights})`
+  const fix = `helm upgrade with ${need.value ?? 'rbac.create=true'}, or grant it in your own ClusterRole`
   return need.severity === 'fail' ? fail(detail, fix) : warn(detail, fix)
 }
 
@@ -136,10 +136,10 @@ function review(client: KubeClient, subject: Subject, need: Need, verb: string, 
   const spec = { resourceAttributes, ...(isSelf ? {} : userOf(subject)) }
   const body = { apiVersion: 'authorization.k8s.io/v1', kind, spec }
   const path = `/apis/authorization.k8s.io/v1/${kind.toLowerCase()}s`
-  return ask(client, { method: 'POST', path, body }, signal)
+  return query(client, { method: 'POST', path, body }, signal)
 }
 
-/** As the API server itself sees a service account. */
+/** The API server's user and groups of a service account. */
 function userOf({ namespace, name }: Extract<Subject, { kind: 'account' }>) {
   return {
     user: `system:serviceaccount:${namespace}:${name}`,

@@ -12,7 +12,7 @@ import { answerFacts } from '../../vault/faults.ts'
 import type { VaultToken } from '../../vault/login.ts'
 import { readPath } from '../../vault/store.ts'
 import type { Answer } from '../../vault/transport.ts'
-import { examineFiles, NOT_TRIED } from './files.ts'
+import { checkFiles, NOT_TRIED } from './files.ts'
 import { ok, type Report, skipped, type Verdict, valueIn, warn } from './report.ts'
 
 type Deps = {
@@ -24,45 +24,41 @@ type Deps = {
   sandbox: Pick<Sandbox, 'render'>
 }
 
-/** What a policy must grant for a method, whichever of them the engine asks for. */
-const granting = {
+/** Capabilities for a method; any of them will do, since engines differ. */
+const capabilitiesFor = {
   GET: ['read', 'root'],
   PUT: ['update', 'create', 'root'],
   POST: ['update', 'create', 'root'],
 } as const satisfies Record<Call['method'], readonly string[]>
 
-/** Checks policy, paths and files of the import, without showing a value and without having anything issued. */
-export async function examineSecrets(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
+/** Checks policies, paths and files of the import, without printing a value or issuing credentials. */
+export async function checkSecrets(deps: Deps, spec: ImportSpec, signal: AbortSignal): Promise<void> {
   const { report, connections, identity, sandbox } = deps
   const { reads, issueRequests } = needsOf(spec, () => false)
   const answers = new Map<string, SecretData | FaultError>()
   for (const call of reads) {
-    const policy = await report.run(`policy ${call.path}`, () => checkPolicyOf(deps, call, signal))
+    const policy = await report.run(`policy ${call.path}`, () => checkCapabilities(deps, call, signal))
     if (policy.outcome === 'fail') {
       report.skip([`read ${call.key}`], 'the policy does not grant it')
       continue
     }
-    const read = await report.run(`read ${call.key}`, () => checkPath(deps, spec, call, signal))
+    const read = await report.run(`read ${call.key}`, () => checkRead(deps, spec, call, signal))
     const answer = valueIn(read)
     if (answer !== undefined) answers.set(call.key, answer)
   }
   for (const request of issueRequests) {
     if (request.kind !== 'call') continue
     const { call } = request
-    await report.run(`policy ${call.path}`, () => checkPolicyOf(deps, call, signal))
+    await report.run(`policy ${call.path}`, () => checkCapabilities(deps, call, signal))
     report.skip([`${call.method === 'GET' ? 'lease' : 'issue'} ${call.path}`], NOT_TRIED)
   }
   const { address: vaultAddr } = identity.endpoint
   const authority = connections.authority(identity.endpoint)
-  await examineFiles(
-    { report, answers, requests: issueRequests, vaultAddr, authority, sandbox },
-    spec,
-    signal,
-  )
+  await checkFiles({ report, answers, requests: issueRequests, vaultAddr, authority, sandbox }, spec, signal)
 }
 
 /** @throws FaultError read_denied */
-async function checkPolicyOf(
+async function checkCapabilities(
   { connections, identity, token }: Deps,
   { path, method }: Call,
   signal: AbortSignal,
@@ -84,13 +80,13 @@ async function checkPolicyOf(
   )
   const capabilities = capabilitiesIn(answer, path)
   if (capabilities === undefined) {
-    const { words } = answerFacts(answer)
+    const { serverMessage } = answerFacts(answer)
     return skipped(
-      `the role's policies do not let it ask (sys/capabilities-self)${words ? `: ${words}` : ''}`,
+      `the role's policies do not allow sys/capabilities-self${serverMessage ? `: ${serverMessage}` : ''}`,
     )
   }
-  const [capability] = granting[method]
-  if (!granting[method].some((one) => capabilities.includes(one))) {
+  const [capability] = capabilitiesFor[method]
+  if (!capabilitiesFor[method].some((one) => capabilities.includes(one))) {
     throw new FaultError('read_denied', { ...facts, capability })
   }
   return ok(`the policies of role "${identity.role}" grant ${capabilities.join(', ')}`)
@@ -102,8 +98,8 @@ function capabilitiesIn({ status, body }: Answer, path: string): string[] | unde
   return Array.isArray(list) ? list.filter((entry) => typeof entry === 'string') : undefined
 }
 
-/** What the path holds, or the fault that the import tolerates. @throws FaultError read_denied, path_not_found, … */
-async function checkPath(
+/** Reads the path; a tolerated fault is the value of a warning. @throws FaultError read_denied, path_not_found, … */
+async function checkRead(
   { connections, clock, identity, token }: Deps,
   spec: ImportSpec,
   call: Call,
@@ -120,16 +116,16 @@ async function checkPath(
       error instanceof FaultError && (error.fault === 'path_not_found' || error.fault === 'version_deleted')
     if (!isAbsent || !isTolerated(spec, call)) throw error
     const [what = ''] = error.message.split('; ')
-    return warn(`${what}; the import tolerates it`, 'write the secret when it is wanted', error)
+    return warn(`${what}; the import tolerates it`, 'write the secret if it is needed', error)
   }
 }
 
-/** Whether everything that is made of the call's answer may be absent. */
+/** Whether every file that uses the call's answer may be absent. */
 function isTolerated({ missingPolicy, files, dataFrom }: ImportSpec, { key }: Call): boolean {
   if (missingPolicy === 'Ignore') return true
-  const users = files.filter(({ call, named }) => [call, ...named.map((one) => one.call)].some(isAsked))
-  function isAsked(call: Call): boolean {
+  const users = files.filter(({ call, named }) => [call, ...named.map((one) => one.call)].some(isCalled))
+  function isCalled(call: Call): boolean {
     return call.key === key
   }
-  return users.every((file) => file.optional) && !dataFrom.some((entry) => isAsked(entry.call))
+  return users.every((file) => file.optional) && !dataFrom.some((entry) => isCalled(entry.call))
 }

@@ -11,11 +11,15 @@ import type { Cluster } from './cluster.ts'
 import { checkAllowed, checkDirImport, checkKubeImport } from './import.ts'
 import { ok, type Report, type Verdict, valueIn } from './report.ts'
 
-/** What Vault is to be asked, and where; without an identity there is no import, or none that is in order. */
+/** A valid import, and the identity that its pods have in Vault. */
+export type ResolvedImport = { spec: ImportSpec; identity: Identity }
+
+/** The Vault to check. */
 export type Target = {
   endpoint: VaultEndpoint
   authMount: string
-  asked: { spec: ImportSpec; identity: Identity } | undefined
+  /** undefined: no import was given, or it is not usable. */
+  resolvedImport: ResolvedImport | undefined
 }
 
 export type TargetDeps = {
@@ -28,22 +32,22 @@ export type TargetDeps = {
   cluster: Cluster | undefined
 }
 
-/** Undefined when nobody names an address. */
-export async function findTarget(deps: TargetDeps, signal: AbortSignal): Promise<Target | undefined> {
+/** Undefined when neither the import nor the settings give an address. */
+export async function resolveTarget(deps: TargetDeps, signal: AbortSignal): Promise<Target | undefined> {
   const spec = await findImport(deps, signal)
   const identity = spec && (await identify(deps, spec, signal))
   if (spec && identity) {
-    return { endpoint: identity.endpoint, authMount: identity.authMount, asked: { spec, identity } }
+    return { endpoint: identity.endpoint, authMount: identity.authMount, resolvedImport: { spec, identity } }
   }
   const endpoint = endpointOf(deps.config)
-  return endpoint && { endpoint, authMount: deps.config.vaultAuthPath, asked: undefined }
+  return endpoint && { endpoint, authMount: deps.config.vaultAuthPath, resolvedImport: undefined }
 }
 
 async function findImport(deps: TargetDeps, signal: AbortSignal): Promise<ImportSpec | undefined> {
   const { report, clock, config, cluster, args } = deps
   const { importRef } = args
   if (importRef === undefined) {
-    report.skip(['import'], 'none is named: --import NAMESPACE/NAME')
+    report.skip(['import'], 'not given: --import NAMESPACE/NAME')
     return undefined
   }
   const { imports } = config
@@ -57,7 +61,7 @@ async function findImport(deps: TargetDeps, signal: AbortSignal): Promise<Import
   return undefined
 }
 
-/** Who a pod of the import would be for Vault; undefined when settings or references forbid it. */
+/** The identity of the import's pods in Vault; undefined when the settings refuse the import or its CA cannot be read. */
 async function identify(
   deps: TargetDeps,
   spec: ImportSpec,
@@ -66,37 +70,37 @@ async function identify(
   const { report, config, args } = deps
   const allowed = await report.run('allowed', () => checkAllowed(spec, config))
   if (allowed.outcome === 'fail') return undefined
-  const isReferring = spec.caCertRef !== undefined
-  const referred = isReferring && (await report.run('CA of the import', () => referredCa(deps, spec, signal)))
-  const caCert = referred ? valueIn(referred) : spec.caCert
-  if (referred && caCert === undefined) return undefined
+  const hasCaRef = spec.caCertRef !== undefined
+  const importCa = hasCaRef && (await report.run('CA of the import', () => readImportCa(deps, spec, signal)))
+  const caCert = importCa ? valueIn(importCa) : spec.caCert
+  if (importCa && caCert === undefined) return undefined
   const pod = { name: '', uid: '', namespace: spec.namespace, serviceAccount: args.serviceAccount ?? '' }
   const address = await report.run('address', () => {
     const identity = resolveIdentity(spec, config, pod, caCert)
-    const whose = spec.address === undefined ? '--vault-addr' : 'spec.address'
-    return ok(`${identity.endpoint.address}, of ${whose}`, identity)
+    const source = spec.address === undefined ? '--vault-addr' : 'spec.address'
+    return ok(`${identity.endpoint.address}, from ${source}`, identity)
   })
   return valueIn(address)
 }
 
-async function referredCa(
+async function readImportCa(
   { cluster, clock }: TargetDeps,
   { namespace, caCertRef }: ImportSpec,
   signal: AbortSignal,
 ): Promise<Verdict<string>> {
-  if (!cluster || !caCertRef) throw noApiServer('spec.caCertRef', ', or write spec.caCert instead')
+  if (!cluster || !caCertRef) throw noApiServerFault('spec.caCertRef', ', or write spec.caCert instead')
   const references = createKubeReferences({ client: cluster.client, clock })
   const pem = await references.caCert(namespace, caCertRef, signal)
   return ok(`key ${caCertRef.key} of ${caCertRef.kind} ${namespace}/${caCertRef.name}`, pem)
 }
 
-/** What an import of a directory refers to nobody can read. */
-export function noApiServer(field: string, orElse = ''): FaultError {
+/** For references of an import that is read from a directory. */
+export function noApiServerFault(field: string, orElse = ''): FaultError {
   const reason = 'there is no API server to read it from'
   return new FaultError('reference_unavailable', { field, reason, setting: `--imports=kube${orElse}` })
 }
 
-/** Vault as imports find it that say nothing of it. */
+/** The Vault of imports that set no address. */
 function endpointOf({ vaultAddr, vaultNamespace, vaultSkipVerify }: Config): VaultEndpoint | undefined {
   if (vaultAddr === undefined) return undefined
   return {

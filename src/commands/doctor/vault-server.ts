@@ -5,7 +5,7 @@ import type { Connections } from '../../vault/connections.ts'
 import type { Answer } from '../../vault/transport.ts'
 import { ok, type Verdict, warn } from './report.ts'
 
-/** What sys/health says by its status, of servers that serve. */
+/** sys/health statuses of servers that serve requests. */
 const states: Readonly<Record<number, string>> = {
   200: 'active',
   429: 'standby, which forwards requests to the active node',
@@ -13,8 +13,8 @@ const states: Readonly<Record<number, string>> = {
 }
 
 /**
- * Whether Vault can be reached, what its certificate is held against, and whether it serves.
- * @param caSource what the certificate is held against
+ * Whether Vault can be reached, its certificate is valid, and it serves requests.
+ * @param caSource where the CA comes from
  * @throws FaultError tls, unreachable, sealed, standby, vault_error
  */
 export async function checkVaultServer(
@@ -28,7 +28,7 @@ export async function checkVaultServer(
     {
       operation: 'probe',
       asker: '',
-      // Vault answers for its state in the root namespace only.
+      // Vault reports its state only in the root namespace.
       endpoint: { ...endpoint, namespace: '' },
       method: 'GET',
       path: 'sys/health',
@@ -40,10 +40,13 @@ export async function checkVaultServer(
   const { state, version } = readState(answer, address)
   const detail = `${address} is ${state}${version}, ${describeTransport(endpoint, caSource)}`
   if (address.startsWith('http:')) {
-    return warn(detail, 'use https: tokens and secrets cross the network in clear')
+    return warn(detail, 'use https: tokens and secrets cross the network in clear text')
   }
   if (endpoint.skipTLSVerify) {
-    return warn(detail, 'name the CA (spec.caCert or --vault-ca-cert) and verify: anybody can pose as Vault')
+    return warn(
+      detail,
+      'set the CA (spec.caCert or --vault-ca-cert) and verify: anyone could impersonate Vault',
+    )
   }
   return ok(detail)
 }

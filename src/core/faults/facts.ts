@@ -1,4 +1,4 @@
-/** Every way in which we fail. The name is the metric label. */
+/** Every kind of failure. The name is the metric label. */
 export type Fault =
   | 'invalid_request'
   | 'already_exists'
@@ -58,14 +58,14 @@ export type StatusName =
   | 'UNAUTHENTICATED'
 
 /**
- * How the rotation goes on after a fault.
- * soon: it may pass by itself (network, 5xx, 429); slow: somebody must change something first.
+ * How quickly a refresh is retried after a fault.
+ * soon: it may pass without intervention (network, 5xx, 429); slow: something must be changed first.
  */
 export type Retry = 'soon' | 'slow'
 
 /**
- * What is known about a failure. Plain names and places only: no secret, no token, no file content.
- * Every field is safe to show to the pod's owner.
+ * The context of a failure. Only names and places: no secret, no token, no file content.
+ * Every field is safe to show to the app team.
  */
 export type Facts = {
   address?: string
@@ -76,20 +76,20 @@ export type Facts = {
   podNamespace?: string
   serviceAccount?: string
   audience?: string
-  /** Audiences or names that would have been right. */
+  /** The audiences or names that would have been accepted. */
   wanted?: string
   got?: string
   importName?: string
   path?: string
-  /** What a policy must grant on `path`; read when not set. */
+  /** Capability that a policy must grant on `path`; undefined: read. */
   capability?: string
-  /** Field of the import that leads to what is missing. */
+  /** Field of the import that refers to the missing object. */
   field?: string
   /** Kubernetes Secret, as namespace/name. */
   secret?: string
   key?: string
   file?: string
-  /** Names that exist where the asked one was not found. */
+  /** Available names where the requested one was not found. */
   known?: readonly string[]
   version?: number
   deletedAt?: string
@@ -97,19 +97,19 @@ export type Facts = {
   limitBytes?: number
   /** The flag or field that changes the outcome. */
   setting?: string
-  /** What was used as the certificate authority. */
+  /** The CA bundle that was used. */
   caSource?: string
-  /** HTTP status of Vault's answer. */
+  /** HTTP status of Vault's response. */
   httpStatus?: number
-  /** Vault's or the system's own words, scrubbed of tokens (see scrub). */
-  words?: string
-  /** Plain statement of what is wrong, for faults that have no better facts. */
+  /** Error text from Vault, the API server or the system, scrubbed of tokens (see scrub). */
+  serverMessage?: string
+  /** Plain description of the failure, for faults without more specific fields. */
   reason?: string
-  /** Milliseconds after which Vault asked to be tried again. */
+  /** Milliseconds that Vault asked to wait before a retry. */
   retryAfterMs?: number
   /**
-   * The work was ended before it was done, which may be no fault of the import on a node that is busy: nothing to
-   * remember as the last word on it.
+   * The limit that stopped the work. A busy node may be the cause rather than the import, so the result must not be
+   * remembered as final.
    */
   endedBy?: 'time' | 'memory'
 }

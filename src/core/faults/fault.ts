@@ -47,7 +47,7 @@ const table = {
   internal: { status: 'INTERNAL', retry: 'soon' },
 } satisfies Record<Fault, { status: StatusName; retry: Retry }>
 
-/** The one error class. `message` is safe for the wire and complete for its reader; `cause` is for debugging only. */
+/** The only error class. `message` is safe to send and complete for its reader; `cause` is for debugging only. */
 export class FaultError extends Error {
   override readonly name = 'FaultError'
   readonly fault: Fault
@@ -67,62 +67,60 @@ export class FaultError extends Error {
     return table[this.fault].retry
   }
 
-  /** The same failure with more known about it; facts already there win. */
+  /** The same failure with more context; existing facts win. */
   with(facts: Facts): FaultError {
     return new FaultError(this.fault, { ...facts, ...this.facts }, this.cause)
   }
 }
 
-/** Vault answered, and there is nothing: an answer like any other for imports that tolerate it. */
+/** Vault responded that the secret does not exist, which an import may tolerate. */
 export function isAbsence({ fault }: FaultError): boolean {
   return fault === 'path_not_found' || fault === 'version_deleted'
 }
 
-/** Anything thrown, as a FaultError: an unforeseen one becomes `internal` and keeps its text out of the message. */
+/** Converts anything thrown. An unexpected error becomes `internal`, and its text stays out of the message. */
 export function toFault(error: unknown): FaultError {
   if (error instanceof FaultError) return error
   return new FaultError('internal', {}, error)
 }
 
-/** Characters of a foreign text that are looked at, and those that are shown. */
-const LOOKED_AT = 4096
-const SHOWN = 500
+/** Characters of a foreign text that are scanned, and that are shown. */
+const MAX_SCANNED = 4096
+const MAX_SHOWN = 500
 
 /**
- * Takes whatever looks like a Vault token, a JWT or a wrapping token out of a foreign text and cuts it to a line.
- * Vault's errors should hold none; this makes sure. What stands in the text is the choice of whoever writes paths, bodies
- * and secrets: it is cut before a pattern meets it, and no pattern looks twice at a character more than a few times.
+ * Removes everything that looks like a Vault token, a JWT or a wrapping token from a foreign text and cuts it to one
+ * line. Vault's errors should contain none; this makes sure. Authors of paths, bodies and secrets can influence the text:
+ * it is cut before any pattern is applied, and every pattern takes linear time.
  */
 export function scrub(text: string): string {
-  const near = text.slice(0, LOOKED_AT)
-  const whole = text.length > LOOKED_AT ? near.replace(CUT_TOKEN, '[token]') : near
-  return whole
+  return cutForeign(text, MAX_SCANNED)
     .replace(JWT, '[token]')
     .replace(VAULT_TOKEN, '[token]')
     .replace(/\s+/g, ' ')
     .trim()
-    .slice(0, SHOWN)
+    .slice(0, MAX_SHOWN)
 }
 
-/** The first characters of a foreign text. A token that the cut would make too short to be known is taken out. */
+/** The first characters of a foreign text. Removes a token that the cut would make too short to recognize. */
 export function cutForeign(text: string, longest: number): string {
   return text.length > longest ? text.slice(0, longest).replace(CUT_TOKEN, '[token]') : text
 }
 
-/** Its first part is enough: a JWT may be cut in two. */
+/** The first part suffices: a JWT may be cut in two. */
 const JWT = /\beyJ[\w-]+(?:\.[\w-]*){0,2}/g
 const VAULT_TOKEN = /\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{20,}/g
-/** The beginning of a Vault token at the cut, too short to be known by its length. */
+/** The start of a Vault token at the cut, too short for VAULT_TOKEN. */
 const CUT_TOKEN = /\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{0,19}$/
 
-/** The first texts of a foreign list, joined, as far as scrub looks at all. */
-export function joinWords(list: unknown, separator: string): string {
+/** Joins the strings of a foreign list, up to the length that scrub scans. */
+export function joinMessages(list: unknown, separator: string): string {
   if (!Array.isArray(list)) return ''
   let joined = ''
   for (const entry of list) {
-    if (joined.length > LOOKED_AT) break
+    if (joined.length > MAX_SCANNED) break
     if (typeof entry !== 'string') continue
-    joined += `${joined === '' ? '' : separator}${entry.slice(0, LOOKED_AT + 1)}`
+    joined += `${joined === '' ? '' : separator}${entry.slice(0, MAX_SCANNED + 1)}`
   }
   return joined
 }

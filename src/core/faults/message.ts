@@ -1,21 +1,22 @@
 import type { Facts, Fault } from './facts.ts'
 
 /**
- * The text a fault has for its reader: what went wrong in Vault's own words, what was tried, one next step.
+ * The message of a fault: what went wrong, Vault's error text, what was tried, one next step.
  * @param facts names and places only; see Facts
  */
 export function explain(fault: Fault, facts: Facts): string {
   const { what, next }: Line = lines[fault](facts)
-  const sentence = facts.words && !what.includes(facts.words) ? `${what}: ${facts.words}` : what
+  const sentence =
+    facts.serverMessage && !what.includes(facts.serverMessage) ? `${what}: ${facts.serverMessage}` : what
   const text = [sentence, tried(facts), next && `next: ${next}`].filter(Boolean).join('; ')
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text
+  return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text
 }
 
-/** Characters of one fault: names of keys, and values of an import, are as long as their authors like. */
-const LONGEST = 16_384
-/** Of one name that exists where another was asked for, and how many of them. */
-const LONGEST_NAME = 128
-const MOST_NAMES = 50
+/** Characters of one message: users choose the length of key names and of an import's values. */
+const MAX_LENGTH = 16_384
+/** Characters of an available name, and how many are listed. */
+const MAX_NAME_LENGTH = 128
+const MAX_NAMES = 50
 
 type Line = { what: string; next?: string }
 
@@ -214,7 +215,7 @@ function tried(f: Facts): string {
   return parts.length > 0 ? `tried: ${parts.join(', ')}` : ''
 }
 
-/** Paths are copied from URLs of the API: Vault denies what begins so rather than say that it is nowhere. */
+/** Paths are often copied from API URLs. Vault denies such a path instead of reporting that it does not exist. */
 function mistakenPath({ path = '' }: Facts): string | undefined {
   return path.startsWith('v1/') ? `leave "v1/" out of the path: use ${quote(path.slice(3))}` : undefined
 }
@@ -238,12 +239,12 @@ function again(f: Facts): string {
 
 function exist(names: readonly string[] | undefined): string {
   if (!names || names.length === 0) return 'exist none'
-  const shown = names.slice(0, MOST_NAMES).map((name) => name.slice(0, LONGEST_NAME))
+  const shown = names.slice(0, MAX_NAMES).map((name) => name.slice(0, MAX_NAME_LENGTH))
   const more = names.length - shown.length
   return `exist ${shown.map(quote).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
-/** No path of an import is longer. */
+/** Longer than any path of an import. */
 function quote(text: string | undefined): string {
   return `"${text?.slice(0, 1_100) ?? ''}"`
 }

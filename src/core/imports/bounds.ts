@@ -1,14 +1,14 @@
-/** Characters of a manifest as JSON, without metadata and status: etcd takes little more. */
-const MOST_CHARACTERS = (1 << 20) + (1 << 16)
-/** Values in it: more than twice what full lists hold without spec.sources[].data. */
-const MOST_VALUES = 50_000
-/** Objects and lists within each other. Our own fields need 7, the rest is for spec.sources[].data. */
-const DEEPEST = 64
-/** Fields of one object: our own have 25 at most, spec.sources[].data as many as the CRD's maxProperties. */
-const MOST_FIELDS = 256
+/** Characters of a manifest as JSON, without metadata and status: etcd accepts little more. */
+const MAX_CHARACTERS = (1 << 20) + (1 << 16)
+/** Values in it: more than twice as many as full lists need, spec.sources[].data aside. */
+const MAX_VALUES = 50_000
+/** Nesting of objects and lists. The schema needs 7 levels, the rest is for spec.sources[].data. */
+const MAX_DEPTH = 64
+/** Fields of one object: the schema's have at most 25; spec.sources[].data may have the CRD's maxProperties. */
+const MAX_FIELDS = 256
 
 /** Items of each list of spec, as the CRD's maxItems. */
-export const MOST_ITEMS: ReadonlyMap<string, number> = new Map([
+export const MAX_ITEMS: ReadonlyMap<string, number> = new Map([
   ['sources', 64],
   ['files', 512],
   ['dataFrom', 64],
@@ -16,33 +16,33 @@ export const MOST_ITEMS: ReadonlyMap<string, number> = new Map([
   ['secretSync', 16],
 ])
 /** Of spec.secretSync[].data. */
-export const MOST_KEYS = 256
+export const MAX_KEYS = 256
 
-/** What there is to judge, of a size that anybody may look at; or why it is not looked at at all. */
+/** The parts of a manifest to validate, of a bounded size; or why it is too large. */
 export type BoundManifest = { value: unknown } | { faults: string[] }
 
 /**
- * Bounds a manifest before anything walks through it: judging takes time and stack by what its author wrote.
- * Metadata but name and namespace, and status, are the API server's and are left out. So are fields that say null.
+ * Bounds the size of a manifest before it is validated: its author controls the time and stack that this takes.
+ * Leaves out status and all metadata but name and namespace, which belong to the API server, and fields that are null.
  */
 export function boundManifest(manifest: unknown): BoundManifest {
-  const judged = judgedParts(manifest)
-  const fault = sizeFault(judged)
+  const parts = validatedParts(manifest)
+  const fault = sizeFault(parts)
   if (fault !== undefined) return { faults: [`the manifest ${fault}`] }
-  const value = withoutNulls(judged)
+  const value = withoutNulls(parts)
   const faults = listFaults(value)
   return faults.length > 0 ? { faults } : { value }
 }
 
-function judgedParts(manifest: unknown): unknown {
+function validatedParts(manifest: unknown): unknown {
   if (!isPlain(manifest)) return manifest
-  const { status: _unused, metadata, ...judged } = manifest
-  if (!isPlain(metadata)) return metadata === undefined ? judged : { ...judged, metadata }
+  const { status: _unused, metadata, ...parts } = manifest
+  if (!isPlain(metadata)) return metadata === undefined ? parts : { ...parts, metadata }
   const { name, namespace } = metadata
-  return { ...judged, metadata: { name, namespace } }
+  return { ...parts, metadata: { name, namespace } }
 }
 
-/** Why it is too large; by a list of what is still to do, for the stack is what a deep one would use up. */
+/** Why it is too large. Iterative, because a deeply nested manifest would exhaust the stack. */
 function sizeFault(root: unknown): string | undefined {
   const open: { value: unknown; depth: number }[] = [{ value: root, depth: 0 }]
   let characters = 0
@@ -53,14 +53,14 @@ function sizeFault(root: unknown): string | undefined {
     if (typeof value === 'object' && value !== null) {
       const members = membersOf(value)
       if (members === undefined) return 'must be plain JSON, without YAML tags such as !!binary and !!set'
-      if (members.keys.length > MOST_FIELDS) return `must have at most ${MOST_FIELDS} fields in each object`
-      if (depth >= DEEPEST) return `must have at most ${DEEPEST} levels of objects and lists`
+      if (members.keys.length > MAX_FIELDS) return `must have at most ${MAX_FIELDS} fields in each object`
+      if (depth >= MAX_DEPTH) return `must have at most ${MAX_DEPTH} levels of objects and lists`
       values += members.items.length
       for (const key of members.keys) characters += key.length + 3
-      if (values > MOST_VALUES) return `must have at most ${MOST_VALUES} values`
+      if (values > MAX_VALUES) return `must have at most ${MAX_VALUES} values`
       for (const item of members.items) open.push({ value: item, depth: depth + 1 })
     }
-    if (characters > MOST_CHARACTERS) return `must have at most ${MOST_CHARACTERS} characters as JSON`
+    if (characters > MAX_CHARACTERS) return `must have at most ${MAX_CHARACTERS} characters as JSON`
   }
   return undefined
 }
@@ -73,10 +73,10 @@ function membersOf(value: object): { items: readonly unknown[]; keys: readonly s
 function listFaults(manifest: unknown): string[] {
   const spec = isPlain(manifest) ? manifest.spec : undefined
   if (!isPlain(spec)) return []
-  const ofSpec = [...MOST_ITEMS].flatMap(([name, most]) => lengthFault(`spec.${name}`, spec[name], most))
+  const ofSpec = [...MAX_ITEMS].flatMap(([name, most]) => lengthFault(`spec.${name}`, spec[name], most))
   if (ofSpec.length > 0 || !Array.isArray(spec.secretSync)) return ofSpec
   return spec.secretSync.flatMap((secret: unknown, index) =>
-    isPlain(secret) ? lengthFault(`spec.secretSync[${index}].data`, secret.data, MOST_KEYS) : [],
+    isPlain(secret) ? lengthFault(`spec.secretSync[${index}].data`, secret.data, MAX_KEYS) : [],
   )
 }
 
@@ -84,14 +84,14 @@ function lengthFault(field: string, list: unknown, most: number): string[] {
   return Array.isArray(list) && list.length > most ? [`${field}: must have at most ${most} items`] : []
 }
 
-/** A field that says null is a field left out, as the API server has it; what a source sends is the author's own. */
+/** The API server treats a null field as absent. The body of a source's call keeps its nulls. */
 function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls)
   if (!isPlain(value)) return value
-  const kept = Object.entries(value).filter(([, member]) => member !== null)
-  const isSent = (key: string, member: unknown) => key === 'data' && !Array.isArray(member)
+  const present = Object.entries(value).filter(([, member]) => member !== null)
+  const isBody = (key: string, member: unknown) => key === 'data' && !Array.isArray(member)
   return Object.fromEntries(
-    kept.map(([key, member]) => [key, isSent(key, member) ? member : withoutNulls(member)]),
+    present.map(([key, member]) => [key, isBody(key, member) ? member : withoutNulls(member)]),
   )
 }
 

@@ -1,8 +1,6 @@
-import type { Value } from '../json/value.ts'
-
-/** One call to Vault that an import asks for. */
+/** One call to Vault in an import. */
 export type Call = {
-  /** Equal keys are one call with one answer: of everything that could change the answer, nothing is left out. */
+  /** Calls with equal keys are one call with one answer: it contains everything that could change the answer. */
   key: string
   method: 'GET' | 'PUT' | 'POST'
   /** Full API path without /v1/. */
@@ -11,22 +9,22 @@ export type Call = {
   version: number | undefined
   /** Body of PUT and POST. */
   data: Readonly<Record<string, unknown>> | undefined
-  /** Its answer is made anew for whoever asks: one for each volume, never asked for by the clock. */
+  /** Every caller gets a new answer: it is issued once per volume and not repeated by scheduled refreshes. */
   isIssued: boolean
-  /** Percent of the answer's life after which it is renewed or replaced. */
+  /** Percent of the lease's lifetime after which it is renewed or replaced. */
   renewAt: number
   revokeOnUnmount: boolean
 }
 
-/** A call that spec.sources gives a name. */
+/** A call of spec.sources, with its name. */
 export type NamedCall = { name: string; call: Call }
 
-/** Percent of its life after which a lease, a token or a certificate is renewed when the import does not say. */
+/** Default percent of its lifetime after which a lease, token or certificate is renewed. */
 export const RENEW_AT = 66
 
-/** What a volume has made for itself alone. */
+/** A request for a lease of one volume. */
 export type IssueRequest = {
-  /** Unique in the import. That of the call, where there is one. */
+  /** Unique in the import; the call's key for a call. */
   key: string
   renewAt: number
   revokeOnUnmount: boolean
@@ -34,11 +32,11 @@ export type IssueRequest = {
   | { kind: 'call'; call: Call }
   /** The pod's own Vault token. */
   | { kind: 'token' }
-  /** A secret ID of an AppRole: `role` at the auth mount `authPath`, wrapped for some seconds or plain. */
+  /** A secret ID of the AppRole `role` at the auth mount `authPath`: response-wrapped for some seconds, or plain. */
   | { kind: 'secret-id'; role: string; authPath: string; isWrapped: boolean }
 )
 
-/** The latest of what stands at `path`, read and shared by all who may. */
+/** A read of `path`, in the latest version by default. Its answer is shared with other volumes of the same identity. */
 export function readCall(path: string, version?: number): Call {
   return {
     key: version ? `${path}?version=${version}` : path,
@@ -52,7 +50,7 @@ export function readCall(path: string, version?: number): Call {
   }
 }
 
-/** A call of spec.sources. Two names are two calls where the answer is made anew: the author wants two. */
+/** A call of spec.sources. Issued calls with different names are different calls: the author wants two leases. */
 export function sourceCall(source: {
   name: string
   path: string
@@ -80,7 +78,7 @@ export function issueRequestFor(call: Call): IssueRequest {
   return { key, renewAt, revokeOnUnmount, kind: 'call', call }
 }
 
-/** JSON with the keys of every object in order: equal data give equal texts. */
+/** JSON with sorted keys: equal data give equal texts. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, member: unknown) =>
     typeof member === 'object' && member !== null && !Array.isArray(member)
@@ -88,6 +86,3 @@ function canonical(value: unknown): string {
       : member,
   )
 }
-
-/** What Vault answered to a call or an order, as templates and formats see it. */
-export type Values = ReadonlyMap<string, Value>

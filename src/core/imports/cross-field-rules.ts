@@ -1,13 +1,13 @@
 import type { Templates } from '../render/template.ts'
 import { patternFault } from './key-pattern.ts'
-import { LONGEST_PATTERN, LONGEST_TEMPLATE, show } from './schema.ts'
+import { MAX_PATTERN_LENGTH, MAX_TEMPLATE_LENGTH, show } from './schema.ts'
 import { secretTypeFaults } from './secret-types.ts'
 
-/** Names of sources that a fault lists. */
-const MOST_NAMES = 16
+/** Source names listed in a fault. */
+const MAX_NAMES = 16
 
-/** Faults between fields. They look at the raw manifest, so that they are told together with all others. */
-export function crossFaults(manifest: unknown, check: Templates['check']): string[] {
+/** Faults between fields. Checks the raw manifest, so that they are reported together with the schema's faults. */
+export function crossFieldFaults(manifest: unknown, check: Templates['check']): string[] {
   const spec = fieldOf(manifest, 'spec')
   const sources = new Set(listOf(spec, 'sources').map((source) => fieldOf(source, 'name')))
   return [
@@ -94,13 +94,13 @@ function fileFaults(file: unknown, field: string, { sources, check }: FileContex
 
 function namesOf(sources: ReadonlySet<unknown>): string {
   const names = [...sources].filter((name) => typeof name === 'string')
-  const shown = names.slice(0, MOST_NAMES).map((name) => name.slice(0, 63))
-  return `${shown.join(', ') || 'none'}${names.length > MOST_NAMES ? ', …' : ''}`
+  const shown = names.slice(0, MAX_NAMES).map((name) => name.slice(0, 63))
+  return `${shown.join(', ') || 'none'}${names.length > MAX_NAMES ? ', …' : ''}`
 }
 
-/** One that is too long the schema refuses. */
+/** The schema reports a template that is too long. */
 function templateFaults(template: string, field: string, check: Templates['check']): string[] {
-  if (template.length > LONGEST_TEMPLATE) return []
+  if (template.length > MAX_TEMPLATE_LENGTH) return []
   const checked = check(template)
   return 'fault' in checked ? [`${field}: ${checked.fault}`] : []
 }
@@ -109,7 +109,7 @@ function templateFaults(template: string, field: string, check: Templates['check
 function eitherFaults(object: unknown, names: readonly [string, string], field: string): string[] {
   const given = names.filter((name) => fieldOf(object, name) !== undefined)
   if (given.length === 1) return []
-  // The usual one is asked for where neither is there.
+  // Without either, the usual one is named.
   return given.length === 0
     ? [`${field}.${names[0]}: required`]
     : [`${field}.${names[1]}: contradicts ${names[0]}, keep one`]
@@ -123,14 +123,14 @@ function dataFromFaults(entry: unknown, field: string): string[] {
     ...(format === 'Files' && hasName ? [`${field}.fileName: has no meaning with format "Files"`] : []),
     ...['include', 'exclude'].flatMap((name) => {
       const pattern = fieldOf(entry, name)
-      const isPattern = typeof pattern === 'string' && pattern.length <= LONGEST_PATTERN
+      const isPattern = typeof pattern === 'string' && pattern.length <= MAX_PATTERN_LENGTH
       const fault = isPattern ? patternFault(pattern) : undefined
       return fault === undefined ? [] : [`${field}.${name}: ${fault}`]
     }),
   ]
 }
 
-/** Of all credentials a secret ID alone is that of another role. */
+/** Only secret IDs may be of another role. */
 function credentialFaults(spec: unknown): string[] {
   return listOf(spec, 'credentials').flatMap((credential, index) => {
     const format = fieldOf(credential, 'format')
@@ -141,16 +141,16 @@ function credentialFaults(spec: unknown): string[] {
   })
 }
 
-/** Names that must differ; of files with a credential or a dataFrom too, for all of them are files of one volume. */
+/** Names that must be unique. Files, credentials and files of dataFrom share one volume. */
 function nameFaults(spec: unknown): string[] {
   return [
-    ...twiceIn(entries(spec, 'sources', 'name')),
-    ...twiceIn([
+    ...duplicates(entries(spec, 'sources', 'name')),
+    ...duplicates([
       ...entries(spec, 'files', 'name'),
       ...entries(spec, 'dataFrom', 'fileName'),
       ...entries(spec, 'credentials', 'name'),
     ]),
-    ...twiceIn(entries(spec, 'secretSync', 'name')),
+    ...duplicates(entries(spec, 'secretSync', 'name')),
   ]
 }
 
@@ -164,7 +164,7 @@ function entries(object: unknown, list: string, member: string, field = 'spec'):
   }))
 }
 
-function twiceIn(all: readonly Entry[]): string[] {
+function duplicates(all: readonly Entry[]): string[] {
   const firstByName = new Map<unknown, string>()
   return all.flatMap(({ item, member, name }) => {
     if (typeof name !== 'string' || name === '') return []
@@ -175,8 +175,10 @@ function twiceIn(all: readonly Entry[]): string[] {
 }
 
 function secretSyncFaults(spec: unknown): string[] {
-  // Which files dataFrom makes is known when Vault has answered.
-  const isOpen = listOf(spec, 'dataFrom').some((entry) => (fieldOf(entry, 'format') ?? 'Files') === 'Files')
+  // The files of dataFrom with format Files are known only from Vault's response.
+  const hasUnknownFiles = listOf(spec, 'dataFrom').some(
+    (entry) => (fieldOf(entry, 'format') ?? 'Files') === 'Files',
+  )
   const files = [
     ...entries(spec, 'files', 'name'),
     ...entries(spec, 'dataFrom', 'fileName'),
@@ -189,7 +191,7 @@ function secretSyncFaults(spec: unknown): string[] {
     const keys = entries(secret, 'data', 'key', field)
     const unknown = data.flatMap((item, at) => {
       const file = fieldOf(item, 'file')
-      if (isOpen || typeof file !== 'string' || names.has(file)) return []
+      if (hasUnknownFiles || typeof file !== 'string' || names.has(file)) return []
       return [`${field}.data[${at}].file: ${show(file)} is not among the files of the import`]
     })
     const type = secretTypeFaults(
@@ -197,7 +199,7 @@ function secretSyncFaults(spec: unknown): string[] {
       keys.map(({ name }) => name),
       field,
     )
-    return [...unknown, ...twiceIn(keys), ...type]
+    return [...unknown, ...duplicates(keys), ...type]
   })
 }
 

@@ -1,9 +1,9 @@
 const MAX_MODE = 0o777
 
 /**
- * Permission bits from a manifest. A YAML 1.1 integer 0644 has become 420 before it gets here, as it does with kubectl;
- * a text such as "0644" or "0o644" is read as octal.
- * @returns the bits, or what is wrong
+ * Parses permission bits of a manifest. YAML 1.1 has already read the integer 0644 as 420, as kubectl does; a string such
+ * as "0644" or "0o644" is octal.
+ * @returns the bits, or the fault
  */
 export function parseMode(value: unknown): { mode: number } | { fault: string } {
   if (typeof value === 'string') {

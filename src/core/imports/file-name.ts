@@ -1,10 +1,12 @@
 export const FILE_NAME = /^[-_a-zA-Z0-9.]+$/
 /** NAME_MAX of Linux. */
-export const LONGEST_FILE_NAME = 255
+export const MAX_FILE_NAME_LENGTH = 255
 
-/** Why a text cannot be the name of a file in a volume; undefined when it can. `..data` and `..slot-a` are ours. */
+/** Why a text is not valid as a file name, or undefined. `..data` and `..slot-a` are the plugin's. */
 export function fileNameFault(name: string): string | undefined {
   if (!FILE_NAME.test(name)) return 'may hold letters, digits, "-", "_" and "." alone'
   if (name === '.' || name.startsWith('..')) return 'must not be "." or begin with ".."'
-  return name.length > LONGEST_FILE_NAME ? `must have at most ${LONGEST_FILE_NAME} characters` : undefined
+  return name.length > MAX_FILE_NAME_LENGTH
+    ? `must have at most ${MAX_FILE_NAME_LENGTH} characters`
+    : undefined
 }

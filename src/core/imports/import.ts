@@ -1,9 +1,9 @@
 import { createTemplates, type Templates } from '../render/template.ts'
 import { boundManifest } from './bounds.ts'
 import { type Call, type NamedCall, readCall, sourceCall } from './calls.ts'
-import { crossFaults, fieldOf } from './cross-field-rules.ts'
+import { crossFieldFaults, fieldOf } from './cross-field-rules.ts'
 import { type Manifest, type ManifestFile, manifestSchema } from './schema.ts'
-import { describeIssues, fewFaults } from './schema-faults.ts'
+import { describeIssues, limitFaults } from './schema-faults.ts'
 
 export type UpdateMode = 'Live' | 'InPlace' | 'Atomic'
 export type Encoding = 'utf-8' | 'base64' | 'hex'
@@ -18,9 +18,9 @@ export type FileSpec = {
   /** Exactly one of key and template is set. */
   key: string | undefined
   template: string | undefined
-  /** Sources that the template names. */
+  /** Sources that the template uses. */
   named: readonly NamedCall[]
-  /** Of all sources of the import: one of them is meant where a template misspells it. */
+  /** All sources of the import: available names for a template with an unknown one. */
   sourceNames: readonly string[]
   encoding: Encoding
   /** Permission bits; undefined: defaultMode, else 0640 with an fsGroup and 0644 without. */
@@ -36,11 +36,11 @@ export type DataFromSpec = {
   include: string | undefined
   exclude: string | undefined
   format: DataFormat
-  /** undefined with format Files alone. */
+  /** undefined only with format Files. */
   fileName: string | undefined
 }
 
-/** A file that holds the pod's own Vault identity. */
+/** A file with a Vault credential of the pod. */
 export type CredentialSpec = {
   format: CredentialFormat
   name: string
@@ -50,7 +50,7 @@ export type CredentialSpec = {
   authPath: string
 }
 
-/** A Kubernetes Secret kept in step with files of the import. */
+/** A synced Secret, made from files of the import. */
 export type SecretSyncSpec = {
   name: string
   type: string
@@ -58,18 +58,18 @@ export type SecretSyncSpec = {
   data: readonly { key: string; file: string }[]
 }
 
-/** A key of a Secret in the import's own namespace. */
+/** A key of a Secret in the import's namespace. */
 export type SecretKeyRef = { name: string; key: string }
 
-/** Where the CA of `address` stands, in the import's own namespace. */
+/** The object with the CA of `address`, in the import's namespace. */
 export type CaCertRef = { kind: 'ConfigMap' | 'Secret'; name: string; key: string }
 
-/** A SecretsStoreImport, checked and with defaults in place; undefined means "the plugin's setting". */
+/** A SecretsStoreImport, validated and with defaults; undefined means "the plugin's setting". */
 export type ImportSpec = {
   name: string
   namespace: string
   authMethod: 'kubernetes' | 'jwt' | 'approle'
-  /** Set with authMethod approle alone. */
+  /** Set only with authMethod approle. */
   appRole: { roleId: string; secretIdRef: SecretKeyRef } | undefined
   role: string
   authPath: string | undefined
@@ -91,36 +91,36 @@ export type ImportSpec = {
   secretSync: readonly SecretSyncSpec[]
 }
 
-/** Either the import, or every fault of its manifest, each beginning with the field: `spec.role: required`. */
+/** The import, or all faults of its manifest, each starting with the field: `spec.role: required`. */
 export type ParsedImport = { spec: ImportSpec } | { faults: string[] }
 
 /**
- * Checks a SecretsStoreImport manifest and puts defaults in place. What only this node's settings can judge
- * (addresses, the floor of refreshInterval) is left to policy.ts. Never throws: whatever judging does wrong is a fault
- * of this import alone, for others of the same list must not suffer from it.
- * @param manifest parsed JSON or YAML; read YAML as version 1.1, or 0644 is not what kubectl users mean by it
+ * Validates a SecretsStoreImport manifest and applies defaults. Rules that depend on this node's settings (addresses, the
+ * floor of refreshInterval) are in policy.ts. Never throws: an unexpected error is a fault of this import, so that it does
+ * not affect other imports of the same list.
+ * @param manifest parsed JSON, or YAML 1.1, in which 0644 is octal as with kubectl
  */
 export function parseImport(manifest: unknown, templates = createTemplates()): ParsedImport {
   try {
-    return judge(manifest, templates)
+    return validate(manifest, templates)
   } catch (error) {
     const name = error instanceof Error ? error.name : typeof error
     return { faults: [`the manifest could not be judged: ${name}`] }
   }
 }
 
-function judge(manifest: unknown, { check }: Templates): ParsedImport {
+function validate(manifest: unknown, { check }: Templates): ParsedImport {
   const bound = boundManifest(manifest)
-  if ('faults' in bound) return { faults: fewFaults(bound.faults) }
+  if ('faults' in bound) return { faults: limitFaults(bound.faults) }
   const { value } = bound
   const checked = manifestSchema.safeParse(value)
   const found = checked.success ? [] : describeIssues(checked.error.issues, value)
-  const faults = [...found, ...crossFaults(value, check)]
-  if (!checked.success || faults.length > 0) return { faults: fewFaults(faults) }
+  const faults = [...found, ...crossFieldFaults(value, check)]
+  if (!checked.success || faults.length > 0) return { faults: limitFaults(faults) }
   return { spec: toSpec(checked.data, check) }
 }
 
-/** The import that a manifest, be it faulty, says it is. */
+/** Namespace and name of a manifest, which may be invalid. */
 export function identifyImport(manifest: unknown): { namespace: string; name: string } | undefined {
   const metadata = fieldOf(manifest, 'metadata')
   const namespace = fieldOf(metadata, 'namespace')
@@ -188,14 +188,14 @@ type Sources = {
 
 function toFile(file: ManifestFile, { sources, sourceNames, calls, check }: Sources): FileSpec {
   const { path, ref, key } = file.source
-  const mentioned = namesIn(file.template, check)
+  const used = namesIn(file.template, check)
   return {
     name: file.name,
-    // One of them is there: crossFaults saw to it.
+    // crossFieldFaults ensures that exactly one of them is set.
     call: calls.get(ref ?? '') ?? readCall(path ?? ''),
     key,
     template: file.template,
-    named: mentioned.size === 0 ? [] : sources.filter(({ name }) => mentioned.has(name)),
+    named: used.size === 0 ? [] : sources.filter(({ name }) => used.has(name)),
     sourceNames,
     encoding: file.decodeBase64 ? 'base64' : (file.encoding ?? 'utf-8'),
     mode: file.mode,

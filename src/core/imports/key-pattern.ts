@@ -1,4 +1,4 @@
-/** Why a pattern is none; undefined when it is one. */
+/** Why a pattern is not valid, or undefined. */
 export function patternFault(pattern: string): string | undefined {
   try {
     new RegExp(pattern, 'u')
@@ -9,8 +9,8 @@ export function patternFault(pattern: string): string | undefined {
 }
 
 /**
- * Which of the keys the pattern matches. Some patterns take longer than the universe lasts: only where it can be
- * stopped.
+ * The keys that the pattern matches. A pattern may backtrack practically forever: call it only in the sandbox, which can
+ * be stopped.
  */
 export function matchKeys(pattern: string, keys: readonly string[]): ReadonlySet<string> {
   const expression = new RegExp(pattern, 'u')

@@ -1,12 +1,11 @@
 import type { ScalarTag, Tags } from 'yaml'
 
 /**
- * Custom tags for the yaml package, with version 1.1: scalars as kubectl (sigs.k8s.io/yaml) reads them. That is YAML 1.1
- * less sexagesimal numbers and timestamps, which Go's reader leaves as text, and with 0o644 too.
+ * Custom tags for the yaml package, with version 1.1, that read scalars as kubectl (sigs.k8s.io/yaml) does: YAML 1.1
+ * without sexagesimal numbers and timestamps, which Go reads as text, and with 0o644.
  */
-export function likeKubectl(tags: Tags): Tags {
-  const kept = tags.filter((tag) => !isTime(tag))
-  return [octalWithLetter, ...kept]
+export function kubectlTags(tags: Tags): Tags {
+  return [octalWithLetter, ...tags.filter((tag) => !isTime(tag))]
 }
 
 function isTime(tag: Tags[number]): boolean {

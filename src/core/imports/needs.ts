@@ -1,10 +1,10 @@
 import { type Call, type IssueRequest, issueRequestFor, RENEW_AT } from './calls.ts'
 import type { CredentialSpec, ImportSpec } from './import.ts'
 
-/** What an import needs of Vault: calls whose answers all may share, and orders whose answers are the volume's alone. */
+/** The Vault calls of an import: reads, whose answers are shared, and issue requests, whose leases belong to one volume. */
 export type Needs = { reads: Call[]; issueRequests: IssueRequest[] }
 
-/** @param isLeased whether a read is known to give each asker an answer of its own, as `database/creds/…` does */
+/** @param isLeased whether a read is known to return a lease, as `database/creds/…` does */
 export function needsOf(spec: ImportSpec, isLeased: (call: Call) => boolean): Needs {
   const calls = new Map<string, Call>()
   for (const { call, named } of spec.files) {
@@ -24,12 +24,12 @@ export function needsOf(spec: ImportSpec, isLeased: (call: Call) => boolean): Ne
   return { reads, issueRequests: [...requests.values()] }
 }
 
-/** What must be issued for a credential; undefined for one that holds nothing of the pod's own. */
+/** The issue request of a credential; undefined for one that is not specific to the pod. */
 export function credentialRequest(credential: CredentialSpec): IssueRequest | undefined {
   const { format, role, authPath } = credential
   const common = { renewAt: RENEW_AT, revokeOnUnmount: true }
   if (format === 'CABundle') return undefined
-  // One token for all files that hold it.
+  // All token files share one token.
   if (format === 'Token' || format === 'KubernetesVaultToken') {
     return { ...common, key: 'credential: token', kind: 'token' }
   }
@@ -39,8 +39,8 @@ export function credentialRequest(credential: CredentialSpec): IssueRequest | un
 }
 
 /**
- * Files of the import into which something goes that is issued to one volume alone.
- * @param names of all files that were made
+ * Names of the files that contain values of per-volume leases.
+ * @param names of all rendered files
  */
 export function perVolumeFiles(
   spec: ImportSpec,
@@ -48,17 +48,17 @@ export function perVolumeFiles(
   names: readonly string[],
 ): ReadonlySet<string> {
   const keys = new Set(requests.map(({ key }) => key))
-  const own = new Set<string>()
+  const perVolume = new Set<string>()
   const declared = new Set([...spec.files, ...spec.credentials].map(({ name }) => name))
   for (const { name, call, named } of spec.files) {
-    if ([call, ...named.map((source) => source.call)].some(({ key }) => keys.has(key))) own.add(name)
+    if ([call, ...named.map((source) => source.call)].some(({ key }) => keys.has(key))) perVolume.add(name)
   }
   for (const { call, fileName, prefix } of spec.dataFrom) {
     if (!keys.has(call.key)) continue
-    // A file for each key: which they are only their names tell. Better one too many than pods that write in turns.
+    // A file for each key, recognized by its prefix. One file too many is better than pods that overwrite each other.
     const keyed = names.filter((name) => name.startsWith(prefix) && !declared.has(name))
-    for (const name of fileName ? [fileName] : keyed) own.add(name)
+    for (const name of fileName ? [fileName] : keyed) perVolume.add(name)
   }
-  for (const credential of spec.credentials) if (credentialRequest(credential)) own.add(credential.name)
-  return own
+  for (const credential of spec.credentials) if (credentialRequest(credential)) perVolume.add(credential.name)
+  return perVolume
 }

@@ -17,9 +17,9 @@ export type PolicySettings = Pick<
 >
 
 /**
- * What an import may ask of this node. The import's author and the node's operator are different people:
- * an address of the author's choice would be sent the pod's service-account token.
- * @throws FaultError policy_refused naming the flag
+ * Checks an import against this node's settings. App teams write imports, the cluster admin sets the policy: an address
+ * of the app team's choice would receive the pod's service-account token.
+ * @throws FaultError policy_refused, which names the flag
  */
 export function checkPolicy(spec: ImportSpec, settings: PolicySettings): void {
   checkAddress(spec, settings)
@@ -27,7 +27,7 @@ export function checkPolicy(spec: ImportSpec, settings: PolicySettings): void {
     refuse(spec, 'spec.skipTLSVerify: true is not allowed', '--allow-skip-verify')
   }
   checkPaths(spec, settings)
-  // The CA of Vault is no credential.
+  // Vault's CA is public.
   if (spec.credentials.some(({ format }) => format !== 'CABundle') && !settings.allowTokenExport) {
     refuse(spec, 'spec.credentials would write Vault credentials into files', '--allow-token-export')
   }
@@ -41,19 +41,19 @@ export function checkPolicy(spec: ImportSpec, settings: PolicySettings): void {
 }
 
 /**
- * Paths that lead to Vault tokens and secret IDs. A namespace may stand in front of a path as well as in a header of
- * its own: Vault puts both together and takes off what it knows as a namespace.
+ * Refuses paths that return Vault tokens and secret IDs. A Vault namespace may be in the path as well as in the header:
+ * Vault joins both and strips the namespace from the result.
  */
 function checkPaths(spec: ImportSpec, settings: PolicySettings): void {
   const namespace = spec.vaultNamespace ?? settings.vaultNamespace
   for (const { path, method } of callsOf(spec)) {
-    const own = path.split('/').filter(Boolean)
-    const whole = [...namespace.split('/').filter(Boolean), ...own]
+    const segments = path.split('/').filter(Boolean)
+    const whole = [...namespace.split('/').filter(Boolean), ...segments]
     if (isTokenLookup(whole)) {
-      // Several pods share that token, and what it may do does not end with this one.
-      refuse(spec, `path ${path} would write the Vault token that reads it into files`, OWN_TOKEN_SETTING)
+      // Several pods share that token, and it outlives this one.
+      refuse(spec, `path ${path} would write the Vault token that reads it into files`, TOKEN_EXPORT_HINT)
     }
-    const isRefused = isSystem(own) || isSystem(whole) || (method !== 'GET' && makesCredentials(whole))
+    const isRefused = isSystem(segments) || isSystem(whole) || (method !== 'GET' && makesCredentials(whole))
     if (isRefused && !settings.allowTokenExport) {
       const reason = `path ${path} is one of Vault's own, under auth/ and sys/, which hand out Vault credentials`
       refuse(spec, reason, '--allow-token-export')
@@ -61,8 +61,8 @@ function checkPaths(spec: ImportSpec, settings: PolicySettings): void {
   }
 }
 
-/** What an author may have wanted instead. */
-export const OWN_TOKEN_SETTING =
+/** Names the setting, and the alternative that the author probably wants. */
+export const TOKEN_EXPORT_HINT =
   '--allow-token-export, and use spec.credentials with format Token: a token of this pod alone'
 
 function callsOf({ files, dataFrom }: ImportSpec): readonly Call[] {
@@ -71,12 +71,12 @@ function callsOf({ files, dataFrom }: ImportSpec): readonly Call[] {
   return [...new Map(calls.map((call) => [call.key, call])).values()]
 }
 
-/** All of auth/ and sys/ but the calculators of sys/tools/, which know no secret. */
+/** All of auth/ and sys/ except sys/tools/, which only calculates. */
 function isSystem([first, second]: readonly string[]): boolean {
   return first === 'auth' || (first === 'sys' && second !== 'tools')
 }
 
-/** auth/token/lookup-self and its like, in whatever namespace: key `id` of the answer is the token. */
+/** auth/token/lookup-self and similar, in any namespace: key `id` of the response is the token. */
 function isTokenLookup(segments: readonly string[]): boolean {
   return segments.some((segment, at) => {
     const [token, call = ''] = segments.slice(at + 1)
@@ -86,12 +86,12 @@ function isTokenLookup(segments: readonly string[]): boolean {
 
 const TOKEN_LOOKUPS: ReadonlySet<string> = new Set(['lookup', 'lookup-self', 'renew', 'renew-self'])
 
-/** What can only be a call of Vault's own, whatever stands before it: elsewhere `auth` may be a folder of secrets. */
+/** Paths that are certainly system calls, in any namespace. Elsewhere `auth` may be a folder of secrets. */
 function makesCredentials(segments: readonly string[]): boolean {
   return segments.some((segment, at) => {
     const rest = segments.slice(at + 1)
     if (segment === 'sys') return rest[0] === 'wrapping'
-    return segment === 'auth' && rest.some((one) => CREDENTIAL_CALLS.has(one))
+    return segment === 'auth' && rest.some((name) => CREDENTIAL_CALLS.has(name))
   })
 }
 
@@ -106,8 +106,8 @@ const CREDENTIAL_CALLS: ReadonlySet<string> = new Set([
 function checkAddress(spec: ImportSpec, settings: PolicySettings): void {
   if (spec.address === undefined) return
   const address = normalAddress(spec.address)
-  const isOperators = settings.vaultAddr !== undefined && address === normalAddress(settings.vaultAddr)
-  if (isOperators) return
+  const isDefault = settings.vaultAddr !== undefined && address === normalAddress(settings.vaultAddr)
+  if (isDefault) return
   const allowed = settings.allowAddress.some((entry) => entry === '*' || normalAddress(entry) === address)
   if (!allowed) {
     refuse(spec, `spec.address ${address} is not among the allowed addresses`, `--allow-address=${address}`)

@@ -1,34 +1,34 @@
 import type * as z from 'zod'
-import { nearest } from '../nearest-name.ts'
+import { nearestName } from '../nearest-name.ts'
 import { fieldsOf, show } from './schema.ts'
 
 type Issue = z.core.$ZodIssue
 
-/** Faults of one import that are told, and characters of each: nobody reads more, and others pay for them. */
-const MOST_FAULTS = 50
-const LONGEST_FAULT = 500
-/** Characters of a name that is not known. */
-const LONGEST_NAME = 64
+/** Reported faults of one import, and characters of each: more would be unread and cost other tenants. */
+const MAX_FAULTS = 50
+const MAX_FAULT_LENGTH = 500
+/** Characters of an unknown name. */
+const MAX_NAME_LENGTH = 64
 
-/** The first faults, each cut to a line. */
-export function fewFaults(faults: readonly string[]): string[] {
-  const told = faults.slice(0, MOST_FAULTS).map((fault) => cut(fault, LONGEST_FAULT))
-  const more = faults.length - told.length
+/** The first faults, each cut to its maximum length. */
+export function limitFaults(faults: readonly string[]): string[] {
+  const reported = faults.slice(0, MAX_FAULTS).map((fault) => cut(fault, MAX_FAULT_LENGTH))
+  const more = faults.length - reported.length
   return more > 0
-    ? [...told, `the manifest has more faults, of which these are the first ${MOST_FAULTS}`]
-    : told
+    ? [...reported, `the manifest has more faults, of which these are the first ${MAX_FAULTS}`]
+    : reported
 }
 
 /**
- * What zod found, as sentences that begin with the field: `spec.files[2].name: required`.
- * @param manifest the value that was checked: the issues themselves do not hold it
+ * Describes zod's issues, each starting with the field: `spec.files[2].name: required`.
+ * @param manifest the validated value, which the issues do not contain
  */
 export function describeIssues(issues: readonly Issue[], manifest: unknown): string[] {
-  // One more than are told, so that fewFaults sees that there are more.
-  return issues.slice(0, MOST_FAULTS + 1).flatMap((issue) => {
+  // One more than is reported, so that limitFaults sees that there are more.
+  return issues.slice(0, MAX_FAULTS + 1).flatMap((issue) => {
     const field = formatPath(issue.path)
     if (issue.code === 'unrecognized_keys')
-      return issue.keys.slice(0, MOST_FAULTS + 1).map((key) => describeUnknown(field, key))
+      return issue.keys.slice(0, MAX_FAULTS + 1).map((key) => describeUnknown(field, key))
     const text = describe(issue, valueAt(manifest, issue.path))
     return [field === '' ? `the manifest ${text}` : `${field}: ${text}`]
   })
@@ -65,14 +65,14 @@ function wanted(issue: Issue): string {
 }
 
 function describeUnknown(object: string, key: string): string {
-  const name = cut(key, LONGEST_NAME)
+  const name = cut(key, MAX_NAME_LENGTH)
   const field = object === '' ? name : `${object}.${name}`
   const known = fieldsOf(object.replaceAll(/\[\d{1,9}\]/g, '[]'))
-  const meant = nearest(key, known)
-  return `${field}: unknown field${meant ? `, did you mean ${meant}?` : ''} (known: ${known.join(', ')})`
+  const nearest = nearestName(key, known)
+  return `${field}: unknown field${nearest ? `, did you mean ${nearest}?` : ''} (known: ${known.join(', ')})`
 }
 
-/** YAML 1.1, which kubectl reads, takes 0123 for a number and yes, no, on, off, y, n for booleans. */
+/** YAML 1.1, which kubectl reads, parses 0123 as a number and yes, no, on, off, y, n as booleans. */
 function quotingHint(expected: string, value: unknown): string {
   const isPlain = typeof value === 'number' || typeof value === 'boolean'
   return expected === 'string' && isPlain ? ` (${value}); put it in quotes` : ''

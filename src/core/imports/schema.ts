@@ -2,26 +2,26 @@ import * as z from 'zod'
 import { parseDuration } from '../duration.ts'
 import { certificatesFault } from '../pem.ts'
 import { parseMode } from './file-mode.ts'
-import { FILE_NAME, fileNameFault, LONGEST_FILE_NAME } from './file-name.ts'
+import { FILE_NAME, fileNameFault, MAX_FILE_NAME_LENGTH } from './file-name.ts'
 
-/** Kubernetes object names: DNS labels, for names joined by dots. */
+/** Kubernetes object names: DNS labels, and subdomains of labels joined by dots. */
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
 
-/** Characters, as all lengths here those of the CRD. */
-export const LONGEST_TEMPLATE = 65_536
-export const LONGEST_PATTERN = 256
+/** Characters. All lengths here are those of the CRD. */
+export const MAX_TEMPLATE_LENGTH = 65_536
+export const MAX_PATTERN_LENGTH = 256
 
-/** A text of at most so many characters: a longer one is not looked at any further. */
+/** A text of limited length: a longer one is not checked any further. */
 const text = (longest: number) => z.string().max(longest, { abort: true })
 
-/** A text held to one of the patterns that users know from the CRD. */
+/** A text that matches a pattern of the CRD. */
 const matching = (pattern: RegExp, longest: number) => text(longest).regex(pattern)
 
-/** A text for which '' says the same as leaving it out. */
+/** A text for which '' means the same as absent. */
 const mayBeEmpty = (longest: number) => text(longest).transform((given) => (given === '' ? undefined : given))
 
-/** Slashes at the ends or in a row mean nothing to Vault; a segment `..` would name another path than the one shown. */
+/** Vault ignores leading, trailing and repeated slashes; a segment `..` would make another path than the one shown. */
 const slashed = (pattern: RegExp, longest: number) =>
   matching(pattern, longest).transform((given, context) => {
     const segments = given.split('/').filter(Boolean)
@@ -39,7 +39,7 @@ const mode = z.unknown().transform((value, context) => {
   return 'mode' in parsed ? parsed.mode : refuse(context, parsed.fault)
 })
 
-/** The value is never shown: an address with a password in it is one of the faults. */
+/** The value is never shown: it may contain a password, which is one of the faults. */
 const address = text(2048).transform((given, context) => {
   const url = URL.canParse(given) ? new URL(given) : undefined
   if (!url || !/^https?:\/\/[^\s|\\]+$/.test(given)) return refuse(context, 'must be http://… or https://…')
@@ -53,14 +53,14 @@ const caCert = mayBeEmpty(262_144).transform((pem, context) => {
   return fault === undefined ? pem : refuse(context, fault)
 })
 
-/** The certificates stand in an object of the import's own namespace. */
+/** Object in the import's namespace that contains the certificates. */
 const caCertRefSchema = z.strictObject({
   kind: z.enum(['ConfigMap', 'Secret']),
   name: matching(SUBDOMAIN, 253),
   key: matching(/^[-._a-zA-Z0-9]+$/, 253),
 })
 
-const fileName = matching(FILE_NAME, LONGEST_FILE_NAME).transform((name, context) => {
+const fileName = matching(FILE_NAME, MAX_FILE_NAME_LENGTH).transform((name, context) => {
   const fault = fileNameFault(name)
   return fault === undefined
     ? name
@@ -71,7 +71,7 @@ const secretPath = slashed(/^[-a-zA-Z0-9_./]+$/, 1024)
 const objectKey = matching(/^[-._a-zA-Z0-9]+$/, 253)
 const sourceName = matching(/^[-_a-zA-Z0-9]+$/, 63)
 
-/** One call to Vault that several files share. */
+/** A call to Vault that several files share. */
 const namedSourceSchema = z.strictObject({
   name: sourceName,
   path: secretPath,
@@ -95,7 +95,7 @@ const sourceSchema = z.strictObject({
 const fileSchema = z.strictObject({
   name: fileName,
   source: sourceSchema,
-  template: text(LONGEST_TEMPLATE).min(1).optional(),
+  template: text(MAX_TEMPLATE_LENGTH).min(1).optional(),
   decodeBase64: z.boolean().optional(),
   encoding: z.enum(['utf-8', 'base64', 'hex']).optional(),
   mode: mode.optional(),
@@ -105,10 +105,10 @@ const fileSchema = z.strictObject({
 const dataFromSchema = z.strictObject({
   path: secretPath,
   prefix: matching(/^[-_a-zA-Z0-9.]*$/, 128).optional(),
-  include: mayBeEmpty(LONGEST_PATTERN).optional(),
-  exclude: mayBeEmpty(LONGEST_PATTERN).optional(),
+  include: mayBeEmpty(MAX_PATTERN_LENGTH).optional(),
+  exclude: mayBeEmpty(MAX_PATTERN_LENGTH).optional(),
   format: z.enum(['Files', 'JSON', 'Dotenv', 'Shell', 'Properties']).optional(),
-  fileName: mayBeEmpty(LONGEST_FILE_NAME).pipe(fileName.optional()).optional(),
+  fileName: mayBeEmpty(MAX_FILE_NAME_LENGTH).pipe(fileName.optional()).optional(),
 })
 
 const credentialSchema = z.strictObject({
@@ -169,7 +169,7 @@ export const manifestSchema = z.strictObject({
 export type Manifest = z.output<typeof manifestSchema>
 export type ManifestFile = z.output<typeof fileSchema>
 
-/** Fields of each object of a manifest, by its path without indices. */
+/** Field names of each object of a manifest, by its path without indices. */
 export const knownFields: Readonly<Record<string, readonly string[]>> = {
   '': Object.keys(manifestSchema.shape),
   spec: Object.keys(specSchema.shape),
@@ -186,12 +186,12 @@ export const knownFields: Readonly<Record<string, readonly string[]>> = {
   'spec.secretSync[].data[]': ['key', 'file'],
 }
 
-/** Fields of the object at that place of a manifest; none where it has none of its own. */
+/** Field names of the object at a path of a manifest; none for unknown paths. */
 export function fieldsOf(place: string): readonly string[] {
   return Object.hasOwn(knownFields, place) ? (knownFields[place] ?? []) : []
 }
 
-/** A foreign value in a fault's text, cut short. */
+/** Shows a foreign value in a fault, shortened. */
 export function show(value: unknown): string {
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object'
   return (

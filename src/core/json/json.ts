@@ -6,16 +6,16 @@ const { isRawJSON } = JSON as unknown as { isRawJSON(value: unknown): value is J
 
 /**
  * Parses JSON and keeps every number's literal text: 9007199254740993 and 1.10 survive.
- * JSON.parse judges the text and a reader of ours takes its parts: a reviver for the literals would hold the process
- * for seconds over what Vault may send.
- * @throws SyntaxError whose message may quote the text: never pass it on; RangeError for thousands of levels
+ * JSON.parse validates the text and JsonReader builds the value: a reviver with access to the literals would block the
+ * process for seconds on a large response.
+ * @throws SyntaxError, whose message may quote the text: never pass it on; RangeError for thousands of levels
  */
 export function parseJson(text: string): Json {
   JSON.parse(text)
   return new JsonReader(text).value()
 }
 
-/** Compact JSON with numbers as they came. */
+/** Compact JSON with the literal text of every number. */
 export function stringifyJson(value: Json): string {
   return JSON.stringify(value)
 }
@@ -24,7 +24,7 @@ export function isJsonNumber(value: Json | undefined): value is JsonNumber {
   return isRawJSON(value)
 }
 
-/** A JSON number as a JavaScript number, for leases and versions; undefined for anything else. */
+/** A JSON number as a JavaScript number, for lease durations and versions; undefined for anything else. */
 export function jsonToNumber(value: Json | undefined): number | undefined {
   return isJsonNumber(value) ? Number(value.rawJSON) : undefined
 }

@@ -20,14 +20,14 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const SPACE = 0x20
 
-/** Characters of a number that is worth remembering: of longer ones there are too many. */
-const SHORT = 4
+/** Characters of a number that is cached: there are too many different longer ones. */
+const MAX_CACHED_LENGTH = 4
 
-/** Walks over JSON that JSON.parse has found valid: nothing is checked here. */
+/** Reads JSON that JSON.parse has accepted: it checks nothing. */
 export class JsonReader {
   readonly #text: string
   #at = 0
-  /** Short ones, of which there can be millions: they are frozen, hence one serves for all that are written alike. */
+  /** By literal. There can be millions of equal short numbers; rawJSON objects are frozen, so they can be shared. */
   readonly #numbers = new Map<string, JsonNumber>()
 
   constructor(text: string) {
@@ -43,11 +43,11 @@ export class JsonReader {
       case QUOTE:
         return this.#string()
       case LETTER_T:
-        return this.#word('true', true)
+        return this.#literal('true', true)
       case LETTER_F:
-        return this.#word('false', false)
+        return this.#literal('false', false)
       case LETTER_N:
-        return this.#word('null', null)
+        return this.#literal('null', null)
       default:
         return this.#number()
     }
@@ -86,7 +86,7 @@ export class JsonReader {
     let end = this.#text.indexOf('"', start + 1)
     while (this.#isEscaped(end)) end = this.#text.indexOf('"', end + 1)
     this.#at = end + 1
-    // Not a slice of the text: that would keep all of it in memory, and other secrets with it.
+    // Not a slice of the text: a slice would keep the whole text in memory, with other secrets in it.
     return JSON.parse(this.#text.slice(start, this.#at)) as string
   }
 
@@ -100,20 +100,20 @@ export class JsonReader {
     const start = this.#at
     while (isNumeric(this.#text.charCodeAt(this.#at))) this.#at += 1
     const literal = this.#text.slice(start, this.#at)
-    if (literal.length > SHORT) return rawJSON(literal)
-    const known = this.#numbers.get(literal)
-    if (known !== undefined) return known
+    if (literal.length > MAX_CACHED_LENGTH) return rawJSON(literal)
+    const cached = this.#numbers.get(literal)
+    if (cached !== undefined) return cached
     const number = rawJSON(literal)
     this.#numbers.set(literal, number)
     return number
   }
 
-  #word<Value>(word: string, value: Value): Value {
-    this.#at += word.length
+  #literal<Value>(literal: string, value: Value): Value {
+    this.#at += literal.length
     return value
   }
 
-  /** The next character that is no white space. */
+  /** Skips white space and returns the next character. */
   #peek(): number {
     while (this.#text.charCodeAt(this.#at) <= SPACE) this.#at += 1
     return this.#text.charCodeAt(this.#at)
@@ -126,7 +126,7 @@ export class JsonReader {
   }
 }
 
-/** Of digits, signs, point and exponent; after a number anything else but these follows. */
+/** Digits, signs, point and exponent. In valid JSON none of these follows a number. */
 function isNumeric(character: number): boolean {
   if (character <= NINE) return character >= MINUS || character === PLUS
   return character === LOWER_E || character === UPPER_E

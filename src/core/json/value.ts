@@ -1,27 +1,27 @@
 import { parseJson, stringifyJson } from './json.ts'
 import type { Json } from './types.ts'
 
-/** The exact JSON of a value that is no text. A plain object, for it crosses to another process. */
+/** The exact JSON of a value that is not a string. A plain object, because it crosses process boundaries. */
 export type JsonText = { readonly json: string }
 
-/** One value as Vault held it. What is within JSON is of interest to templates only, and parsed where they run. */
+/** One value as stored in Vault. Only templates address members of JSON, so it is parsed where they run. */
 export type Value = string | JsonText
 
 export function toValue(value: Json): Value {
   return typeof value === 'string' ? value : { json: stringifyJson(value) }
 }
 
-/** The members of a JSON object, in its order. */
+/** The members of a JSON object, in their order. */
 export function toValues(object: { readonly [key: string]: Json }): ReadonlyMap<string, Value> {
   return new Map(Object.entries(object).map(([key, value]) => [key, toValue(value)]))
 }
 
-/** What a file of the value holds: a text as it is, anything else as JSON. */
+/** The value as file content: a string as it is, anything else as JSON. */
 export function textOf(value: Value): string {
   return typeof value === 'string' ? value : value.json
 }
 
-/** The value within JSON. */
+/** The value as JSON. */
 export function jsonOf(value: Value): string {
   return typeof value === 'string' ? JSON.stringify(value) : value.json
 }

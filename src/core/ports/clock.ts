@@ -1,13 +1,13 @@
-/** Time. Unit tests pass a fake one and never sleep. */
+/** Time. Unit tests use a fake clock and never sleep. */
 export type Clock = {
   /**
-   * Wall time, milliseconds since the Unix epoch. It may step in either direction: only for what Vault, Kubernetes or a
-   * certificate says in wall time, and for what people read.
+   * Wall time, milliseconds since the Unix epoch. It may jump in either direction: use it only for times that come from
+   * Vault, Kubernetes or a certificate, and for times that people read.
    */
   now(): number
-  /** Milliseconds from an arbitrary start, never stepping: for every duration. Of no meaning to another process. */
+  /** Milliseconds from an arbitrary start, without jumps: for every duration. Meaningless to another process. */
   monotonic(): number
-  /** Runs `task` once after `delayMs`; the answer cancels it. Never keeps the process alive. */
+  /** Runs `task` once after `delayMs`; returns a function that cancels it. Never keeps the process alive. */
   after(delayMs: number, task: () => void): () => void
   /** Resolves after `delayMs`; rejects with the signal's reason when it aborts first. */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>

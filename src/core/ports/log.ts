@@ -1,4 +1,4 @@
-/** Structured log: a constant message, values in fields (names in ops/log.ts). */
+/** Structured log: constant messages, values in fields. ops/log.ts has the field names. */
 export type Log = {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void

@@ -1,4 +1,4 @@
-/** Counters and timings, named once in ops/metrics.ts. */
+/** Counters and timings. ops/metrics.ts has the names and labels. */
 export type Meter = {
   published(result: string, seconds: number): void
   unpublished(result: string, seconds: number): void

@@ -1,6 +1,6 @@
 import type { SecretText } from '../secret.ts'
 
-/** What a pod logs in with: a service-account token as kubelet hands it to us, or the secret ID of its AppRole. */
+/** A pod's login secret: the service-account token that kubelet passes, or the secret ID of its AppRole. */
 export type ServiceAccountToken = {
   token: SecretText
   /** Milliseconds since the Unix epoch; Infinity for a secret ID. */

@@ -1,5 +1,5 @@
 import type { ImportSpec, ParsedImport } from '../imports/import.ts'
-import type { ParseAnswer } from '../json/vault-response.ts'
+import type { ParseResponse } from '../json/vault-response.ts'
 import type { Answers } from '../render/answers.ts'
 import type { RenderedFile, VolumeShape } from './volume.ts'
 
@@ -32,7 +32,7 @@ export type Sandbox = {
     signal: AbortSignal,
   ): Promise<RenderedFile[]>
   /** Takes a large answer of Vault apart. @throws FaultError import_too_large */
-  parseAnswer: ParseAnswer
+  parseResponse: ParseResponse
   /** Ends what is under way, which rejects. */
   close(): void
 }

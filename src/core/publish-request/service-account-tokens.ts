@@ -1,13 +1,13 @@
 import type { ServiceAccountToken } from '../ports/pod.ts'
 import { SecretText } from '../secret.ts'
 
-/** The key under which kubelet passes service-account tokens, in `secrets` (from 1.35 on) or in volume_context. */
+/** Key of kubelet's service-account tokens, in `secrets` (from 1.35 on) or in volume_context. */
 export const TOKENS_KEY = 'csi.storage.k8s.io/serviceAccount.tokens'
 
 /**
- * Reads kubelet's `{"<audience>":{"token":"…","expirationTimestamp":"RFC 3339"}}`.
- * @param text undefined or '' when kubelet passes no tokens: an empty map
- * @returns the tokens by audience, and what is wrong with the others; faults never quote the text
+ * Parses kubelet's `{"<audience>":{"token":"…","expirationTimestamp":"RFC 3339"}}`.
+ * @param text undefined or '' when kubelet passes no tokens: the result is empty
+ * @returns the tokens by audience, and the faults of the others, which never quote the text
  */
 export function parseServiceAccountTokens(text: string | undefined): {
   tokens: ReadonlyMap<string, ServiceAccountToken>
@@ -28,7 +28,7 @@ export function parseServiceAccountTokens(text: string | undefined): {
   return { tokens, faults }
 }
 
-/** The token, or what is wrong with it. */
+/** The token, or its fault. */
 function parseToken(entry: unknown): ServiceAccountToken | string {
   const { token, expirationTimestamp } = isObject(entry) ? entry : {}
   if (typeof token !== 'string' || token === '') return 'no text in field token'
@@ -42,7 +42,7 @@ function parseObject(text: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(text)
     return isObject(value) ? value : undefined
   } catch {
-    // The SyntaxError quotes the text, which is a token: it goes no further.
+    // The SyntaxError quotes the text, which contains tokens: do not pass it on.
     return undefined
   }
 }

@@ -1,11 +1,11 @@
 import type { FaultError } from '../faults/fault.ts'
 import type { SecretData } from '../ports/vault.ts'
 
-/** What Vault said, by the key of each call and order of the import. */
+/** Vault's answers to an import's calls and issue requests, by key. */
 export type Answers = {
-  /** Its data, or the fault of reading it. */
+  /** The data, or the fault of the call. */
   of(key: string): SecretData | FaultError
   vaultAddr: string
-  /** PEM of the authorities that verify Vault; undefined: the system's. */
+  /** PEM of the CAs that verify Vault; undefined: the system's. */
   authority: string | undefined
 }

@@ -6,15 +6,15 @@ import { SecretBytes } from '../secret.ts'
 import type { Answers } from './answers.ts'
 
 /**
- * The file of one credential, as kubernetes-vault writes it: compact JSON of exactly these keys, in this order.
- * @throws FaultError credential_refused, and that of the order
+ * Content of one credential file. The JSON formats have exactly the keys of kubernetes-vault, in the same order, compact.
+ * @throws FaultError credential_refused, or the fault of the issue request
  */
 export function credentialFile(credential: CredentialSpec, answers: Answers): SecretBytes {
   return SecretBytes.fromText(writers[credential.format](credential, answers))
 }
 
 const writers = {
-  Token: (credential, answers) => textOf(issued(credential, answers), 'clientToken', credential),
+  Token: (credential, answers) => textOf(issuedValues(credential, answers), 'clientToken', credential),
   KubernetesVaultToken: (credential, answers) =>
     json(credential, answers, ['clientToken', 'accessor', 'leaseDuration', 'renewable', 'vaultAddr']),
   SecretID: (credential, answers) =>
@@ -33,14 +33,14 @@ const writers = {
 
 type Values = ReadonlyMap<string, Value>
 
-function issued(credential: CredentialSpec, answers: Answers): Values {
+function issuedValues(credential: CredentialSpec, answers: Answers): Values {
   const answer = answers.of(credentialRequest(credential)?.key ?? '')
   if (answer instanceof FaultError) throw answer.with({ file: credential.name })
   return answer.values
 }
 
 function json(credential: CredentialSpec, answers: Answers, keys: readonly string[]): string {
-  const values = new Map(issued(credential, answers)).set('vaultAddr', answers.vaultAddr)
+  const values = new Map(issuedValues(credential, answers)).set('vaultAddr', answers.vaultAddr)
   const members = keys.map((key) => `"${key}":${jsonOf(values.get(key) ?? { json: 'null' })}`)
   return `{${members.join(',')}}`
 }

@@ -15,8 +15,8 @@ export type DataFile = { name: string; content: SecretBytes }
 type Entry = { key: string; name: string; value: Value }
 
 /**
- * Every key of a path, as a file each or as one file of them all, in the order of the keys: whatever order Vault
- * answers in, the same secret makes the same files.
+ * Renders every key of a path, as one file per key or as one file of all keys. Keys are sorted, so that the same secret
+ * makes the same files regardless of the order in Vault's response.
  * @throws FaultError key_unusable naming the key
  */
 export function renderDataFrom(entry: DataFromSpec, data: SecretData): DataFile[] {
@@ -25,10 +25,10 @@ export function renderDataFrom(entry: DataFromSpec, data: SecretData): DataFile[
 
 const writers = {
   Files: (entries, spec) => present(entries).map((entry) => toFile(entry, spec)),
-  JSON: (entries, spec) => [one(spec, toJson(entries))],
-  Dotenv: (entries, spec) => [one(spec, toLines(entries, spec, dotenvLine, dotenvJson))],
-  Shell: (entries, spec) => [one(spec, toLines(entries, spec, shellLine))],
-  Properties: (entries, spec) => [one(spec, toLines(entries, spec, propertiesLine))],
+  JSON: (entries, spec) => [singleFile(spec, toJson(entries))],
+  Dotenv: (entries, spec) => [singleFile(spec, toLines(entries, spec, dotenvLine, dotenvJson))],
+  Shell: (entries, spec) => [singleFile(spec, toLines(entries, spec, shellLine))],
+  Properties: (entries, spec) => [singleFile(spec, toLines(entries, spec, propertiesLine))],
 } satisfies Record<DataFormat, (entries: readonly Entry[], spec: DataFromSpec) => DataFile[]>
 
 function selectEntries(spec: DataFromSpec, { values }: SecretData): Entry[] {
@@ -41,7 +41,7 @@ function selectEntries(spec: DataFromSpec, { values }: SecretData): Entry[] {
     .sort((left, right) => (left.key < right.key ? -1 : 1))
 }
 
-/** The keys that a pattern of the entry matches; undefined where it has none. */
+/** Keys that match a pattern of the entry; undefined without a pattern. */
 function matching(
   spec: DataFromSpec,
   field: 'include' | 'exclude',
@@ -51,7 +51,7 @@ function matching(
   return pattern === undefined ? undefined : matchKeys(pattern, keys)
 }
 
-/** null counts as absent: nobody wants a file that says `null`. */
+/** null counts as absent: a file that says `null` is useless. */
 function present(entries: readonly Entry[]): Entry[] {
   return entries.filter(({ value }) => !isNull(value))
 }
@@ -62,7 +62,7 @@ function toFile({ key, name, value }: Entry, spec: DataFromSpec): DataFile {
   throw unusable(spec, key, `cannot be a file: its name ${JSON.stringify(name)} ${fault}`)
 }
 
-/** Written by hand: an object would put keys that look like numbers first. */
+/** Not JSON.stringify of an object: that would put numeric keys first. */
 function toJson(entries: readonly Entry[]): string {
   const members = entries.map(({ name, value }) => `${JSON.stringify(name)}:${jsonOf(value)}`)
   return `{${members.join(',')}}`
@@ -83,7 +83,7 @@ function toLines(
   return lines.join('')
 }
 
-function one({ fileName }: DataFromSpec, text: string): DataFile {
+function singleFile({ fileName }: DataFromSpec, text: string): DataFile {
   return { name: fileName ?? '', content: SecretBytes.fromText(text) }
 }
 

@@ -1,12 +1,12 @@
 import type { FormattedLine } from './formatted-line.ts'
 
-/** Names that all readers take; a dot is no matter to them. */
+/** Names that all readers accept; they accept dots too. */
 const NAME = /^[A-Za-z_][A-Za-z0-9_.]*$/
 
 /**
- * A line that Node's util.parseEnv, python-dotenv, Docker Compose and Ruby's dotenv read alike. They agree on little:
- * Node knows no escape of a quote, python-dotenv folds two backslashes and fills in `${…}` within single quotes too,
- * Compose and Ruby do so elsewhere, Node drops every carriage return.
+ * A line that Node's util.parseEnv, python-dotenv, Docker Compose and Ruby's dotenv read as the same value. They differ:
+ * Node cannot escape a quote and drops carriage returns; python-dotenv folds two backslashes and expands `${…}` even
+ * within single quotes; Compose and Ruby do both elsewhere.
  */
 export function dotenvLine(key: string, text: string): FormattedLine {
   if (!NAME.test(key)) {
@@ -21,23 +21,23 @@ export function dotenvLine(key: string, text: string): FormattedLine {
     : { line: `${key}=${quoted}` }
 }
 
-/** JSON in which nothing stands that dotenvLine would refuse: JSON can name those characters by number. */
+/** The same JSON without the characters that dotenvLine would refuse: JSON can escape them as \uXXXX. */
 export function dotenvJson(json: string): string {
   return json.replaceAll('\\\\', '\\u005c').replaceAll("'", '\\u0027').replaceAll('$', '\\u0024')
 }
 
-/** Each question is answered in one pass: a value is as large, and as odd, as who writes it wants it to be. */
+/** Every check is one linear pass: the author of the secret chooses its length and content. */
 function quote(text: string): string | undefined {
-  // No quoting helps against what happens to these before or after the quotes are looked at.
+  // Readers process these before or after quotes, so that quoting does not help.
   if (text.includes('\r') || holdsExpansion(text)) return undefined
   if (!text.includes("'") && !text.includes('\\\\') && !text.endsWith('\\')) return `'${text}'`
   if (!/["\\$]/.test(text)) return `"${text}"`
-  // A bare value: both quotes are literal but at its beginning.
+  // Unquoted: quotes are literal except at the start.
   const isBare = /^[^\s'"`#$\\]/.test(text) && !/[\n#$\\]/.test(text) && !/\s/.test(text.slice(-1))
   return isBare ? text : undefined
 }
 
-/** `${…}`. Where anything closes after the first that opens, that one is closed. */
+/** `${…}`. If any `}` follows the first `${`, that one is closed. */
 function holdsExpansion(text: string): boolean {
   const opened = text.indexOf('${')
   return opened !== -1 && text.indexOf('}', opened) !== -1

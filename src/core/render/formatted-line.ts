@@ -1,2 +1,2 @@
-/** One line of a file without its newline; or why the key cannot have one, in words without its value. */
+/** One line of a file, without its newline; or why the key cannot be written, without its value. */
 export type FormattedLine = { line: string } | { fault: string }

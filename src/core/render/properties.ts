@@ -1,6 +1,6 @@
 import type { FormattedLine } from './formatted-line.ts'
 
-/** Control characters that have a letter of their own. */
+/** Control characters with a letter escape. */
 const named: ReadonlyMap<string, string> = new Map([
   ['\t', 't'],
   ['\n', 'n'],
@@ -9,20 +9,20 @@ const named: ReadonlyMap<string, string> = new Map([
 ])
 
 /**
- * A line of java.util.Properties. Plain ASCII, so that it is the same to load(InputStream), which takes bytes for
- * Latin-1, and to load(Reader), which takes them for what it is told.
+ * A line of java.util.Properties. ASCII only, so that load(InputStream), which reads Latin-1, and load(Reader), which
+ * uses the reader's charset, give the same result.
  */
 export function propertiesLine(key: string, text: string): FormattedLine {
-  // A blank ends a key wherever it stands, and is dropped at the beginning of a value.
+  // A blank ends a key anywhere, and is dropped at the start of a value.
   return {
     line: `${escapeText(key).replaceAll(' ', '\\ ')}=${escapeText(text).replace(/^ /, '\\ ')}`,
   }
 }
 
-/** By code, into bytes: of a value that is nothing but escapes a pattern would take a second for a megabyte. */
+/** By character code into a buffer: replacing by a pattern takes a second per megabyte when everything is escaped. */
 function escapeText(text: string): string {
   if (isPlain(text)) return text
-  const bytes = Buffer.allocUnsafe(text.length * LONGEST_ESCAPE)
+  const bytes = Buffer.allocUnsafe(text.length * MAX_ESCAPE_LENGTH)
   let end = 0
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at)
@@ -44,15 +44,15 @@ function isPlain(text: string): boolean {
 }
 
 const HEX = '0123456789abcdef'
-/** Bytes: Java reads \uXXXX as a UTF-16 unit, and a character beyond them is two. */
-const LONGEST_ESCAPE = 6
+/** Bytes of \uXXXX, Java's escape of one UTF-16 code unit. */
+const MAX_ESCAPE_LENGTH = 6
 const BLANK = 0x20
 const BACKSLASH = 0x5c
 const LETTER_U = 0x75
 const TILDE = 0x7e
 const NONE = 0
 
-/** What follows the backslash of a unit up to the tilde; NONE: the unit stands for itself. */
+/** The character after the backslash, by code unit up to the tilde; NONE: the unit is not escaped. */
 const seconds = Array.from({ length: TILDE + 1 }, (_, unit) => {
   const character = String.fromCharCode(unit)
   if ('\\=:#!'.includes(character)) return unit

@@ -9,38 +9,37 @@ import { SecretBytes } from '../secret.ts'
 import type { Answers } from './answers.ts'
 import { credentialFile } from './credential.ts'
 import { type DataFile, renderDataFrom } from './data-from.ts'
-import type { Room } from './size-limit.ts'
+import type { SizeLimit } from './size-limit.ts'
 import { createTemplates, type Templates } from './template.ts'
 import { plainValues, type Scope, templateScope } from './template-scope.ts'
 
-const MODE_ALONE = 0o644
-/** The group may read what root owns, others may not. */
+const MODE_WITHOUT_GROUP = 0o644
+/** With an fsGroup: the group may read root's files, others may not. */
 const MODE_WITH_GROUP = 0o640
 
-/** In what the files are made. */
-export type Making = {
-  /** Default: as much as there is. */
-  room?: Room
+export type RenderOptions = {
+  /** Default: no limit. */
+  sizeLimit?: SizeLimit
   templates?: Templates
-  /** Told before each step that a tenant's words could make long. */
-  onStep?: (what: string) => void
+  /** Called before each step whose duration the import's author controls. */
+  onStep?: (step: string) => void
 }
 
 /**
- * The files that an import asks for, from what Vault held. Templates, patterns and formats may take any time: where an
- * import has some, it is rendered where it can be stopped.
- * @param fsGroup gid of the pod's fsGroup; decides the mode where the import names none
- * @throws FaultError the first in file order: that of the path, key_missing, decode_failed, template_failed,
+ * Renders the files of an import from Vault's values. Templates, patterns and formats may run for any length of time:
+ * imports that use them are rendered in the sandbox, which can be stopped.
+ * @param fsGroup gid of the pod's fsGroup; decides the mode of files for which the import sets none
+ * @throws FaultError the first in file order: the fault of the call, key_missing, decode_failed, template_failed,
  * key_unusable, name_taken, credential_refused, volume_full, import_too_large
  */
 export function renderFiles(
   spec: ImportSpec,
   answers: Answers,
   fsGroup: number | undefined,
-  { room, templates = createTemplates(), onStep = () => undefined }: Making = {},
+  { sizeLimit, templates = createTemplates(), onStep = () => undefined }: RenderOptions = {},
 ): RenderedFile[] {
-  const plainOf = remember(plainValues)
-  const plainMode = spec.defaultMode ?? (fsGroup === undefined ? MODE_ALONE : MODE_WITH_GROUP)
+  const plainOf = memoize(plainValues)
+  const plainMode = spec.defaultMode ?? (fsGroup === undefined ? MODE_WITHOUT_GROUP : MODE_WITH_GROUP)
   const rendered: RenderedFile[] = []
   const origins = new Map<string, string>()
   const add = (origin: string, file: RenderedFile) => {
@@ -48,7 +47,7 @@ export function renderFiles(
     if (other !== undefined) {
       throw new FaultError('name_taken', { file: file.name, reason: `one of ${other}, one of ${origin}` })
     }
-    room?.take(file.content.byteLength)
+    sizeLimit?.add(file.content.byteLength)
     origins.set(file.name, origin)
     rendered.push(file)
   }
@@ -74,17 +73,17 @@ export function renderFiles(
   return rendered
 }
 
-/** Equal answers serve many templates: their JSON is parsed once. */
-function remember<Key extends object, T>(make: (key: Key) => T): (key: Key) => T {
-  const made = new Map<Key, T>()
+/** Many templates share an answer: its JSON is parsed once. */
+function memoize<Key extends object, T>(make: (key: Key) => T): (key: Key) => T {
+  const cache = new Map<Key, T>()
   return (key) => {
-    const one = made.get(key) ?? make(key)
-    made.set(key, one)
-    return one
+    const value = cache.get(key) ?? make(key)
+    cache.set(key, value)
+    return value
   }
 }
 
-/** A refused read is never taken for an absent secret: it would delete the file when a policy changes. */
+/** A denied read never counts as an absent secret: a policy change would delete the file. */
 function tolerating<T>(mayBeAbsent: boolean, render: () => T): T | undefined {
   try {
     return render()
@@ -107,7 +106,7 @@ function keyContent(file: FileSpec, answers: Answers): SecretBytes {
   return toBytes(file, pickValue(dataOf(file.call, answers, where), key, where))
 }
 
-/** The value under a key. null counts as missing: nobody wants a file that says `null`. */
+/** The value of a key. null counts as missing: a file that says `null` is useless. */
 function pickValue({ values }: SecretData, key: string, where: Facts): Value {
   const value = values.get(key)
   const known = [...values.keys()]
@@ -141,7 +140,7 @@ function toBytes(file: FileSpec, value: Value): SecretBytes {
   if (file.encoding === 'utf-8') return SecretBytes.fromText(textOf(value))
   const bytes = typeof value === 'string' ? decoders[file.encoding](value.replaceAll(/\s+/g, '')) : undefined
   if (bytes) return new SecretBytes(bytes)
-  // The file's name only: whatever else could be said would tell of the content.
+  // Only the file's name: anything more would reveal content.
   throw new FaultError('decode_failed', { file: file.name, wanted: file.encoding })
 }
 
@@ -150,7 +149,7 @@ const decoders = {
   hex: decodeHex,
 } satisfies Record<Exclude<Encoding, 'utf-8'>, (text: string) => Buffer | undefined>
 
-/** Standard alphabet, padded or not. Buffer.from alone would skip over whatever it does not know. */
+/** Standard alphabet, padding optional. Buffer.from would ignore invalid characters. */
 function decodeBase64(text: string): Buffer | undefined {
   const [, digits = '', padding = ''] = /^([A-Za-z0-9+/]*)(={0,2})$/.exec(text) ?? [text, '', '?']
   if (padding === '?' || digits.length % 4 === 1) return undefined

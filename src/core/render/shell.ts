@@ -1,9 +1,9 @@
 import type { FormattedLine } from './formatted-line.ts'
 
-/** What POSIX lets be the name of a variable; `export` of anything else ends the shell. */
+/** POSIX variable names; `export` of any other name ends the shell. */
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 
-/** A line that any POSIX sh reads by `. FILE`, however strange the value. */
+/** A line that any POSIX sh reads with `. FILE`, whatever the value. */
 export function shellLine(key: string, text: string): FormattedLine {
   if (!NAME.test(key)) {
     return { fault: 'cannot be the name of a shell variable (a letter or "_", then letters, digits and "_")' }
@@ -12,7 +12,7 @@ export function shellLine(key: string, text: string): FormattedLine {
   return { line: `export ${key}=${shellQuote(text)}` }
 }
 
-/** A text as one word of POSIX sh: within single quotes nothing has a meaning but the single quote itself. */
+/** Quotes a text as one word of POSIX sh: within single quotes only the single quote is special. */
 export function shellQuote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`
 }

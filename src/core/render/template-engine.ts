@@ -1,21 +1,21 @@
 import { createRequire } from 'node:module'
 import type { Context, Emitter, Liquid, Template, Value } from 'liquidjs'
-import { ExactNumber } from '../json/exact-number.ts'
 import { shellQuote } from './shell.ts'
+import { ExactNumber } from './template-scope.ts'
 
 const require = createRequire(import.meta.url)
 
 /** Characters of a template. */
-const LONGEST_TEMPLATE = 65_536
-/** Characters and list items that one rendering may make, all together. */
+const MAX_TEMPLATE_LENGTH = 65_536
+/** Characters and list items that one rendering may produce in total. */
 export const TEMPLATE_MEMORY = 4 << 20
 
-const READING_TAGS = ['include', 'render', 'layout', 'block']
+const FILE_TAGS = ['include', 'render', 'layout', 'block']
 /**
- * `sample` makes another file of the same secret each time. The others take an expression as text, which a value could
- * be, and whose names nobody can know before.
+ * `sample` renders a different file from the same secret each time. The others evaluate an expression given as text: it
+ * could come from a value, and the names in it are not known in advance.
  */
-const LEFT_OUT_FILTERS = [
+const REMOVED_FILTERS = [
   'sample',
   'where_exp',
   'reject_exp',
@@ -24,19 +24,19 @@ const LEFT_OUT_FILTERS = [
   'find_exp',
   'find_index_exp',
 ]
-/** Their output is longer than their input, which is all that Liquid counts. */
+/** Their output is longer than their input, and Liquid counts only the input. */
 const GROWING_FILTERS = ['cgi_escape', 'uri_escape', 'url_decode', 'url_encode', 'slugify', 'shell_quote']
 
-/** A fault whose text is of our own making: it may be shown. */
+/** A refusal with a message of our own, which is safe to show. */
 export class TemplateRefusal extends Error {
   override readonly name = 'TemplateRefusal'
 }
 
-/** A Liquid that reads no file and lets no unknown name pass. Loaded when the first template is met. */
+/** A Liquid engine that reads no files and accepts no unknown names. Loads liquidjs, which only templates need. */
 export function createEngine(): Liquid {
   const liquid = require('liquidjs') as typeof import('liquidjs')
   const engine = new liquid.Liquid({
-    parseLimit: LONGEST_TEMPLATE,
+    parseLimit: MAX_TEMPLATE_LENGTH,
     memoryLimit: TEMPLATE_MEMORY,
     strictVariables: true,
     strictFilters: true,
@@ -48,17 +48,17 @@ export function createEngine(): Liquid {
   })
   engine.registerFilter('url_encode', encodeUrl)
   engine.registerFilter('shell_quote', quoteForShell)
-  refusePresent(engine)
-  // Nothing is escaped here, and what cannot be printed is refused with it too.
+  refuseCurrentTime(engine)
+  // Output is never escaped, so `raw` has no effect; unprintable values are refused with it too.
   engine.registerFilter('raw', (value: unknown) => value)
-  for (const name of LEFT_OUT_FILTERS) delete engine.filters[name]
+  for (const name of REMOVED_FILTERS) delete engine.filters[name]
   countOutput(engine)
-  for (const tag of READING_TAGS) engine.registerTag(tag, readingTag(liquid, tag))
+  for (const tag of FILE_TAGS) engine.registerTag(tag, fileTag(liquid, tag))
   engine.registerTag('assign', strictAssign(liquid))
   return engine
 }
 
-/** Liquid's own makes a plus of a blank, which means a blank in forms alone: in a password it would be a plus. */
+/** Liquid's filter encodes a blank as `+`, which only form data decodes: in the password of a URL it stays a plus. */
 function encodeUrl(value: unknown): string {
   const encoded = encodeURIComponent(textOf(value))
   return encoded.replaceAll(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`)
@@ -66,8 +66,8 @@ function encodeUrl(value: unknown): string {
 
 const DATE_FILTERS = ['date', 'date_to_xmlschema', 'date_to_rfc822', 'date_to_string', 'date_to_long_string']
 
-/** What a file holds depends on Vault's values only: with the time in it, it would change at every refresh. */
-function refusePresent(engine: Liquid): void {
+/** A file depends on Vault's values only: with the current time in it, it would change at every refresh. */
+function refuseCurrentTime(engine: Liquid): void {
   for (const name of DATE_FILTERS) {
     const filter = engine.filters[name]
     if (typeof filter !== 'function') continue
@@ -98,7 +98,7 @@ function refuseUnprintable(value: unknown): unknown {
   )
 }
 
-/** Liquid counts what filters take and forgets what loops put together. */
+/** Liquid counts the input of filters but not the output of loops. */
 function countOutput(engine: Liquid): void {
   const { renderer, filters } = engine
   const render = renderer.renderTemplates
@@ -126,7 +126,7 @@ function countingEmitter({ memoryLimit }: Context): Emitter {
   }
 }
 
-function readingTag({ Tag }: typeof import('liquidjs'), name: string) {
+function fileTag({ Tag }: typeof import('liquidjs'), name: string) {
   return class extends Tag {
     constructor(...args: ConstructorParameters<typeof Tag>) {
       super(...args)
@@ -137,11 +137,11 @@ function readingTag({ Tag }: typeof import('liquidjs'), name: string) {
   }
 }
 
-/** An unknown name may stand in a condition; to give it another name is no condition. */
+/** An unknown name is allowed in a condition (lenientIf), not in an assignment. */
 function strictAssign({ AssignTag }: typeof import('liquidjs')) {
   return class extends AssignTag {
     override *render(context: Context): Generator<unknown, void, unknown> {
-      // Private to Liquid's types, and yet what its own assign reads.
+      // Private in Liquid's types; its own assign uses them.
       const name: string = Reflect.get(this, 'key')
       const value: Value = Reflect.get(this, 'value')
       context.bottom()[name] = yield value.value(context, false)

@@ -4,26 +4,26 @@ import { TemplateRefusal } from './template-engine.ts'
 import type { Scope } from './template-scope.ts'
 
 /** Characters of the template that are shown. */
-const LONGEST_QUOTE = 120
+const MAX_QUOTE_LENGTH = 120
 
 type Reason = Pick<Facts, 'reason' | 'known'>
 type Names = { scope: Scope; others: readonly string[] }
 
 /**
- * Why a template failed, in the template's own words and ours. Liquid's messages are left out: they hold values, for
- * instance the one by which `data[user]` looked for another.
+ * Explains why a template failed, quoting the template only. Liquid's messages are not used: they contain values, for
+ * example the one that `data[user]` uses as a key.
  */
-export function reasonOf(error: unknown, template: string, names: Names): Reason {
+export function templateReason(error: unknown, template: string, names: Names): Reason {
   const { token, originalError, name } = error as Partial<LiquidError>
   if (originalError?.message === 'memory alloc limit exceeded') return { reason: 'it makes too much text' }
-  // Some filters take an expression, which may come out of a value: what stands there is not ours to show.
+  // Some filters evaluate an expression that may come from a value, which must not be shown.
   if (token === undefined || token.input !== template) return { reason: 'it could not be rendered' }
   if (name === 'UndefinedVariableError') return missingName(token, originalError, names)
   const why = originalError instanceof TemplateRefusal ? originalError.message : 'cannot be rendered'
   return { reason: `${quote(token.getText())} in line ${lineOf(token)} ${why}` }
 }
 
-/** Follows the name as far as it leads, for the names that exist where it ends. */
+/** Follows the steps of a name to the first unknown one, and lists the available names there. */
 function missingName(token: Token, cause: Error | undefined, { scope, others }: Names): Reason {
   const steps = stepsOf(token)
   const whole = { reason: `there is no ${quote(token.getText())} (line ${lineOf(token)})` }
@@ -34,7 +34,7 @@ function missingName(token: Token, cause: Error | undefined, { scope, others }: 
       level = Reflect.get(level, step)
       continue
     }
-    // The name of a loop's or an assign's own is not in our scope, and yet there.
+    // A variable of a loop or an assign exists without being in the scope.
     if (at === 0 && Reflect.get(cause ?? {}, 'variableName') !== step) return whole
     const name = steps.slice(0, at + 1).join('.')
     const known = new Set([...Object.keys(level), ...(at === 0 ? others : [])])
@@ -43,7 +43,7 @@ function missingName(token: Token, cause: Error | undefined, { scope, others }: 
   return whole
 }
 
-/** undefined for a step that only rendering knows, as in `data[user]`. */
+/** undefined for a step that is only known while rendering, as in `data[user]`. */
 function stepsOf(token: Token): (string | undefined)[] {
   const { props = [], variable } = token as Partial<PropertyAccessToken>
   if (variable !== undefined) return []
@@ -59,5 +59,5 @@ function lineOf(token: Token): number {
 
 function quote(text: string): string {
   const line = text.replaceAll(/\s+/g, ' ')
-  return `"${line.length > LONGEST_QUOTE ? `${line.slice(0, LONGEST_QUOTE)}…` : line}"`
+  return `"${line.length > MAX_QUOTE_LENGTH ? `${line.slice(0, MAX_QUOTE_LENGTH)}…` : line}"`
 }

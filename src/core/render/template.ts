@@ -1,36 +1,35 @@
 import type { Liquid } from 'liquidjs'
 import { FaultError } from '../faults/fault.ts'
 import { createEngine } from './template-engine.ts'
-import { reasonOf } from './template-reason.ts'
+import { templateReason } from './template-reason.ts'
 import type { Scope } from './template-scope.ts'
 
-/** Of Liquid's words on a template. */
-const LONGEST_FAULT = 300
+/** Characters of Liquid's message about a template. */
+const MAX_FAULT_LENGTH = 300
 
-export type Checked = { names: readonly string[] } | { fault: string }
+export type CheckedTemplate = { names: readonly string[] } | { fault: string }
 
 /**
- * The templates of one import. What they take in time and memory is limited by the process that runs them alone: see
- * sandbox/.
+ * The templates of one import. Their time and memory are limited by the process that renders them: see sandbox/.
  */
 export type Templates = {
-  /** Loads what is needed, for a clock that starts after it. */
+  /** Loads liquidjs, so that the time for it is not charged to a template. */
   load(): void
   /**
-   * Names that stand in a template, or why it is none, in words that quote the template alone. Names that it sets
-   * itself are among them: what is set in a condition is still asked for from outside when the condition fails.
+   * The variables of a template, or why it is not valid, quoting the template only. Includes variables that it assigns:
+   * one assigned in a condition comes from the scope when the condition is false.
    */
-  check(template: string): Checked
+  check(template: string): CheckedTemplate
   /**
-   * @param scope what the names in the template stand for; see templateScope
-   * @param others names that the template could have asked for, and did not
-   * @throws FaultError template_failed naming `file`; never with a value in it
+   * @param scope the variables; see templateScope
+   * @param others available names that are not in the scope, for the message
+   * @throws FaultError template_failed naming `file`; never contains a value
    */
   render(file: string, template: string, scope: Scope, others?: readonly string[]): string
 }
 
 export function createTemplates(): Templates {
-  const checked = new Map<string, Checked>()
+  const checked = new Map<string, CheckedTemplate>()
   let loaded: Liquid | undefined
 
   function engine(): Liquid {
@@ -38,16 +37,16 @@ export function createTemplates(): Templates {
     return loaded
   }
 
-  function examine(template: string): Checked {
+  function examine(template: string): CheckedTemplate {
     try {
       return { names: engine().variablesSync(engine().parse(template)) }
     } catch (error) {
-      const words = error instanceof Error ? error.message : String(error)
+      const message = error instanceof Error ? error.message : String(error)
       return {
-        fault: words
-          .slice(0, LONGEST_FAULT * 2)
+        fault: message
+          .slice(0, MAX_FAULT_LENGTH * 2)
           .replaceAll(/\s+/g, ' ')
-          .slice(0, LONGEST_FAULT),
+          .slice(0, MAX_FAULT_LENGTH),
       }
     }
   }
@@ -55,17 +54,20 @@ export function createTemplates(): Templates {
   return {
     load: () => void engine(),
     check(template) {
-      const known = checked.get(template) ?? examine(template)
-      checked.set(template, known)
-      return known
+      const result = checked.get(template) ?? examine(template)
+      checked.set(template, result)
+      return result
     },
     render(file, template, scope, others = []) {
       try {
-        // A template may change the scope: a copy of its top, for nothing beneath can be changed.
-        const own = Object.assign(Object.create(null), scope)
-        return String(engine().parseAndRenderSync(template, own))
+        // A template may assign variables: a shallow copy suffices, since it cannot change nested values.
+        const ownScope = Object.assign(Object.create(null), scope)
+        return String(engine().parseAndRenderSync(template, ownScope))
       } catch (error) {
-        throw new FaultError('template_failed', { file, ...reasonOf(error, template, { scope, others }) })
+        throw new FaultError('template_failed', {
+          file,
+          ...templateReason(error, template, { scope, others }),
+        })
       }
     },
   }

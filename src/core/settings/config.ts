@@ -1,10 +1,10 @@
-/** The plugin's settings, checked: see API.md "Plugin settings". Durations in milliseconds, sizes in bytes. */
+/** The plugin's settings, validated. settings.ts describes each. Durations in milliseconds, sizes in bytes. */
 export type Config = Readonly<{
   endpoint: string
   nodeId: string
   driverName: string
   registrationSocket: string | undefined
-  /** CSI socket path as the host sees it. */
+  /** Path of the CSI socket on the host. */
   kubeletEndpoint: string
   /** Key of a node's taint. */
   removeStartupTaint: string | undefined
@@ -32,9 +32,9 @@ export type Config = Readonly<{
   allowSecretSync: boolean
   /** The largest tmpfs of one volume. */
   maxVolumeBytes: number
-  /** What all volumes of the node may hold. */
+  /** Limit of all volumes of the node together. */
   maxNodeBytes: number
-  /** What all volumes of one Kubernetes namespace on the node may hold. */
+  /** Limit of all volumes of one Kubernetes namespace on the node together. */
   maxNamespaceBytes: number
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error'
   logFormat: 'json' | 'pretty'

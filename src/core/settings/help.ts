@@ -3,41 +3,41 @@ import { environmentName, flagName, settingNames, settings } from './settings.ts
 
 const WIDTH = 100
 
-/** The text of --help: every setting with its meaning, default and environment variable. */
+/** The text of --help: every setting with its description, default and environment variable. */
 export function helpText(): string {
   return [
-    'vault-files-csi: mounts secrets of Vault or OpenBao as live files into pods',
+    'vault-files-csi: mounts secrets from Vault or OpenBao into pods as live files',
     '',
     'usage: vault-files-csi [flags]',
-    '       vault-files-csi doctor [flags]   checks an installation, see vault-files-csi doctor --help',
-    '       vault-files-csi convert [FILE]   turns manifests of other systems into ours, see convert --help',
+    '       vault-files-csi doctor [flags]   checks an installation; see doctor --help',
+    '       vault-files-csi convert [FILE]   converts manifests of other systems; see convert --help',
     '',
-    'A flag wins over its environment variable, that over the file of --config, that over the default.',
-    'The file is YAML; its keys are the flags without dashes in front (vault-addr: https://…).',
+    'Precedence: flag, environment variable, --config file, default.',
+    'The file is YAML; its keys are the flags without leading dashes (vault-addr: https://…).',
     'Durations: 30s, 2m, 1m30s. Sizes: 4Mi, 512Ki, plain bytes. Switches: --allow-http or --allow-http=false.',
     '',
     entry('--config FILE', 'Settings file.', 'none', 'VAULT_FILES_CONFIG'),
     ...settingNames.map((name) =>
-      entry(usage(name), settings[name].meaning, defaultShown(name), environmentName(name)),
+      entry(usage(name), settings[name].description, defaultShown(name), environmentName(name)),
     ),
-    entry('-h, --help', 'This text.'),
-    entry('--version', 'The version.'),
+    entry('-h, --help', 'Show this text.'),
+    entry('--version', 'Show the version.'),
     '',
   ].join('\n')
 }
 
-/** The same as rows of a Markdown table, for the docs. */
+/** The settings as a Markdown table, for the docs. */
 export function settingsTable(): string {
   const rows = settingNames.map((name) => {
     const cells = [
       `\`${usage(name)}\``,
       `\`${environmentName(name)}\``,
       defaultShown(name),
-      settings[name].meaning,
+      settings[name].description,
     ]
     return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
   })
-  return ['| flag | environment | default | meaning |', '|---|---|---|---|', ...rows, ''].join('\n')
+  return ['| flag | environment | default | description |', '|---|---|---|---|', ...rows, ''].join('\n')
 }
 
 function usage(name: keyof Config): string {
@@ -53,11 +53,11 @@ function defaultShown(name: keyof Config): string {
   )
 }
 
-function entry(title: string, meaning: string, fallback?: string, variable?: string): string {
+function entry(title: string, description: string, fallback?: string, variable?: string): string {
   const facts = [fallback && `Default: ${fallback}.`, variable && `Environment: ${variable}.`]
     .filter(Boolean)
     .join(' ')
-  const lines = [...wrap(meaning), ...(facts ? wrap(facts) : [])]
+  const lines = [...wrap(description), ...(facts ? wrap(facts) : [])]
   return [`  ${title}`, ...lines.map((line) => `        ${line}`)].join('\n')
 }
 

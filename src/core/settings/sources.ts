@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util'
-import { nearest } from '../nearest-name.ts'
+import { nearestName } from '../nearest-name.ts'
 import type { Config } from './config.ts'
 import { environmentName, flagName, settingNames, settings } from './settings.ts'
 
-/** What a setting was given, and where: for faults that its giver can find. */
+/** The raw values of a setting and their source, which faults name. */
 export type Given = { texts: string[]; from: string }
 export type Source = { given: Map<keyof Config, Given>; faults: string[] }
 
@@ -14,9 +14,9 @@ export type CommandLine = Source & {
 }
 
 const nameByFlag = new Map(settingNames.map((name) => [flagName(name), name]))
-const ownFlags = ['config', 'help', 'version']
+const generalFlags = ['config', 'help', 'version']
 
-/** Flags: `--name value`, `--name=value`; switches stand alone or take =true, =false. The last of several wins. */
+/** Flags: `--name value` or `--name=value`; switches take no value, or =true or =false. The last of several wins. */
 export function readCommandLine(argv: readonly string[]): CommandLine {
   const line: CommandLine = {
     given: new Map(),
@@ -46,7 +46,7 @@ function takeOption(line: CommandLine, { name, rawName, value, inlineValue }: Op
   else if (name === 'version') line.wantsVersion = true
   else if (isSwitch(name)) give(line, name, value ?? 'true')
   else if (!nameByFlag.has(name) && name !== 'config') line.faults.push(unknown(rawName, name))
-  // `--endpoint --node-id x`: parseArgs takes the next flag for the value.
+  // `--endpoint --node-id x`: parseArgs takes the next flag as the value.
   else if (value === undefined || (!inlineValue && value.startsWith('--')))
     line.faults.push(`${rawName}: needs a value`)
   else if (name === 'config') line.configFile = value
@@ -60,7 +60,7 @@ function give(line: CommandLine, flag: string, text: string): void {
   line.given.set(name, { texts: [...before, text], from: `--${flag}` })
 }
 
-/** Variables that are set but empty count as not set, as templates leave them. */
+/** Empty variables count as not set: templated manifests leave them empty. */
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Source {
   const given = new Map<keyof Config, Given>()
   for (const name of settingNames) {
@@ -79,7 +79,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
 
 /**
  * The settings file: a mapping of flag names without their dashes (`vault-addr: https://…`) to values.
- * @param content parsed YAML; nothing at all is an empty file
+ * @param content parsed YAML; undefined or null for an empty file
  */
 export function readSettingsFile(file: string, content: unknown): Source {
   const source: Source = { given: new Map(), faults: [] }
@@ -120,9 +120,9 @@ function flagOptions() {
 }
 
 function unknown(written: string, name: string): string {
-  const meant = nearest(name, [...nameByFlag.keys(), ...(written.startsWith('-') ? ownFlags : [])])
+  const nearest = nearestName(name, [...nameByFlag.keys(), ...(written.startsWith('-') ? generalFlags : [])])
   const dashes = written.startsWith('-') ? '--' : ''
-  const hint = meant ? `did you mean ${dashes}${meant}?` : 'see --help'
+  const hint = nearest ? `did you mean ${dashes}${nearest}?` : 'see --help'
   return `unknown ${dashes ? 'flag' : 'setting'} ${JSON.stringify(written)}, ${hint}`
 }
 

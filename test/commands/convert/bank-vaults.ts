@@ -1,18 +1,18 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: so are the references of Bank-Vaults written
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of Bank-Vaults contain them
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { parseAllDocuments } from 'yaml'
-import { readReference } from '../../../src/commands/convert/bank-vaults-reference.ts'
+import { readReference } from '../../../src/commands/convert/bank-vaults-environment.ts'
 import { createTemplates } from '../../../src/core/render/template.ts'
 import { templateScope } from '../../../src/core/render/template-scope.ts'
 import { convertText } from '../../harness/commands/convert-bench.ts'
 
 const GET = { method: 'GET', data: undefined, version: undefined }
 
-t.test('references are read as the webhook reads them', async (t) => {
+t.test('references are parsed as the webhook parses them', async (t) => {
   const read: [value: string, reference: object][] = [
     ['plain', { kind: 'none' }],
     ['https://vault:8200/ui', { kind: 'none' }],
@@ -46,13 +46,13 @@ t.test('references are read as the webhook reads them', async (t) => {
   for (const [value, reference] of read) t.match(readReference(value), reference, value)
 })
 
-t.test('what cannot be converted says why', async (t) => {
+t.test('a reference that cannot be converted is a fault with the reason', async (t) => {
   for (const [value, fault] of [
     ['vault:secret/data/a', /names no key/],
     ['vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w==', /Transit/],
     ['vault:secret/data/a#KEY#latest', /version/],
-    ['>>vault:a/b#c#{no', /no JSON/],
-    ['>>vault:a/b#c#[1]', /no JSON object/],
+    ['>>vault:a/b#c#{no', /not JSON/],
+    ['>>vault:a/b#c#[1]', /not a JSON object/],
     ['vault:secret/data/a#${upper .a | sha}', /cannot translate/],
     ['vault:secret/data/../a#b', /characters/],
   ] as const) {
@@ -62,7 +62,7 @@ t.test('what cannot be converted says why', async (t) => {
 
 type Container = { command: string[]; args?: string[]; env?: object[] }
 
-t.test('the wrapped command gives the program each variable exactly as Vault has it', async (t) => {
+t.test('the wrapped command passes each variable to the program exactly as it is in Vault', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'convert-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const nasty = `it's "$HOME" \`id\` \\ {{ x }}\n* ; exit 1 # ü`
@@ -78,8 +78,8 @@ spec:
     - {name: A, value: "vault:secret/data/a#value"}
     - {name: B, value: "it's ${'${vault:secret/data/a#value}'} {{ and }} $(more)"}
 `)
-  const [ours, pod] = parseAllDocuments(output).map((document) => document.toJS())
-  const { template } = ours.spec.files[0]
+  const [imported, pod] = parseAllDocuments(output).map((document) => document.toJS())
+  const { template } = imported.spec.files[0]
   const file = join(folder, 'app.env')
   writeFileSync(
     file,
@@ -94,7 +94,7 @@ spec:
   t.equal(seen, `${nasty}|it's ${nasty} {{ and }} $(more)|an 'arg' $A`)
 })
 
-t.test('a pod without references, or that opted out, is left alone', async (t) => {
+t.test('a pod without references, or with mutate: skip, is not converted', async (t) => {
   const pod = (extra: string) => `
 kind: Pod
 metadata: {name: app, annotations: {${extra}}}

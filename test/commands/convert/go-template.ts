@@ -1,4 +1,4 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: so are the references of Bank-Vaults written
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of Bank-Vaults contain them
 import t from 'tap'
 import { translateGoTemplate } from '../../../src/commands/convert/go-template.ts'
 import { BRACES, DOLLAR_BRACE } from '../../../src/commands/convert/go-tokens.ts'
@@ -13,16 +13,16 @@ const KEYS = new Map<string, string>([
   ['base', 'cGxhaW4='],
 ])
 
-const OWN = { nameOf: () => undefined, names: [] }
+const UNNAMED = { nameOf: () => undefined, names: [] }
 
-/** What our plugin makes of a Go template, with KEYS in Vault. */
+/** The result of a translated Go template, with KEYS in Vault. */
 function rendered(template: string): string {
   const translated = translateGoTemplate(template, BRACES)
   if ('fault' in translated) return `fault: ${translated.fault}`
-  return createTemplates().render('f', toLiquid(translated.parts, OWN), templateScope(KEYS, new Map()))
+  return createTemplates().render('f', toLiquid(translated.parts, UNNAMED), templateScope(KEYS, new Map()))
 }
 
-// The text on the right is what consul-template makes of it.
+// The text on the right is consul-template's result.
 const same: [template: string, text: string][] = [
   ['{{ with secret "secret/data/a" }}{{ .Data.data.password }}{{ end }}', 's3cr{{et'],
   ['{{- with secret "secret/data/a" -}}\n  {{ .Data.data.user }}\n{{- end }}\n', 'app\n'],
@@ -52,7 +52,7 @@ for (const [template, text] of same) {
   t.test(`${template} renders as before`, async (t) => t.equal(rendered(template), text))
 }
 
-t.test('all of an answer becomes JSON', async (t) => {
+t.test('a whole answer becomes JSON', async (t) => {
   const text = rendered('{{ with secret "secret/data/a" }}{{ .Data.data | toJSON }}{{ end }}')
   t.same(JSON.parse(text), Object.fromEntries(KEYS))
 })
@@ -63,7 +63,7 @@ function callsOf(template: string): unknown[] {
   return parts.flatMap((part) => ('call' in part ? [part.call] : []))
 }
 
-t.test('arguments make it a write of these values', async (t) => {
+t.test('arguments make the call a write of these values', async (t) => {
   t.match(
     callsOf(
       '{{ with secret "pki/issue/web" "common_name=a.b" "alt_names=x=y" }}{{ .Data.private_key }}{{ end }}',
@@ -85,7 +85,7 @@ t.test('arguments make it a write of these values', async (t) => {
   ])
 })
 
-t.test('a certificate has its keys', async (t) => {
+t.test('fields of pkiCert become keys of the answer', async (t) => {
   const translated = translateGoTemplate(
     '{{ with pkiCert "pki/issue/a" }}{{ .Key }}{{ .Cert }}{{ .CA }}{{ end }}',
     BRACES,
@@ -95,18 +95,18 @@ t.test('a certificate has its keys', async (t) => {
   t.same(keys, [['private_key'], ['certificate'], ['issuing_ca']])
 })
 
-t.test('the data/ that consul-template put in by itself is written out, and said', async (t) => {
+t.test('the data/ that consul-template adds to the path is written out, with a note', async (t) => {
   const translated = translateGoTemplate(
     '{{ with secret "secret/team/a" }}{{ .Data.data.user }}{{ end }}',
     BRACES,
   )
   t.match(translated, {
     parts: [{ call: { path: 'secret/data/team/a' }, keys: ['user'] }],
-    notes: [/put data\/ into/],
+    notes: [/added data\/ to/],
   })
 })
 
-// None of these may come out as half a template.
+// None of these may be translated in part.
 const lost: [template: string, fault: RegExp][] = [
   [
     '{{ with secret "kv/a" }}{{ if .Data.user }}a{{ end }}{{ end }}',
@@ -139,14 +139,14 @@ for (const [template, fault] of lost) {
   })
 }
 
-t.test("Bank-Vaults' keys have other delimiters, and the keys at hand", async (t) => {
+t.test('keys of Bank-Vaults have other delimiters, and refer to the keys directly', async (t) => {
   const call = { path: 'kv/a', method: 'GET', data: undefined, version: undefined } as const
   const translated = translateGoTemplate('user ${.user} of ${ .base | b64dec }', DOLLAR_BRACE, call)
-  const liquid = 'parts' in translated ? toLiquid(translated.parts, OWN) : ''
+  const liquid = 'parts' in translated ? toLiquid(translated.parts, UNNAMED) : ''
   t.equal(liquid, 'user {{ user }} of {{ base | base64_decode }}')
 })
 
-t.test('keys that Liquid or a source would take for its own are named by data', async (t) => {
+t.test('keys that collide with Liquid or a source are written with data', async (t) => {
   const call = { path: 'kv/a', method: 'GET', data: undefined, version: undefined } as const
   const liquid = (key: string) =>
     toLiquid([{ call, keys: [key], filters: [] }], { nameOf: () => undefined, names: ['web'] })

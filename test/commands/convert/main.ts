@@ -18,14 +18,14 @@ function run(stdin: string, ...argv: readonly string[]) {
 }
 
 t.test('the program converts a file', async (t) => {
-  t.match(run('', input), { status: 0, stdout: output, stderr: /made SecretsStoreImport\/shop-db/ })
+  t.match(run('', input), { status: 0, stdout: output, stderr: /wrote SecretsStoreImport\/shop-db/ })
 })
 
 t.test('the program converts standard input', async (t) => {
   t.match(run(readFileSync(input, 'utf8')), { status: 0, stdout: output })
 })
 
-t.test('the program writes all of a long output to a pipe', async (t) => {
+t.test('the program writes a long output to a pipe completely', async (t) => {
   const text = readFileSync(input, 'utf8')
   const many = Array.from({ length: 200 }, (_, n) =>
     text.replaceAll('namespace: shop', `namespace: shop-${n}`),
@@ -36,11 +36,11 @@ t.test('the program writes all of a long output to a pipe', async (t) => {
   t.ok(stdout.length > 200_000)
 })
 
-t.test('the program helps', async (t) => {
+t.test('the program prints its help', async (t) => {
   t.match(run('', '--help'), { status: 0, stdout: /^vault-files-csi convert: /, stderr: '' })
 })
 
-t.test('the program says what it cannot read, and exits 1', async (t) => {
+t.test('the program reports unreadable input and exits 1', async (t) => {
   t.match(run('', 'nowhere.yaml'), { status: 1, stdout: '', stderr: /cannot read nowhere\.yaml: ENOENT/ })
   t.match(run('a: ['), { status: 1, stdout: '', stderr: /line \d+, column \d+/ })
   t.match(run('kind: Service'), { status: 1, stdout: '', stderr: /nothing to convert/ })

@@ -1,9 +1,8 @@
 import t from 'tap'
-import { parseDoctorArguments } from '../../../src/commands/doctor/arguments.ts'
-import { doctorHelp } from '../../../src/commands/doctor/help.ts'
+import { doctorHelp, parseDoctorArguments } from '../../../src/commands/doctor/arguments.ts'
 import { diagnose } from '../../harness/commands/doctor-bench.ts'
 
-t.test("its own flags are told from the plugin's", async (t) => {
+t.test("the doctor's own flags are separated from the plugin's", async (t) => {
   const argv =
     '--import shop/app --vault-addr=http://v --service-account=app --dry-login --imports kube --json'
   t.strictSame(parseDoctorArguments(argv.split(' ')), {
@@ -42,7 +41,7 @@ for (const [argv, fault] of wrong) {
   })
 }
 
-t.test('all faults are told at once', async (t) => {
+t.test('all faults are reported at once', async (t) => {
   const { text } = await diagnose(['--dry-login', '--import=x', '--frobnicate', '--vault-addr=ftp://v'])
   for (const fault of ['--import:', '--frobnicate', '--vault-addr: must be'])
     t.ok(text.includes(fault), fault)

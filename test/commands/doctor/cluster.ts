@@ -5,7 +5,7 @@ import { createCertificateAuthority } from '../../harness/pki/certificates.ts'
 
 const CRD = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/secretsstoreimports.deckhouse.io'
 
-t.test('the shipped manifests are in order', async (t) => {
+t.test('the shipped manifests pass', async (t) => {
   const { run } = await startDoctorBench(t)
   const { code, findings } = await run()
   t.equal(code, 0)
@@ -28,9 +28,9 @@ const wrongFields: [field: string, value: unknown, outcome: Outcome, detail: Reg
   ],
   ['podInfoOnMount', undefined, 'fail', /^false/, /kubectl patch/],
   ['tokenRequests', [], 'fail', /^none: kubelet passes no/, /"tokenRequests":\[\{"audience":"vault"\}\]/],
-  ['requiresRepublish', false, 'fail', /never brings fresh tokens/, /"requiresRepublish":true/],
+  ['requiresRepublish', false, 'fail', /never passes new tokens/, /"requiresRepublish":true/],
   ['volumeLifecycleModes', ['Persistent'], 'fail', /refuses inline volumes/, /kubectl delete csidriver/],
-  ['fsGroupPolicy', 'File', 'warn', /^File: kubelet may change group/, /"fsGroupPolicy":"None"/],
+  ['fsGroupPolicy', 'File', 'warn', /^File: kubelet may change the group/, /"fsGroupPolicy":"None"/],
   ['attachRequired', true, 'warn', /no controller/, /kubectl delete csidriver/],
 ]
 for (const [field, value, outcome, detail, fix] of wrongFields) {
@@ -66,11 +66,11 @@ const broken: [
     },
     'CRD',
     'fail',
-    /v1alpha1 is not served; there are: v1/,
+    /v1alpha1 is not served; served versions: v1/,
     /kubectl apply/,
   ],
   [
-    'a CRD of before caCertRef',
+    'a CRD from before caCertRef',
     ({ crd }) => {
       const { spec } = crd.spec.versions[0].schema.openAPIV3Schema.properties
       delete spec.properties.caCertRef
@@ -78,10 +78,10 @@ const broken: [
     },
     'CRD',
     'warn',
-    /knows no spec\.caCertRef, spec\.files\[\]\.mode/,
+    /lacks spec\.caCertRef, spec\.files\[\]\.mode/,
     /kubectl apply/,
   ],
-  ['a CRD that one may not read', ({ denied }) => denied.add(CRD), 'CRD', 'ok', /is served/, undefined],
+  ['a CRD that may not be read', ({ denied }) => denied.add(CRD), 'CRD', 'ok', /is served/, undefined],
   [
     'no CSIDriver',
     ({ objects }) => objects.delete(`/apis/storage.k8s.io/v1/csidrivers/${DRIVER}`),
@@ -91,7 +91,7 @@ const broken: [
     /install the chart/,
   ],
   [
-    'a CSIDriver that one may not read',
+    'a CSIDriver that may not be read',
     ({ denied }) => denied.add(`/apis/storage.k8s.io/v1/csidrivers/${DRIVER}`),
     'CSIDriver',
     'skipped',
@@ -117,7 +117,7 @@ const broken: [
     /describe ds\/vault-files-csi/,
   ],
   [
-    'a kubelet that has not taken the plugin',
+    'a kubelet that has not registered the plugin',
     ({ csiNode }) => {
       csiNode.spec.drivers = null
     },
@@ -127,7 +127,7 @@ const broken: [
     /--registration-socket/,
   ],
   [
-    'a driver that nobody serves',
+    'a driver without a ready plugin pod',
     ({ objects }) => objects.set('/api/v1/namespaces/vault-files-csi/pods', { items: [] }),
     'registration',
     'warn',
@@ -135,7 +135,7 @@ const broken: [
     /plugin pods/,
   ],
   [
-    'no DaemonSet and no node that knows the driver',
+    'no DaemonSet and no node that lists the driver',
     ({ objects }) => {
       objects.set('/apis/apps/v1/daemonsets', { items: [] })
       objects.set('/apis/storage.k8s.io/v1/csinodes', { items: [] })
@@ -150,7 +150,7 @@ const broken: [
     ({ refused }) => refused.add('list secretsstoreimports'),
     'RBAC imports',
     'fail',
-    /vault-files-csi\/vault-files-csi may not list: the plugin knows no import/,
+    /vault-files-csi\/vault-files-csi may not list: the plugin cannot read imports/,
     /helm upgrade/,
   ],
   [
@@ -175,7 +175,7 @@ const broken: [
     'settings',
     'fail',
     /unknown flag "--frobnicate"/,
-    /another release/,
+    /same release/,
   ],
 ]
 for (const [what, damage, name, outcome, detail, fix] of broken) {
@@ -188,7 +188,7 @@ for (const [what, damage, name, outcome, detail, fix] of broken) {
   })
 }
 
-t.test("rights are asked for the service account of the plugin's own DaemonSet", async (t) => {
+t.test("rights are checked for the service account of the plugin's DaemonSet", async (t) => {
   const { api, daemonSet, run } = await startDoctorBench(t)
   daemonSet.spec.template.spec.serviceAccountName = 'other'
   await run()
@@ -203,7 +203,7 @@ t.test("rights are asked for the service account of the plugin's own DaemonSet",
   })
 })
 
-t.test('rights that only some imports need are asked for when there are such imports', async (t) => {
+t.test('rights that only some imports need are checked when such imports exist', async (t) => {
   const { api, refused, run } = await startDoctorBench(t)
   refused.add('create serviceaccounts').add('get secrets').add('get configmaps')
   api.put('usual', (spec) => {
@@ -225,7 +225,7 @@ t.test('rights that only some imports need are asked for when there are such imp
   t.equal(code, 1)
 })
 
-t.test('AppRole needs to read Secrets, secretSync to write them where it is allowed', async (t) => {
+t.test('AppRole needs to read Secrets; secretSync, where allowed, needs to write them', async (t) => {
   const { api, daemonSet, refused, run } = await startDoctorBench(t)
   refused.add('get secrets').add('create secrets').add('get pods')
   api.put('synced', (spec) => {
@@ -247,7 +247,7 @@ t.test('AppRole needs to read Secrets, secretSync to write them where it is allo
   t.match((await run()).of('RBAC secrets'), { outcome: 'fail', fix: /rbac\.secrets=true/ })
 })
 
-t.test("the plugin's settings are those of its DaemonSet, not of one's own environment", async (t) => {
+t.test("the plugin's settings come from its DaemonSet, not from the doctor's environment", async (t) => {
   const { daemonSet, run } = await startDoctorBench(t)
   daemonSet.spec.template.spec.containers[0].args.push('--vault-addr=http://127.0.0.1:9')
   const env = { VAULT_ADDR: 'http://127.0.0.1:7' }
@@ -292,13 +292,13 @@ t.test('without an API server everything that needs one is skipped', async (t) =
   await api.start()
 })
 
-t.test('credentials that the API server refuses are told', async (t) => {
+t.test('credentials that the API server refuses are reported', async (t) => {
   const { api, run } = await startDoctorBench(t)
   api.validToken = 'another'
   t.match((await run()).of('API server'), { outcome: 'fail', detail: /401 Unauthorized/ })
 })
 
-t.test('a kubeconfig that is not there is told', async (t) => {
+t.test('a missing kubeconfig is reported', async (t) => {
   const { run } = await startDoctorBench(t)
   const { code, of } = await run([], { KUBECONFIG: '/nowhere/kubeconfig' })
   t.match(of('API server'), { outcome: 'fail', detail: /\/nowhere\/kubeconfig/, fix: 'correct KUBECONFIG' })

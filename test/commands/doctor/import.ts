@@ -4,7 +4,7 @@ import { createCertificateAuthority } from '../../harness/pki/certificates.ts'
 
 const ref = '--import=my-namespace1/python-backend'
 
-t.test('an import that is not there: those that are', async (t) => {
+t.test('a missing import is reported with the existing ones', async (t) => {
   const { api, run } = await startDoctorBench(t)
   api.put('other')
   const { code, of } = await run([ref])
@@ -17,7 +17,7 @@ t.test('an import that is not there: those that are', async (t) => {
   t.equal(code, 1)
 })
 
-t.test('a faulty import: every fault by its field', async (t) => {
+t.test('an invalid import is reported with every fault by its field', async (t) => {
   const { api, run } = await startDoctorBench(t)
   api.put('python-backend', (spec) => {
     spec.role = 'a b'
@@ -26,7 +26,7 @@ t.test('a faulty import: every fault by its field', async (t) => {
   t.match((await run([ref])).of('import'), { outcome: 'fail', detail: /spec\.role: .*; spec\.updateMode: / })
 })
 
-t.test('an import that nobody gives an address', async (t) => {
+t.test('an import without an address fails', async (t) => {
   const { api, run } = await startDoctorBench(t)
   api.put('python-backend')
   const { of } = await run([ref])
@@ -37,7 +37,7 @@ t.test('an import that nobody gives an address', async (t) => {
   t.match(of('Vault'), { outcome: 'skipped' })
 })
 
-t.test("an import that the plugin's settings refuse: the flag", async (t) => {
+t.test("an import that the plugin's settings refuse is reported with the flag", async (t) => {
   const { api, run } = await startDoctorBench(t)
   api.put('python-backend', (spec) => {
     spec.address = 'http://127.0.0.1:9'
@@ -50,10 +50,10 @@ t.test("an import that the plugin's settings refuse: the flag", async (t) => {
   const { of } = await run([ref, ...flags])
   t.match(of('allowed'), { outcome: 'ok' })
   t.match(of('Vault'), { outcome: 'fail', detail: /cannot be reached \(connection refused\)/ })
-  t.match(of('role'), { outcome: 'skipped', detail: 'Vault does not serve' })
+  t.match(of('role'), { outcome: 'skipped', detail: 'Vault does not serve requests' })
 })
 
-t.test('the CA of a caCertRef is read, or why not is told', async (t) => {
+t.test('the CA of a caCertRef is read, or the reason is reported', async (t) => {
   const { api, objects, run } = await startDoctorBench(t)
   api.put('python-backend', (spec) => {
     spec.caCertRef = { kind: 'ConfigMap', name: 'ca', key: 'ca.crt' }
@@ -69,10 +69,10 @@ t.test('the CA of a caCertRef is read, or why not is told', async (t) => {
   t.match(of('Vault'), { outcome: 'fail', detail: /cannot be reached/ })
 })
 
-t.test('imports that one may not list are no failure of the installation', async (t) => {
+t.test('imports that may not be listed are not a failure of the installation', async (t) => {
   const { denied, run } = await startDoctorBench(t)
   denied.add('/apis/deckhouse.io/v1alpha1/namespaces/my-namespace1/secretsstoreimports')
   const { code, of } = await run([ref])
-  t.match(of('import'), { outcome: 'skipped', detail: /you may not list imports of my-namespace1/ })
+  t.match(of('import'), { outcome: 'skipped', detail: /you may not list imports in my-namespace1/ })
   t.equal(code, 0)
 })

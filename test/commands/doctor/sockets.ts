@@ -8,7 +8,7 @@ import { checkSockets } from '../../../src/commands/doctor/sockets.ts'
 
 const never = new AbortController().signal
 
-/** kubelet's directory of a node; the answer checks it as the doctor does on the host. */
+/** kubelet's directory on a node, and the doctor's check of it as it runs on the host. */
 function node(t: Test) {
   const root = mkdtempSync(join(tmpdir(), 'vault-files-doctor-'))
   t.teardown(() => rmSync(root, { recursive: true, force: true }))
@@ -39,14 +39,14 @@ function serve(t: Test, path: string): Promise<void> {
   return new Promise((resolve) => server.listen(path, resolve))
 }
 
-t.test('on a machine that is no node both are skipped', async (t) => {
+t.test('on a machine that is not a node both checks are skipped', async (t) => {
   t.match(await node(t).check(), [
-    { name: 'CSI socket', outcome: 'skipped', detail: /no node/ },
-    { name: 'registration socket', outcome: 'skipped', detail: /no node/ },
+    { name: 'CSI socket', outcome: 'skipped', detail: /not a node/ },
+    { name: 'registration socket', outcome: 'skipped', detail: /not a node/ },
   ])
 })
 
-t.test('where the plugin runs both answer, by the names that the host has for them', async (t) => {
+t.test('where the plugin runs both sockets answer at their host paths', async (t) => {
   const { csi, registration, check, makeFolders } = node(t)
   makeFolders()
   await serve(t, csi)
@@ -57,17 +57,17 @@ t.test('where the plugin runs both answer, by the names that the host has for th
   ])
 })
 
-t.test('where it ran once nobody answers', async (t) => {
+t.test('a socket left by a stopped plugin does not answer', async (t) => {
   const { csi, check, makeFolders } = node(t)
   makeFolders()
   writeFileSync(csi, '')
   t.match(await check(), [
-    { outcome: 'fail', detail: /nobody answers at .*ECONNREFUSED/, fix: /kubectl get pods/ },
+    { outcome: 'fail', detail: /no answer at .*ECONNREFUSED/, fix: /kubectl get pods/ },
     { outcome: 'fail', detail: /there is no socket in .*plugins_registry/ },
   ])
 })
 
-t.test('a plugin that does not register itself has no such socket', async (t) => {
+t.test('without --registration-socket only the CSI socket is checked', async (t) => {
   const { csi, makeFolders } = node(t)
   makeFolders()
   await serve(t, csi)

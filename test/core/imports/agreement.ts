@@ -9,22 +9,22 @@ import { badFeatures } from '../../harness/imports/bad-features.ts'
 import { badImports } from '../../harness/imports/bad-imports.ts'
 import { goodFeatures } from '../../harness/imports/good-features.ts'
 
-// An import of a directory meets the plugin alone, one of a cluster the CRD first (test/e2e/crd.ts, the same lists):
-// whoever tries it here must not be told otherwise there.
+// An import from a directory is checked by the plugin only, one in a cluster by the CRD first (test/e2e/crd.ts, the same
+// lists). Both must agree.
 
-/** What is for the node's settings to judge: policy.ts refuses it. */
-const LEFT_TO_POLICY = ['an interval that is too short']
+/** Depends on the node's settings: policy.ts refuses it. */
+const CHECKED_BY_POLICY = ['an interval that is too short']
 
 for (const [what, change] of [...badImports, ...badFeatures]) {
-  t.test(`what the CRD refuses the plugin refuses: ${what}`, async (t) => {
+  t.test(`refused by the CRD and by the plugin: ${what}`, async (t) => {
     const parsed = parseImport(importManifest(change))
-    if (LEFT_TO_POLICY.includes(what)) t.hasProp(parsed, 'spec')
+    if (CHECKED_BY_POLICY.includes(what)) t.hasProp(parsed, 'spec')
     else t.match(parsed, { faults: [/^[\w.[\]]+: /] })
   })
 }
 
 for (const [what, change] of goodFeatures) {
-  t.test(`what the CRD takes the plugin takes: ${what}`, async (t) => {
+  t.test(`accepted by the CRD and by the plugin: ${what}`, async (t) => {
     const parsed = parseImport(importManifest(change))
     t.hasProp(parsed, 'spec', 'faults' in parsed ? parsed.faults.join('; ') : '')
   })

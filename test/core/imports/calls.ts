@@ -15,7 +15,7 @@ function source(changes: Partial<Source> = {}): Source {
   }
 }
 
-t.test('reads of the same version of a path are one call, under whatever name', async (t) => {
+t.test('reads of the same version of a path are one call, under any name', async (t) => {
   t.equal(sourceCall(source({ path: 'a' })).key, readCall('a').key)
   t.equal(sourceCall(source({ path: 'a', version: 2 })).key, readCall('a', 2).key)
   t.equal(readCall('a', 0).key, readCall('a').key, 'version 0 is the latest')
@@ -23,7 +23,7 @@ t.test('reads of the same version of a path are one call, under whatever name', 
   t.equal(readCall('a', 2).key, 'a?version=2')
 })
 
-t.test('what is issued is a call for each name, method, path and data', async (t) => {
+t.test('an issued call is unique by name, method, path and data', async (t) => {
   const issue = source({ method: 'PUT', data: { a: 1, b: { c: 2, d: [1, 2] } } })
   const others: Partial<Source>[] = [
     { name: 'other' },
@@ -39,7 +39,7 @@ t.test('what is issued is a call for each name, method, path and data', async (t
   t.equal(sourceCall(turned).key, sourceCall(issue).key, 'the order in which fields are written is no matter')
 })
 
-t.test('whatever is not a plain GET is issued to each volume alone', async (t) => {
+t.test('everything but a plain GET is issued per volume', async (t) => {
   t.equal(readCall('a').isIssued, false)
   t.equal(sourceCall(source()).isIssued, false)
   t.equal(sourceCall(source({ method: 'POST' })).isIssued, true)

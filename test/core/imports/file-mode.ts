@@ -1,7 +1,7 @@
 import t from 'tap'
 import { parseMode } from '../../../src/core/imports/file-mode.ts'
 
-t.test('a number is the bits, a text is octal', async (t) => {
+t.test('a number is the bits, a string is octal', async (t) => {
   for (const [value, mode] of [
     [0, 0],
     [0o400, 0o400],
@@ -15,7 +15,7 @@ t.test('a number is the bits, a text is octal', async (t) => {
   }
 })
 
-t.test('what is no mode says why', async (t) => {
+t.test('an invalid mode says why', async (t) => {
   for (const [value, words] of [
     [0o1000, 'between 0 and 0777'],
     [-1, 'between 0 and 0777'],

@@ -8,10 +8,10 @@ import { hostileManifest, prototypeNames, richManifest } from '../../harness/imp
 import { seeded } from '../../harness/random.ts'
 
 const MANIFESTS = 100_000
-/** Milliseconds of CPU of the judging thread: what others of this process would wait. */
+/** Milliseconds of CPU of the validating thread: the delay for others in this process. */
 const LONGEST = 100
 
-t.test(`${MANIFESTS} mutated manifests never throw, and none takes long to judge`, async (t) => {
+t.test(`${MANIFESTS} mutated manifests never throw, and none takes long to validate`, async (t) => {
   const random = seeded(9)
   const counts = { spec: 0, faults: 0 }
   let slowest = { at: -1, ms: 0 }
@@ -38,7 +38,7 @@ function judge(manifest: unknown): { parsed: ParsedImport; ms: number } {
   return { parsed, ms: (user + system) / 1000 }
 }
 
-/** What else the process does with a parsed import, and what others get to see of it. */
+/** Further processing of a parsed import, and its visible results. */
 function whatIsWrongWith(parsed: ParsedImport): string | undefined {
   if ('faults' in parsed) return faultyFaults(parsed.faults)
   try {
@@ -54,18 +54,18 @@ function faultyFaults(faults: readonly string[]): string | undefined {
   if (faults.length === 0) return 'neither import nor fault'
   if (faults.length > 51) return `${faults.length} faults`
   const bad = faults.find((fault) => fault.length > 500 || !fault.isWellFormed())
-  // Such a fault says that the outer guard had to help: nothing known may need it.
+  // This fault comes from the outer guard, which no known input may need.
   return bad ?? faults.find((fault) => fault.includes('could not be judged'))
 }
 
-/** Of the rich manifest, with a change to its spec. */
+/** The rich manifest with a change to its spec. */
 function faultsOf(change: Record<string, unknown>): { faults: readonly string[]; ms: number } {
   const { spec, ...rest } = richManifest()
   const { parsed, ms } = judge({ ...rest, spec: { ...(spec as object), ...change } })
   return { faults: 'faults' in parsed ? parsed.faults : [], ms }
 }
 
-t.test('names of every object of JavaScript are names as all others', async (t) => {
+t.test('names of JavaScript object members are ordinary names', async (t) => {
   for (const name of prototypeNames) {
     const secretSync = [{ name: 'app', type: name, data: [{ key: name, file: 'first' }] }]
     t.same(faultsOf({ secretSync }).faults, [], `type and key ${name}`)
@@ -193,7 +193,7 @@ for (const [what, change, fault] of attacks) {
   })
 }
 
-t.test('what judging itself does wrong is a fault of the import', async (t) => {
+t.test('an error in the validation itself is a fault of the import', async (t) => {
   const trap = {
     get: () => {
       throw new TypeError('canary')

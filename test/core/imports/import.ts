@@ -7,7 +7,7 @@ type Tree = Record<string, unknown>
 
 const ca = createCertificateAuthority().certificate
 
-/** A good manifest with changes: spec, first file and its source are merged, the rest replaces. */
+/** A valid manifest with changes: spec, first file and its source are merged, other fields are replaced. */
 function manifest(
   changes: { spec?: Tree; file?: Tree; source?: Tree; metadata?: Tree; top?: Tree } = {},
 ): Tree {
@@ -71,7 +71,7 @@ t.test("the documentation's manifest is accepted and gets the defaults", async (
   })
 })
 
-t.test('every field arrives where it belongs', async (t) => {
+t.test('every existing field is parsed', async (t) => {
   const spec = specOf(
     manifest({
       metadata: { creationTimestamp: null, labels: { a: 'b' } },
@@ -128,7 +128,7 @@ t.test('decodeBase64 is the same as encoding base64', async (t) => {
   t.equal(specOf(manifest({ file: { decodeBase64: false } })).files[0]?.encoding, 'utf-8')
 })
 
-t.test('a field that is null, or empty where that means nothing, is a field left out', async (t) => {
+t.test('a null field, or an empty one where empty means nothing, counts as absent', async (t) => {
   const spec = specOf(
     manifest({
       spec: { authPath: null, refreshInterval: null, caCert: '', audience: '', tlsServerName: '' },
@@ -142,7 +142,7 @@ t.test('a field that is null, or empty where that means nothing, is a field left
 const web = { name: 'web', path: 'pki/issue/web', method: 'PUT', data: { common_name: 'a' } }
 const synced = { name: 'app', data: [{ key: 'A', file: 'db-password' }] }
 
-/** A spec whose one file is made by a template. */
+/** A spec whose only file has a template. */
 function templated(template: string, file: Tree = {}): Tree {
   return { files: [{ name: 'f', source: { path: 'secret/data/app' }, template, ...file }] }
 }
@@ -610,7 +610,7 @@ t.test('one mistake is one fault', async (t) => {
   }
 })
 
-t.test('all faults are told at once, in order of the fields', async (t) => {
+t.test('all faults are reported at once, in the order of the fields', async (t) => {
   const faults = faultsOf({
     apiVersion: 'deckhouse.io/v1alpha1',
     kind: 'SecretsStoreImport',
@@ -659,7 +659,7 @@ t.test('names from the prototype of objects are ordinary unknown fields', async 
   t.ok(faultsOf(value).some((fault) => fault.startsWith('spec.constructor: unknown field')))
 })
 
-t.test('a faulty manifest still says which import it is', async (t) => {
+t.test('an invalid manifest still identifies its import', async (t) => {
   t.same(identifyImport(manifest({ spec: { role: 3 } })), {
     namespace: 'my-namespace1',
     name: 'python-backend',
@@ -675,7 +675,7 @@ t.test('a faulty manifest still says which import it is', async (t) => {
   }
 })
 
-t.test('a CA may stand in an object of the namespace instead', async (t) => {
+t.test('caCertRef refers to an object in the namespace', async (t) => {
   const ref = { kind: 'Secret', name: 'vault-ca', key: 'ca.crt' }
   t.match(parseImport(manifest({ spec: { caCertRef: ref } })), {
     spec: { caCertRef: ref, caCert: undefined },
@@ -686,7 +686,7 @@ t.test('a CA may stand in an object of the namespace instead', async (t) => {
   t.match(faults.join('\n'), /spec\.caCertRef\.where.*kind, name, key/)
 })
 
-t.test('every new field arrives where it belongs', async (t) => {
+t.test('every new field is parsed', async (t) => {
   const spec = specOf(
     manifest({
       spec: {
@@ -755,7 +755,7 @@ t.test('every new field arrives where it belongs', async (t) => {
   ])
 })
 
-t.test('an import may be of whole paths or of credentials alone', async (t) => {
+t.test('an import may have only dataFrom or only credentials', async (t) => {
   t.strictSame(specOf(manifest({ spec: { files: undefined, dataFrom: [{ path: 'a' }] } })).files, [])
   t.strictSame(
     specOf(manifest({ spec: { files: [], credentials: [{ format: 'CABundle', name: 'ca' }] } })).files,
@@ -763,7 +763,7 @@ t.test('an import may be of whole paths or of credentials alone', async (t) => {
   )
 })
 
-t.test('null in the data of a source is the null of its author', async (t) => {
+t.test('null in the data of a source is kept', async (t) => {
   const spec = specOf(
     manifest({
       spec: {

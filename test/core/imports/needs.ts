@@ -45,7 +45,7 @@ const everything = importOf({
 })
 
 t.test(
-  'each path is read once, each source issued once, and what nothing names is not asked for',
+  'each path is read once, each source is issued once, and unused sources are not requested',
   async (t) => {
     const { reads, issueRequests } = needsOf(everything, none)
     t.strictSame(reads.map(({ key }) => key).sort(), [
@@ -60,21 +60,24 @@ t.test(
   },
 )
 
-t.test('one token serves all files of it; each AppRole has its secret IDs, wrapped and plain', async (t) => {
-  const { issueRequests } = needsOf(everything, none)
-  t.match(
-    issueRequests.filter(({ kind }) => kind !== 'call'),
-    [
-      { kind: 'token' },
-      { kind: 'secret-id', role: 'web', authPath: 'approle', isWrapped: false },
-      { kind: 'secret-id', role: 'web', isWrapped: true },
-      { kind: 'secret-id', role: 'other', isWrapped: false },
-    ],
-  )
-  t.equal(new Set(issueRequests.map(({ key }) => key)).size, issueRequests.length)
-})
+t.test(
+  'all token files share one token; each AppRole has its own secret IDs, wrapped and plain',
+  async (t) => {
+    const { issueRequests } = needsOf(everything, none)
+    t.match(
+      issueRequests.filter(({ kind }) => kind !== 'call'),
+      [
+        { kind: 'token' },
+        { kind: 'secret-id', role: 'web', authPath: 'approle', isWrapped: false },
+        { kind: 'secret-id', role: 'web', isWrapped: true },
+        { kind: 'secret-id', role: 'other', isWrapped: false },
+      ],
+    )
+    t.equal(new Set(issueRequests.map(({ key }) => key)).size, issueRequests.length)
+  },
+)
 
-t.test('a read that turned out to be leased is ordered for the volume alone', async (t) => {
+t.test('a read that turned out to be leased becomes an issue request', async (t) => {
   const isLeased = ({ path }: Call) => path === 'database/creds/app'
   const { reads, issueRequests } = needsOf(everything, isLeased)
   t.notOk(reads.some(isLeased))
@@ -85,7 +88,7 @@ t.test('a read that turned out to be leased is ordered for the volume alone', as
   )
 })
 
-t.test('files made from what is issued are told from those that all may share', async (t) => {
+t.test('files with leased values are distinguished from shared ones', async (t) => {
   const leased = ['database/creds/app', 'secret/data/env', 'secret/data/app']
   const names = ['crt', 'key', 'user', 'both', 'db', 'a-key-of-app', 'env', 'token', 'ca']
   const issued = ['both', 'crt', 'id', 'key', 'other-id', 'token', 'token.json', 'wrapped']

@@ -7,7 +7,7 @@ import { settings } from '../../harness/flow-bench.ts'
 
 const VAULT = 'https://vault.example.org'
 
-t.test('what a node allows', async (t) => {
+t.test('allowed imports pass', async (t) => {
   t.doesNotThrow(() => checkPolicy(importSpec(), settings()))
   t.doesNotThrow(() => checkPolicy(importSpec({ address: `${VAULT}/` }), settings({ vaultAddr: VAULT })))
   t.doesNotThrow(() =>
@@ -24,7 +24,7 @@ t.test('what a node allows', async (t) => {
   t.doesNotThrow(() => checkPolicy(importSpec({ refreshIntervalMs: 10_000 }), settings()))
 })
 
-t.test('what it refuses, with the flag that allows it', async (t) => {
+t.test('a refusal names the flag that allows the import', async (t) => {
   const refused = (
     spec: Parameters<typeof importSpec>[0],
     over: Parameters<typeof settings>[0],
@@ -39,7 +39,7 @@ t.test('what it refuses, with the flag that allows it', async (t) => {
 
 const file = importSpec().files[0]
 
-/** An import that reads that path, or calls it; by each way in which an import can name a path. */
+/** Imports that read or call the path, one for each field that can contain a path. */
 function calling(path: string, method: 'GET' | 'PUT' | 'POST' = 'GET') {
   const call =
     method === 'GET'
@@ -53,7 +53,7 @@ function calling(path: string, method: 'GET' | 'PUT' | 'POST' = 'GET') {
   ]
 }
 
-t.test('without --allow-token-export no path of auth/ and sys/ is asked', async (t) => {
+t.test('without --allow-token-export no path under auth/ and sys/ is allowed', async (t) => {
   const paths = [
     ['auth/token/lookup-self'],
     ['auth/token/lookup-accessor', 'POST'],
@@ -78,7 +78,7 @@ t.test('without --allow-token-export no path of auth/ and sys/ is asked', async 
   }
 })
 
-t.test('the token that reads is asked for by no path, whatever is allowed', async (t) => {
+t.test('no setting allows a path that returns the reading token', async (t) => {
   const allowed = settings({ allowTokenExport: true })
   for (const path of [
     'auth/token/lookup-self',
@@ -107,7 +107,7 @@ t.test('the token that reads is asked for by no path, whatever is allowed', asyn
   }
 })
 
-t.test('paths in which auth and sys are names of somebody else are read as ever', async (t) => {
+t.test('paths in which auth and sys are ordinary folders are allowed', async (t) => {
   const paths = [
     ['secret/data/auth/login'],
     ['secret/data/auth/token'],

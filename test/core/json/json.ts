@@ -7,7 +7,7 @@ import {
   stringifyJson,
 } from '../../../src/core/json/json.ts'
 
-/** What JSON.parse makes of a text must stand in ours too, numbers aside. */
+/** The result must equal that of JSON.parse, numbers aside. */
 const texts = [
   'null',
   ' true ',
@@ -29,12 +29,12 @@ const texts = [
   '{"twice":1,"twice":2}',
 ]
 
-t.test('what JSON.parse reads is read the same', async (t) => {
+t.test('gives the same value as JSON.parse', async (t) => {
   for (const text of texts)
     t.strictSame(JSON.parse(stringifyJson(parseJson(text))), JSON.parse(text), encodeURIComponent(text))
 })
 
-t.test('numbers render exactly as they are written', async (t) => {
+t.test('numbers keep their literal text', async (t) => {
   const literals =
     '0 -0 1 -1 1.10 1e2 1E+2 -1.5e-7 9007199254740993 90071992547409931234 1e400 0.1 12345'.split(' ')
   for (const literal of literals) {
@@ -46,14 +46,14 @@ t.test('numbers render exactly as they are written', async (t) => {
   t.equal(jsonToNumber(parseJson('1e2')), 100)
 })
 
-t.test('a key that names the prototype is a key', async (t) => {
+t.test('__proto__ is an ordinary key', async (t) => {
   const value = parseJson('{"__proto__":{"isAdmin":true},"constructor":1}')
   t.ok(isJsonObject(value))
   t.equal(Object.getPrototypeOf(value), Object.prototype)
   t.strictSame(Object.keys(value as object), ['__proto__', 'constructor'])
 })
 
-t.test('what JSON.parse refuses is refused', async (t) => {
+t.test('refuses the same texts as JSON.parse', async (t) => {
   const broken = [
     '',
     ' ',
@@ -75,7 +75,7 @@ t.test('what JSON.parse refuses is refused', async (t) => {
   for (const text of broken) t.throws(() => parseJson(text), SyntaxError, encodeURIComponent(text))
 })
 
-t.test('the largest body that is taken from Vault does not hold the process', async (t) => {
+t.test('the largest accepted body from Vault does not block the process', async (t) => {
   const items = { small: '1', odd: '-0', pointed: '1.10', objects: '{"a":1}', strings: '"\\""' }
   for (const [name, item] of Object.entries(items)) {
     const text = `[${Array(Math.floor((8 << 20) / (item.length + 1)))

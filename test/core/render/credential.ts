@@ -10,7 +10,7 @@ function spec(format: CredentialFormat): CredentialSpec {
   return { format, name: 'f', mode: undefined, role: 'web', authPath: 'approle' }
 }
 
-/** The file when its order was answered so, and every other not at all. */
+/** The file, if only its issue request has this answer. */
 function fileOf(format: CredentialFormat, answer: SecretData | FaultError, authority?: string): string {
   const credential = spec(format)
   const of = (key: string) =>
@@ -19,11 +19,11 @@ function fileOf(format: CredentialFormat, answer: SecretData | FaultError, autho
   return credentialFile(credential, answers).reveal().toString()
 }
 
-t.test('a token alone has nothing around it', async (t) => {
+t.test('a Token file contains only the token', async (t) => {
   t.equal(fileOf('Token', secretOf('{"clientToken":"s.canary","accessor":"a"}')), 's.canary')
 })
 
-t.test('JSON has exactly the keys that kubernetes-vault writes, compact and in its order', async (t) => {
+t.test('JSON has exactly the keys of kubernetes-vault, compact and in its order', async (t) => {
   t.equal(
     fileOf(
       'KubernetesVaultToken',
@@ -41,7 +41,7 @@ t.test('JSON has exactly the keys that kubernetes-vault writes, compact and in i
   )
 })
 
-t.test('the CA is the one that verifies Vault; the system’s is not handed out', async (t) => {
+t.test('CABundle is the CA that verifies Vault; the system’s CAs are not exported', async (t) => {
   const nothing = new FaultError('internal')
   t.equal(fileOf('CABundle', nothing, 'PEM\n'), 'PEM\n')
   const error = faultOf(() => fileOf('CABundle', nothing))
@@ -52,7 +52,7 @@ t.test('the CA is the one that verifies Vault; the system’s is not handed out'
   )
 })
 
-t.test('why nothing was issued is told with the file', async (t) => {
+t.test('a failed issue request is reported with the file', async (t) => {
   const error = faultOf(() => fileOf('Token', new FaultError('read_denied', { path: 'auth/x', role: 'web' })))
   t.match(error, { fault: 'read_denied', facts: { file: 'f', path: 'auth/x' } })
   t.match(

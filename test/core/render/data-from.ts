@@ -23,7 +23,7 @@ function textOf(json: string, format: DataFromSpec['format'], changes: Partial<D
   return file?.[1] ?? ''
 }
 
-t.test('a file per key in the order of the keys, texts raw and the rest as JSON', async (t) => {
+t.test('a file per key, sorted by key, strings raw and other values as JSON', async (t) => {
   t.strictSame(filesOf('{"b":"x\\n","a":1.10,"B":{"k": [9007199254740993]},"10":true,"9":"","z":null}'), [
     ['10', 'true'],
     ['9', ''],
@@ -33,7 +33,7 @@ t.test('a file per key in the order of the keys, texts raw and the rest as JSON'
   ])
 })
 
-t.test('keys are chosen before they are prefixed', async (t) => {
+t.test('keys are matched without the prefix', async (t) => {
   const chosen = filesOf('{"A":"1","B":"2","C":"3","app_D":"4"}', {
     include: '^[A-Z]$',
     exclude: '^C$',
@@ -47,7 +47,7 @@ t.test('keys are chosen before they are prefixed', async (t) => {
   t.strictSame(filesOf('{"ключ":"1","a":"2"}', { exclude: '^\\p{Script=Cyrillic}+$' }), [['a', '2']])
 })
 
-t.test('a key that cannot be a file name is named, with path and way out', async (t) => {
+t.test('a key that is not a valid file name is reported with its path and a next step', async (t) => {
   for (const key of ['a/b', 'a b', '', '.', '..', '..data', 'é', 'a\n', 'x'.repeat(256)]) {
     const error = faultOf(() => filesOf(JSON.stringify({ [key]: 'canary' })))
     t.match(error, { fault: 'key_unusable', facts: { key, path: 'secret/data/app' } })
@@ -59,20 +59,20 @@ t.test('a key that cannot be a file name is named, with path and way out', async
   t.strictSame(filesOf('{"a/b":null}'), [], 'a key that makes no file may be called anything')
 })
 
-t.test('JSON holds every value as it came, null too', async (t) => {
+t.test('JSON contains every value unchanged, null too', async (t) => {
   const text = '{"10":1.0,"9":null,"__proto__":"p","a":{"b":[1e400,"\\u2028"]},"ключ":"x"}'
   t.equal(textOf(text, 'JSON'), text.replace('\\u2028', '\u2028'))
   t.equal(textOf('{}', 'JSON'), '{}')
   t.equal(textOf('{"a":"1"}', 'JSON', { prefix: 'x-' }), '{"x-a":"1"}')
 })
 
-t.test('the order of keys in Vault does not matter', async (t) => {
+t.test('the order of keys in the response does not matter', async (t) => {
   for (const format of ['JSON', 'Dotenv', 'Shell', 'Properties'] as const) {
     t.equal(textOf('{"b":"1","a":"2"}', format), textOf('{"a":"2","b":"1"}', format))
   }
 })
 
-t.test('in files of lines null is absent and what is no text is JSON', async (t) => {
+t.test('line formats omit null and write other values than strings as JSON', async (t) => {
   const json = '{"N":null,"A":1.10,"B":{"k":"it\'s"},"C":false,"D":""}'
   t.equal(
     textOf(json, 'Shell'),
@@ -83,7 +83,7 @@ t.test('in files of lines null is absent and what is no text is JSON', async (t)
   for (const format of ['Dotenv', 'Shell', 'Properties'] as const) t.equal(textOf('{}', format), '')
 })
 
-t.test('keys that the format cannot name are refused by name', async (t) => {
+t.test('keys that are not valid names in the format are refused and named', async (t) => {
   for (const [format, key] of [
     ['Shell', 'a-b'],
     ['Shell', 'a.b'],
@@ -104,7 +104,7 @@ t.test('keys that the format cannot name are refused by name', async (t) => {
   }
 })
 
-t.test('a value that the format cannot hold is refused by its key alone', async (t) => {
+t.test('a value that the format cannot express is refused, naming only its key', async (t) => {
   for (const [format, value] of [
     ['Shell', 'canary\0'],
     ['Dotenv', 'canary\0'],

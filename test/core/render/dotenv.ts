@@ -9,7 +9,7 @@ function lineOf(key: string, value: string): string | undefined {
   return 'line' in line ? line.line : undefined
 }
 
-/** As in a file: with lines of others before and after, which a bad quote would swallow. */
+/** As in a file, with lines before and after that a bad quote would swallow. */
 function nodeReads(line: string): NodeJS.Dict<string> {
   return parseEnv(`FIRST='1'\n${line}\nLAST='2'\n`)
 }
@@ -30,7 +30,7 @@ const usual: [string, string][] = [
   ['😀 漢 é', "'😀 漢 é'"],
 ]
 
-t.test("values get the quotes that all readers take alike, and Node's reads them back", async (t) => {
+t.test('values get quotes that all readers treat alike, and Node reads them back', async (t) => {
   for (const [value, written] of usual) {
     t.equal(lineOf('KEY', value), `KEY=${written}`)
     t.strictSame({ ...nodeReads(`KEY=${written}`) }, { FIRST: '1', KEY: value, LAST: '2' })
@@ -41,7 +41,7 @@ t.test('a name may hold dots', async (t) => {
   t.strictSame({ ...nodeReads(lineOf('spring.datasource.url', 'x') ?? '') }['spring.datasource.url'], 'x')
 })
 
-/** How python-dotenv, Compose and Ruby's dotenv read the three ways of writing, by their sources: facts, not programs. */
+/** Rules of python-dotenv, Compose and Ruby's dotenv for the three notations, taken from their sources. */
 const readers: Record<string, (written: string) => string | undefined> = {
   'python-dotenv': (written) => {
     const single = /^'((?:\\'|[^'])*)'$/s.exec(written)?.[1]
@@ -69,7 +69,7 @@ const readers: Record<string, (written: string) => string | undefined> = {
   },
 }
 
-t.test('the rules of the other readers give the same for every value that is not refused', async (t) => {
+t.test('the rules of the other readers give the same value whenever it is accepted', async (t) => {
   const random = seeded(7)
   const values = [...usual.map(([value]) => value), ...Array.from({ length: 600 }, () => trickyText(random))]
   let written = 0
@@ -79,7 +79,7 @@ t.test('the rules of the other readers give the same for every value that is not
     written++
     t.strictSame({ ...nodeReads(line) }, { FIRST: '1', KEY: value, LAST: '2' })
     for (const [name, read] of Object.entries(readers)) {
-      // Texts like these as names of assertions would be taken for TAP.
+      // As names of assertions, such texts would be parsed as TAP.
       if (read(line.slice(4)) !== value) t.fail(`${name}: ${JSON.stringify(line)}`)
     }
   }
@@ -98,7 +98,7 @@ t.test('JSON can always be written, and is the same JSON', async (t) => {
   }
 })
 
-/** As it was written at first: short, and by the square of the value's length. */
+/** The short form as patterns: quadratic in the length of the value. */
 function quotedByPatterns(text: string): string | undefined {
   if (/\r|\$\{[^}]*\}/.test(text)) return undefined
   if (!/'|\\\\|\\$/.test(text)) return `'${text}'`
@@ -106,7 +106,7 @@ function quotedByPatterns(text: string): string | undefined {
   return /^[^\s'"`#$\\][^\n#$\\]*$/.test(text) && !/\s$/.test(text) ? text : undefined
 }
 
-t.test('a value is quoted as the patterns would that say it in short', async (t) => {
+t.test('quotes exactly as the short form with patterns', async (t) => {
   const random = seeded(11)
   for (let round = 0; round < 20_000; round++) {
     const text = trickyText(random)
@@ -117,7 +117,7 @@ t.test('a value is quoted as the patterns would that say it in short', async (t)
 })
 
 for (const unit of ['${', '${a', '}', "'", '"', '\\', ' ', '\n', `'"`, 'a ', '$', '#']) {
-  t.test(`a megabyte of ${JSON.stringify(unit)} is judged in one pass`, async (t) => {
+  t.test(`a megabyte of ${JSON.stringify(unit)} is checked in one pass`, async (t) => {
     for (const value of [
       unit.repeat(1_000_000 / unit.length),
       `a'"${unit.repeat(1_000_000 / unit.length)}b`,

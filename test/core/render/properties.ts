@@ -6,7 +6,7 @@ import t from 'tap'
 import { propertiesLine } from '../../../src/core/render/properties.ts'
 import { seeded, trickyText } from '../../harness/random.ts'
 
-/** Reads a file in both ways that Java has, and writes what it read: UTF-16 in hex, for nothing to be lost on the way. */
+/** Loads a file in both ways that Java has and prints the result as UTF-16 in hex, which survives any charset. */
 const program = `
 import java.io.*; import java.nio.charset.StandardCharsets; import java.util.*;
 class Read {
@@ -32,7 +32,7 @@ function lineOf(key: string, value: string): string {
   return line.line
 }
 
-t.test('what has a meaning is escaped', async (t) => {
+t.test('special characters are escaped', async (t) => {
   t.equal(lineOf('a', ' b c '), 'a=\\ b c ')
   t.equal(lineOf('a b', 'c'), 'a\\ b=c')
   t.equal(lineOf('k:=#!', 'v:=#!'), 'k\\:\\=\\#\\!=v\\:\\=\\#\\!')
@@ -40,7 +40,7 @@ t.test('what has a meaning is escaped', async (t) => {
   t.equal(lineOf('ключ', 'é😀\0'), '\\u043a\\u043b\\u044e\\u0447=\\u00e9\\ud83d\\ude00\\u0000')
 })
 
-t.test('Java reads back what was written', { skip: hasJava ? false : 'no java on PATH' }, async (t) => {
+t.test('Java reads the values back', { skip: hasJava ? false : 'no java on PATH' }, async (t) => {
   const random = seeded(3)
   const values = new Map([
     ['', 'of the empty key'],

@@ -67,7 +67,7 @@ function secret(json: string): SecretData {
   return { values: toValues(isJsonObject(value) ? value : {}), version: 1 }
 }
 
-/** What one file with key `k` holds when Vault's data is `json`. */
+/** Content of one file with key `k` if Vault's data is `json`. */
 function contentOf(json: string, changes: Partial<FileSpec> = {}): string | undefined {
   return renderFiles(
     spec([file(changes)]),
@@ -88,13 +88,13 @@ function faultOf(run: () => unknown): FaultError {
   throw new Error('nothing was thrown')
 }
 
-t.test('a text becomes its raw bytes, nothing added', async (t) => {
+t.test('a string is written as its raw bytes', async (t) => {
   t.equal(contentOf('{"k":"pass\\nword"}'), 'pass\nword')
   t.equal(contentOf('{"k":""}'), '')
   t.equal(contentOf('{"k":"é"}'), Buffer.from('é').toString('latin1'))
 })
 
-t.test('anything else becomes compact JSON with its numbers as written', async (t) => {
+t.test('other values are written as compact JSON with literal numbers', async (t) => {
   for (const [json, content] of [
     ['{"k":9007199254740993}', '9007199254740993'],
     ['{"k":1.10}', '1.10'],
@@ -128,27 +128,30 @@ t.test('every byte string survives its encoding', async (t) => {
   t.equal(contentOf(JSON.stringify({ k: 'A'.repeat(8_000_000) }), { encoding: 'base64' })?.length, 6_000_000)
 })
 
-t.test('what does not decode is a fault that names the file and shows nothing of the value', async (t) => {
-  for (const [encoding, value] of [
-    ['base64', '"canary*"'],
-    ['base64', '"canary-_"'],
-    ['base64', '"canar"'],
-    ['base64', '"canary="'],
-    ['base64', '"can=ary="'],
-    ['base64', '{"canary":1}'],
-    ['base64', '12345678'],
-    ['hex', '"canary"'],
-    ['hex', '"abc"'],
-    ['hex', 'true'],
-  ] as const) {
-    const error = faultOf(() => contentOf(`{"k":${value}}`, { encoding, name: 'tls.key' }))
-    t.equal(error.fault, 'decode_failed', value)
-    t.match(error.message, `file "tls.key" is not valid ${encoding}`)
-    t.notMatch(inspect(error, { depth: 9, showHidden: true }).replace(/\n\s+at .*/g, ''), /canar/)
-  }
-})
+t.test(
+  'a value that does not decode is a fault that names the file and reveals nothing of the value',
+  async (t) => {
+    for (const [encoding, value] of [
+      ['base64', '"canary*"'],
+      ['base64', '"canary-_"'],
+      ['base64', '"canar"'],
+      ['base64', '"canary="'],
+      ['base64', '"can=ary="'],
+      ['base64', '{"canary":1}'],
+      ['base64', '12345678'],
+      ['hex', '"canary"'],
+      ['hex', '"abc"'],
+      ['hex', 'true'],
+    ] as const) {
+      const error = faultOf(() => contentOf(`{"k":${value}}`, { encoding, name: 'tls.key' }))
+      t.equal(error.fault, 'decode_failed', value)
+      t.match(error.message, `file "tls.key" is not valid ${encoding}`)
+      t.notMatch(inspect(error, { depth: 9, showHidden: true }).replace(/\n\s+at .*/g, ''), /canar/)
+    }
+  },
+)
 
-t.test('a missing key names path, key, file and the keys that exist', async (t) => {
+t.test('a missing key is reported with path, key, file and the available keys', async (t) => {
   const error = faultOf(() => contentOf('{"user":"a","pass":"b"}', { key: 'password' }))
   t.equal(error.fault, 'key_missing')
   t.match(error.message, '"secret/data/app" has no key "password"; there exist "user", "pass"')
@@ -161,11 +164,11 @@ t.test('a key whose value is null counts as missing and says so', async (t) => {
   t.match(error.message, 'its value is null')
 })
 
-t.test('a key named like a member of objects is just missing', async (t) => {
+t.test('a key named like an object member is missing', async (t) => {
   t.equal(faultOf(() => contentOf('{"a":"b"}', { key: 'constructor' })).fault, 'key_missing')
 })
 
-t.test('what is absent is left out where the import lets it be', async (t) => {
+t.test('an absent value is omitted if the import allows it', async (t) => {
   const absent = [
     () => new FaultError('path_not_found', { path: 'secret/data/app' }),
     () => new FaultError('version_deleted', { path: 'secret/data/app' }),
@@ -179,7 +182,7 @@ t.test('what is absent is left out where the import lets it be', async (t) => {
   }
 })
 
-t.test('what is refused or broken is never taken for absent', async (t) => {
+t.test('a denied or failed read never counts as absent', async (t) => {
   for (const fault of [
     'read_denied',
     'kv2_path',
@@ -202,7 +205,7 @@ t.test('what is refused or broken is never taken for absent', async (t) => {
   t.equal(faultOf(broken).fault, 'decode_failed')
 })
 
-t.test('files that are there come along with optional ones that are not', async (t) => {
+t.test('absent optional files do not affect the others', async (t) => {
   const files = [
     file({ name: 'a' }),
     file({ name: 'b', key: 'gone', optional: true }),
@@ -222,7 +225,7 @@ t.test('files that are there come along with optional ones that are not', async 
   )
 })
 
-t.test('the first faulty file in order is the one told', async (t) => {
+t.test('the first faulty file in order is reported', async (t) => {
   const files = [
     file({ name: 'a' }),
     file({ name: 'b', key: 'gone' }),
@@ -251,7 +254,7 @@ t.test("mode: the file's, else the import's, else 0644, or 0640 for an fsGroup",
   t.equal(modeOf(undefined, undefined, undefined), 0o644)
 })
 
-t.test('a template has its own source and the sources that it names', async (t) => {
+t.test('a template sees its source and the sources that it names', async (t) => {
   const files = [
     file({
       name: 'dsn',
@@ -272,7 +275,7 @@ t.test('a template has its own source and the sources that it names', async (t) 
 })
 
 t.test(
-  'a template fails with the fault of any source that it needs, and as a file may be absent',
+  'a template fails with the fault of any source that it uses, and is omitted if the source is absent',
   async (t) => {
     const absent = new FaultError('path_not_found', { path: 'pki' })
     const made = (changes: Partial<FileSpec>) =>
@@ -299,7 +302,7 @@ t.test(
   },
 )
 
-t.test('files of all kinds stand in the order of the import, with their modes', async (t) => {
+t.test('files of all kinds are in the order of the import, with their modes', async (t) => {
   const all = parseImport({
     apiVersion: 'deckhouse.io/v1alpha1',
     kind: 'SecretsStoreImport',
@@ -333,7 +336,7 @@ t.test('files of all kinds stand in the order of the import, with their modes', 
   )
 })
 
-t.test('two files of one name are refused, whoever makes them', async (t) => {
+t.test('two files with the same name are refused, whatever their source', async (t) => {
   const entry: DataFromSpec = {
     call: readCall('b'),
     prefix: '',
@@ -353,24 +356,21 @@ t.test('two files of one name are refused, whoever makes them', async (t) => {
   }
 })
 
-t.test(
-  'a path of dataFrom that is absent makes no file where the import lets it be, and is a fault elsewhere',
-  async (t) => {
-    const dataFrom: DataFromSpec[] = [
-      {
-        call: readCall('b'),
-        prefix: '',
-        include: undefined,
-        exclude: undefined,
-        format: 'JSON',
-        fileName: 'j',
-      },
-    ]
-    const gone = answers(() => new FaultError('path_not_found', { path: 'b' }))
-    t.same(renderFiles(spec([], { dataFrom, missingPolicy: 'Ignore' }), gone, undefined), [])
-    t.equal(faultOf(() => renderFiles(spec([], { dataFrom }), gone, undefined)).fault, 'path_not_found')
-    const denied = answers(() => new FaultError('read_denied', { path: 'b' }))
-    const lenient = spec([], { dataFrom, missingPolicy: 'Ignore' })
-    t.equal(faultOf(() => renderFiles(lenient, denied, undefined)).fault, 'read_denied')
-  },
-)
+t.test('an absent path of dataFrom makes no file if the import allows it, else it is a fault', async (t) => {
+  const dataFrom: DataFromSpec[] = [
+    {
+      call: readCall('b'),
+      prefix: '',
+      include: undefined,
+      exclude: undefined,
+      format: 'JSON',
+      fileName: 'j',
+    },
+  ]
+  const gone = answers(() => new FaultError('path_not_found', { path: 'b' }))
+  t.same(renderFiles(spec([], { dataFrom, missingPolicy: 'Ignore' }), gone, undefined), [])
+  t.equal(faultOf(() => renderFiles(spec([], { dataFrom }), gone, undefined)).fault, 'path_not_found')
+  const denied = answers(() => new FaultError('read_denied', { path: 'b' }))
+  const lenient = spec([], { dataFrom, missingPolicy: 'Ignore' })
+  t.equal(faultOf(() => renderFiles(lenient, denied, undefined)).fault, 'read_denied')
+})

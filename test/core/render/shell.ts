@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { shellLine, shellQuote } from '../../../src/core/render/shell.ts'
 import { seeded, trickyText } from '../../harness/random.ts'
 
-/** Those that this machine has; `sh` it always has. */
+/** The shells on this machine, which always has `sh`. */
 const shells = [
   ['sh'],
   ['dash'],
@@ -17,7 +17,7 @@ const shells = [
   ['zsh'],
 ].filter(([command = '']) => spawnSync(command, ['-c', ':'], { stdio: 'ignore' }).error === undefined)
 
-/** The environment of a program that the shell starts once it has sourced the file. */
+/** Environment of a program that the shell starts after sourcing the file. */
 function sourcedBy(t: Test, [command = '', ...options]: string[], file: string): Map<string, string> {
   const path = join(mkdtempSync(join(tmpdir(), 'shell-')), 'app.env')
   t.teardown(() => spawnSync('rm', ['-r', join(path, '..')]))
@@ -53,7 +53,7 @@ const values = new Map([
 ])
 
 for (const shell of shells) {
-  t.test(`${shell.join(' ')} reads back what was written`, async (t) => {
+  t.test(`${shell.join(' ')} reads the values back`, async (t) => {
     const read = sourcedBy(t, shell, fileOf(values))
     for (const [key, value] of values) if (key !== '_') t.equal(read.get(key), value, key)
   })

@@ -1,9 +1,8 @@
 import t from 'tap'
-import { ExactNumber } from '../../../src/core/json/exact-number.ts'
-import { templateScope } from '../../../src/core/render/template-scope.ts'
+import { ExactNumber, templateScope } from '../../../src/core/render/template-scope.ts'
 import { secretOf } from '../../harness/specs.ts'
 
-t.test('what the import names wins over what stands in the secret', async (t) => {
+t.test('a named source wins over a key of the same name', async (t) => {
   const own = secretOf('{"user":"u","data":"own data","web":"own web"}').values
   const scope = templateScope(own, new Map([['web', secretOf('{"a":"1"}').values]]))
   t.same(scope, { user: 'u', data: { user: 'u', data: 'own data', web: 'own web' }, web: { a: '1' } })
@@ -21,7 +20,7 @@ t.test('nothing in a scope has a prototype, and no key gives it one', async (t) 
   t.equal(Reflect.get({}, 'polluted'), undefined)
 })
 
-t.test('a number is one where JavaScript writes it the same, else it keeps its text', async (t) => {
+t.test('a number becomes a JavaScript number only if it prints the same', async (t) => {
   const numbers = ['0', '5', '-1.5', '1.10', '1.0', '-0', '1e3', '9007199254740993', '1e400']
   const { list } = templateScope(secretOf(`{"list":[${numbers}]}`).values, new Map()) as { list: unknown[] }
   t.strictSame(list.slice(0, 3), [0, 5, -1.5])

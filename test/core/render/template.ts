@@ -15,7 +15,7 @@ function render(template: string): string {
   return createTemplates().render('f', template, scope)
 }
 
-/** The fault's message; nothing that anybody could print of the fault holds a value. */
+/** The fault's message. Checks that no printable part of the fault contains a value. */
 function failure(t: Test, template: string): string {
   const error = faultOf(() => render(template))
   const name = template.slice(0, 80)
@@ -25,7 +25,7 @@ function failure(t: Test, template: string): string {
   return error.message
 }
 
-t.test('names stand for keys, for all keys, for sources and what they hold', async (t) => {
+t.test('variables are keys, all keys, sources and their members', async (t) => {
   t.equal(render('{{ user }}@{{ data.user }}@{{ data["user"] }}'), 'canary-user@canary-user@canary-user')
   t.equal(render('{{ data["my-key"] }} {{ my-key }}'), 'mine mine')
   t.equal(
@@ -35,7 +35,7 @@ t.test('names stand for keys, for all keys, for sources and what they hold', asy
   t.equal(render('{{ tls.deep.k }} {{ hosts[1] }} {{ hosts | size }}'), '1 canary-b 2')
 })
 
-t.test('loops, conditions, captures and assigns do', async (t) => {
+t.test('loops, conditions, captures and assigns work', async (t) => {
   t.equal(
     render(
       '{% for h in hosts %}{{ forloop.index }}{{ h }}{% unless forloop.last %},{% endunless %}{% endfor %}',
@@ -52,7 +52,7 @@ t.test('loops, conditions, captures and assigns do', async (t) => {
   )
 })
 
-t.test('numbers are written as Vault wrote them', async (t) => {
+t.test('numbers keep the literal that Vault sent', async (t) => {
   t.equal(render('{{ big }} {{ price }} {{ port }}'), '9007199254740993 1.10 5432')
   t.equal(render('{{ big | json }} {{ price | json }}'), '9007199254740993 1.10')
   t.equal(render('{% if price > 1 %}more{% endif %} {{ price | plus: 1 }}'), 'more 2.1')
@@ -65,7 +65,7 @@ t.test('the filter json is exact, at any depth', async (t) => {
   t.equal(createTemplates().render('f', '{{ data | json }}', value), `{"v":${json}}`)
 })
 
-t.test('url_encode leaves nothing that has a meaning in a URL', async (t) => {
+t.test('url_encode encodes every character that is special in a URL', async (t) => {
   const reserved = ':/?#[]@!$&\'()*+,;=% "<>\\^`{|}é😀'
   const values = templateScope(secretOf(JSON.stringify({ reserved, n: 5 })).values, new Map())
   const encoded = createTemplates().render('f', '{{ reserved | url_encode }}', values)
@@ -81,15 +81,15 @@ t.test('url_encode leaves nothing that has a meaning in a URL', async (t) => {
   t.equal(decodeURIComponent(url.password), reserved)
 })
 
-t.test('shell_quote makes one word of a shell', async (t) => {
+t.test('shell_quote makes one shell word', async (t) => {
   t.equal(render('{{ "it\'s $x" | shell_quote }}'), "'it'\\''s $x'")
 })
 
-t.test('base64 goes both ways', async (t) => {
+t.test('base64 is encoded and decoded', async (t) => {
   t.equal(render('{{ "é" | base64_encode }} {{ "w6k=" | base64_decode }}'), 'w6k= é')
 })
 
-t.test('an unknown name is told with those that exist where it was looked for', async (t) => {
+t.test('an unknown name is reported with the names available at that level', async (t) => {
   t.match(
     failure(t, 'a\n{{ usr }}'),
     /there is no "usr" \(line 2\); there exist "user", "password".*"data", "web"/,
@@ -110,14 +110,14 @@ t.test('an unknown name is told with those that exist where it was looked for', 
   t.match(failure(t, '{{ hosts[7] }}'), /there is no "hosts/)
 })
 
-t.test('an unknown name may stand in a condition or have a default', async (t) => {
+t.test('an unknown name is allowed in a condition or with a default', async (t) => {
   t.equal(render('{% if missing %}a{% elsif web.missing.deep %}b{% else %}c{% endif %}'), 'c')
   t.equal(render('{% unless missing %}a{% endunless %}'), 'a')
   t.equal(render('{{ missing | default: "d" }}{{ web.missing | default: user }}'), 'dcanary-user')
   t.equal(render('{% assign x = missing | default: 5 %}{{ x }}'), '5')
 })
 
-t.test('what has no text is refused in place of being left out', async (t) => {
+t.test('a value without text is refused instead of omitted', async (t) => {
   t.match(failure(t, '{{ none }}'), /"\{\{ none \}\}" in line 1 has no value/)
   t.match(
     failure(t, '{{ tls }}'),
@@ -129,7 +129,7 @@ t.test('what has no text is refused in place of being left out', async (t) => {
   t.equal(render('{{ none | default: "d" }}{{ hosts | join: "," }}'), 'dcanary-a,canary-b')
 })
 
-t.test('no way to fail tells a value', async (t) => {
+t.test('no failure reveals a value', async (t) => {
   for (const template of [
     '{{ data[user] }}',
     '{{ [user] }}',
@@ -155,7 +155,7 @@ t.test('no way to fail tells a value', async (t) => {
   }
 })
 
-t.test('members of JavaScript objects are no names', async (t) => {
+t.test('members of JavaScript objects are not variables', async (t) => {
   for (const name of ['constructor', 'toString', 'hasOwnProperty', '__defineGetter__', 'valueOf']) {
     for (const place of ['', 'data.', 'web.', 'tls.', 'user.', 'hosts.', 'price.']) {
       t.match(failure(t, `{{ ${place}${name} }}`), /there is no/)
@@ -168,12 +168,12 @@ t.test('members of JavaScript objects are no names', async (t) => {
   t.equal(Reflect.get({}, 'ca'), undefined)
 })
 
-t.test('a template changes nothing for the next', async (t) => {
+t.test('a template does not affect the next one', async (t) => {
   render('{% assign user = 1 %}{% increment password %}{% capture web %}x{% endcapture %}')
   t.equal(render('{{ user }}{{ web.certificate }}'), 'canary-usercanary-cert')
 })
 
-t.test('what would be too much is refused', async (t) => {
+t.test('too much output is refused', async (t) => {
   for (const template of [
     '{% for i in (1..1000000000) %}{% endfor %}',
     '{{ (1..1000000000) | join: "," }}',
@@ -187,7 +187,7 @@ t.test('what would be too much is refused', async (t) => {
   }
 })
 
-t.test('what a file holds depends on values only: the present time is refused', async (t) => {
+t.test('a file depends on values only: the current time is refused', async (t) => {
   for (const name of [
     'date',
     'date_to_xmlschema',
@@ -207,7 +207,7 @@ t.test('what a file holds depends on values only: the present time is refused', 
 })
 
 t.test(
-  'one engine serves all templates of an import, and a fault in one changes nothing for the next',
+  'all templates of an import share an engine, and a fault in one does not affect the next',
   async (t) => {
     const templates = createTemplates()
     t.match(templates.check('{% if a %}'), { fault: /not closed/ })
@@ -217,7 +217,7 @@ t.test(
   },
 )
 
-t.test('what is no template is told with its line', async (t) => {
+t.test('a syntax error is reported with its line', async (t) => {
   for (const [template, fault] of [
     ['a\n{{ b', 'output "{{ b" not closed, line:2, col:1'],
     ['{% if a %}', 'tag {% if a %} not closed, line:1, col:1'],
@@ -237,7 +237,7 @@ t.test('what is no template is told with its line', async (t) => {
   t.match(createTemplates().check('{%if a%}'.repeat(8000)), { fault: /./ }, 'however deep')
 })
 
-t.test('the names of a template are those that it could ask for', async (t) => {
+t.test('check lists every variable that a template may use', async (t) => {
   for (const [template, names] of [
     ['{{ a }}{{ b.c.d }}{{ e["f"].g }}{{ h[i.j] }}', 'a b e h i'],
     ['{{ a | append: b.c | default: d }}', 'a b d'],

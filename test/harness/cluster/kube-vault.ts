@@ -6,7 +6,7 @@ import { createVaultAdmin, type VaultAdmin } from '../vault/vault-admin.ts'
 import { mustKubectl } from './cluster.ts'
 import type { ClusterApi } from './cluster-api.ts'
 
-/** As docs/vault-setup.md has it. */
+/** As docs/admins/vault-setup.md has it. */
 export const ROLE = 'my-namespace1_backend'
 export const SERVICE_ACCOUNT = 'backend-sa'
 export const PATH = 'secret/data/database-for-python-app'

@@ -1,21 +1,21 @@
 import { convert } from '../../../src/commands/convert/convert.ts'
 
-/** What `vault-files-csi convert` makes of a text on standard input. */
+/** Runs `vault-files-csi convert` with a text on standard input. */
 export function convertText(
-  text: string,
+  input: string,
   ...argv: readonly string[]
-): { code: number; output: string; told: string } {
+): { code: number; output: string; errors: string } {
   let output = ''
-  let told = ''
+  let errors = ''
   const code = convert({
     argv,
-    read: () => text,
+    read: () => input,
     write: (written) => {
       output += written
     },
-    complain: (complaint) => {
-      told += complaint
+    writeError: (text) => {
+      errors += text
     },
   })
-  return { code, output, told }
+  return { code, output, errors }
 }

@@ -101,7 +101,7 @@ export async function diagnose(
     write: (words: string) => {
       text += words
     },
-    complain: (words: string) => {
+    writeError: (words: string) => {
       complaints += words
     },
   }
