@@ -1,4 +1,4 @@
-// What gRPC alone costs: calls per second of a handler that does nothing, in a process of its own, over a unix
+// The cost of gRPC itself: calls per second of a handler that does nothing, in a process of its own, over a unix
 // socket. No publish can be faster than this. Prints one JSON line for each case.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'

@@ -31,7 +31,7 @@ const JITTER = 1.1
 const CONCURRENCY = 8
 const POLL_MS = 10
 
-/** A node full of volumes that look again and again: what that costs, and how a change comes through. */
+/** A node full of volumes with scheduled refreshes: their cost, and the time until a change arrives. */
 export async function sweep(
   scene: Scene,
   options: { identities: number; volumes: number; some: number; intervalSeconds: number },
@@ -91,7 +91,7 @@ async function measure(
   return { calls, cpuSeconds: cpu, wallSeconds }
 }
 
-/** Changes the secret and waits until every file holds the new one. Files tell by their time when that was. */
+/** Changes the secret and waits until every file holds the new one. The files' mtime says when that was. */
 async function change(scene: Scene, pods: readonly PublishArgs[], intervalSeconds: number) {
   const password = `changed at ${Date.now()}`
   const files = pods.map((pod) => join(pod.targetPath, 'password'))

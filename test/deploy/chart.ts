@@ -20,7 +20,7 @@ t.test('by default the plugin may follow imports, write their status and events,
   ])
 })
 
-t.test('each switch grants its own rule alone', async (t) => {
+t.test('each switch grants only its own rule', async (t) => {
   const imports = {
     apiGroups: ['deckhouse.io'],
     resources: ['secretsstoreimports'],

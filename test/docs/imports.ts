@@ -10,7 +10,7 @@ import { docBlocks } from '../harness/vault/doc-shell.ts'
 
 type Schema = { required?: string[]; items?: Schema; properties?: Record<string, Schema> }
 
-/** What pages leave out that show a spec alone. */
+/** The fields that pages leave out when they show only a spec. */
 const ANY = {
   apiVersion: 'deckhouse.io/v1alpha1',
   kind: 'SecretsStoreImport',
@@ -56,7 +56,7 @@ t.test('docs/app-teams/imports.md has every field, and says which are required',
   t.equal(documented.length, known.flatMap(([, names]) => names).length, 'and the plugin knows no others')
 })
 
-/** Every import that a page shows, be it its spec alone. */
+/** Every import that a page shows, also when it shows only the spec. */
 function importsOf(page: string): { heading: string; manifest: object }[] {
   return docBlocks(page)
     .filter(({ language }) => language === 'yaml')

@@ -57,7 +57,7 @@ t.test('login by AppRole, with the secret ID in a Secret', { skip: notOurs }, as
     t.equal(pod.read('db-password'), 'first')
   })
 
-  await t.test('a wrong secret ID is told with role, mount and the command for a new one', async (t) => {
+  await t.test('a wrong secret ID is reported with role, mount and the command for a new one', async (t) => {
     const pod = await node.createPod({ name: 'goes-on', importName: 'by-approle' })
     await pod.running()
     const wrong = '00000000-0000-0000-0000-00000000dead'

@@ -139,7 +139,7 @@ t.test('the CRD on a real API server', { skip: noCluster }, async (t) => {
     t.hasProp(parseImport(stored), 'spec')
   })
 
-  t.test('files alone may be left out when credentials or dataFrom stand for them', async (t) => {
+  t.test('only files may be left out, when credentials or dataFrom stand for them', async (t) => {
     for (const instead of [
       { credentials: [{ name: 'token', format: 'Token' }] },
       { dataFrom: [{ path: 'secret/data/app' }] },

@@ -80,7 +80,7 @@ t.test('the doctor on a real cluster', { skip: noInstall || notOurs }, async (t)
     t.notMatch(text, /eyJ|horse/)
   })
 
-  await t.test('what is broken is told with a fix that works', async (t) => {
+  await t.test('a fault is reported with a fix that works', async (t) => {
     for (const [field, value] of [
       ['requiresRepublish', false],
       ['podInfoOnMount', false],
@@ -102,7 +102,7 @@ t.test('the doctor on a real cluster', { skip: noInstall || notOurs }, async (t)
     }
   })
 
-  await t.test('rights that were taken away are told', async (t) => {
+  await t.test('missing rights are reported', async (t) => {
     mustKubectl(['patch', 'clusterrole', name, '--type=json', '-p', '[{"op":"remove","path":"/rules/0"}]'])
     const { code, of } = await outside('--json')
     t.match(of('RBAC imports'), {

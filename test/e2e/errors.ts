@@ -10,7 +10,7 @@ const CSI_DRIVER = `/apis/storage.k8s.io/v1/csidrivers/${DRIVER}`
 
 t.setTimeout(300_000)
 
-t.test('what goes wrong is told in the events of the pod, with what to do', { skip: notOurs }, async (t) => {
+t.test('faults are reported as events of the pod, with the next steps', { skip: notOurs }, async (t) => {
   const node = await startKubeNode(t)
   const { vault, api } = node
   await vault.put('database-for-python-app', { password: 'first' })

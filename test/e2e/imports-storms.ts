@@ -84,7 +84,7 @@ t.test('a hundred imports in use', { skip: noCluster }, async (t) => {
     const reasons = log('imports cannot be followed, known ones stay in force').map(({ reason }) => reason)
     t.comment(reasons.join('; '))
     // Each reason once: cut off, refused, not ready yet.
-    t.ok(reasons.length <= 8, 'the outage is told, and not by each import')
+    t.ok(reasons.length <= 8, 'the outage is reported, and not by each import')
   })
   await node.stop()
 })

@@ -66,7 +66,7 @@ t.test('the API side on a real cluster', { skip: noCluster }, async (t) => {
     await t.rejects(get('goes'), faulty('import_not_found'))
   })
 
-  await t.test('a label that changes is no change of the import', async (t) => {
+  await t.test('a changed label does not change the import', async (t) => {
     changes.length = 0
     mustKubectl(['label', 'ssi', 'python-backend', '-n', namespace, 'a=b'])
     apply('x', 'last')

@@ -146,7 +146,7 @@ t.test('synced Secrets, as a real API server has them', { skip: noCluster }, asy
     t.equal((await get('docker')).type, 'kubernetes.io/dockerconfigjson')
   })
 
-  await t.test('refusals are told in words for their reader', async (t) => {
+  await t.test('refusals are reported in words for their reader', async (t) => {
     await api.create(`${here}/secrets`, { metadata: { name: 'foreign' }, stringData: { A: 'x' } })
     const before = (await get('foreign')).metadata.resourceVersion
     await t.rejects(one.sync([wanted({ name: 'foreign' })], never), faulty('sync_refused', /did not make/))

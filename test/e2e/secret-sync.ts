@@ -121,7 +121,7 @@ t.test('synced Secrets under a real kubelet', { skip: notOurs }, async (t) => {
     t.ok(await get('web-tls'), 'what is to be retained stays')
   })
 
-  await t.test('a key that does not fit its certificate is told, and what was there stays', async (t) => {
+  await t.test('a key that does not fit its certificate is reported, and the old Secret stays', async (t) => {
     const pod = await node.createPod({ name: 'misfit', importName: 'typed' })
     await pod.running()
     const other = authority.issue(['web.example.org'])

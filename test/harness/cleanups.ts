@@ -5,7 +5,7 @@ export type Cleanups = {
   run(): Promise<void>
 }
 
-/** @param onFailure told of each task that fails; the others are run all the same */
+/** @param onFailure called for each task that fails; the others run all the same */
 export function createCleanups(onFailure: (error: Error) => void): Cleanups {
   const tasks: (() => Promise<unknown> | unknown)[] = []
   let running: Promise<void> | undefined

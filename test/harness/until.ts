@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Looks every few milliseconds until `check` gives something that is not false, undefined or an error.
- * @throws Error that says what was waited for, with the last error as its cause
+ * Polls every few milliseconds until `check` returns something other than false, null, undefined or an error.
+ * @throws Error that names `what`, with the last error as its cause
  */
 export async function until<T>(
   what: string,

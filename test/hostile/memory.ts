@@ -167,7 +167,7 @@ const attacks: Attack[] = [
         files: [{ name: 'value', source: { path: 'attacker1/small', key: 'value' } }],
         refreshInterval: '1s',
       })
-      // Side by side: each pod is an identity of its own, and their looks alone take all the calls of the namespace.
+      // Side by side: each pod is an identity of its own, and their refreshes take all the calls of the namespace.
       for (let round = 0; round < 6; round++) {
         const pods = Array.from({ length: 10 }, () =>
           attacker.attempt({ importName: 'brim', readOnly: false }),

@@ -8,7 +8,7 @@ const fill = (text: string, size = SIZE) => text.repeat(Math.floor(size / text.l
 const filesOf = (templates: readonly string[]) =>
   templates.map((template, index) => ({ name: `t-${index}`, source: { path: 'attacker1/text' }, template }))
 
-/** Publishes one volume of these templates, which looks again every second, and stays for a while. */
+/** Publishes one volume of these templates, which is refreshed every second, and stays for a while. */
 const render = (
   name: string,
   templates: readonly string[],

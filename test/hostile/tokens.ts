@@ -136,7 +136,7 @@ const issued = (
   },
 })
 
-/** A role that makes odd tokens; the volume looks again every second. */
+/** A role that makes odd tokens; the volume is refreshed every second. */
 const odd = (name: string, role: object, finding = 15): Attack => ({
   name,
   finding,

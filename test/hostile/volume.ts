@@ -239,7 +239,7 @@ const attacks: Attack[] = [
   },
 ]
 
-/** What was mounted where no volume belongs: told already, and in the way of the next attack. */
+/** Mounts where no volume belongs: reported already, and in the way of the next attack. */
 function unmountBelow({ stage }: Attacker, path: string): void {
   for (const mounted of stage.mounts()) if (mounted.startsWith(path)) spawnSync('umount', ['-l', mounted])
 }

@@ -87,7 +87,7 @@ for (const moment of [/listens at/, /published in/, /Vault is stopped/]) {
     t.equal(code, 130, demo.output())
     t.match(demo.output(), /interrupted, cleaning up/)
     t.notMatch(demo.output(), /cleaning up: /)
-    t.equal(demo.output().split('✗').length, 2, 'one failure is told, the interruption')
+    t.equal(demo.output().split('✗').length, 2, 'one failure is reported, the interruption')
     await until('all processes to be gone', () => remains(demo).length === 0).catch(() => undefined)
     t.strictSame(remains(demo), [])
   })

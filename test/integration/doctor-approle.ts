@@ -66,7 +66,7 @@ t.test('logs in with the secret ID that the import refers to, and gives the toke
   t.match(refused.of('login'), { outcome: 'skipped', detail: 'there is no secret ID to log in with' })
 })
 
-t.test('without an API server there is none: told as pods are told', async (t) => {
+t.test('without an API server there is none: reported as it is to pods', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'vault-files-doctor-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   writeFileSync(join(folder, 'app.json'), JSON.stringify(manifest()))

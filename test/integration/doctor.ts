@@ -118,7 +118,7 @@ t.test('templates and whole paths are tried; what would be issued is not', async
   await leavesNothing(t, text, token)
 })
 
-t.test('each file that could not be written is told, with what to do', async (t) => {
+t.test('each file that could not be written is reported, with the next steps', async (t) => {
   const { where, ca, login, token } = directory(t, (spec) => {
     spec.files = [
       file('pin', 'secret/data/app', 'pin'),
@@ -256,7 +256,7 @@ t.test(
   },
 )
 
-t.test('told to stop in the middle it still revokes the Vault token', async (t) => {
+t.test('stopped in the middle it still revokes the Vault token', async (t) => {
   const front = await startVaultFront(vault.bao.adminAddress)
   t.teardown(() => front.close())
   const stop = new AbortController()
@@ -271,7 +271,7 @@ t.test('told to stop in the middle it still revokes the Vault token', async (t) 
   t.strictSame(await vault.loginTokens(), [])
 })
 
-t.test('a Vault token that cannot be revoked is told by its accessor', async (t) => {
+t.test('a Vault token that cannot be revoked is reported by its accessor', async (t) => {
   const front = await startVaultFront(vault.bao.adminAddress)
   t.teardown(() => front.close())
   front.answer = (path) => (path === 'auth/token/revoke-self' ? { status: 403 } : undefined)

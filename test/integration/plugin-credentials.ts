@@ -124,7 +124,7 @@ t.test("credentials of the pod's own, on a real server", async (t) => {
     t.match(refusal.details, /spec.credentials would write Vault credentials.*--allow-token-export/)
   })
 
-  await t.test('a role that may not hand out secret IDs is told which policy it lacks', async (t) => {
+  await t.test('the fault of a role that may not issue secret IDs names the missing policy', async (t) => {
     const { details } = await node.refusal(await withCredential('SecretID', { role: 'app' }))
     t.match(details, /auth\/approle\/role\/app\/(role-id|secret-id)" \{ capabilities/)
   })

@@ -126,7 +126,7 @@ t.test('a read that Vault refuses or has nothing for', async (t) => {
   })
 })
 
-t.test('a value that does not decode is named by its file alone', async (t) => {
+t.test('a value that does not decode is named only by its file', async (t) => {
   await vault.put('encoded', { password: 'canary!', odd: 'canaryabc' })
   const path = 'secret/data/encoded'
   for (const [encoding, key] of [

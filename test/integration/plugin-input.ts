@@ -30,7 +30,7 @@ async function run(args: readonly string[], env: Readonly<Record<string, string>
 }
 
 t.test('settings', async (t) => {
-  await t.test('bad ones end the program with 2, all told at once, each by its name', async (t) => {
+  await t.test('bad ones end the program with 2, all reported at once, each by its name', async (t) => {
     const file = join(folder, 'settings.yaml')
     writeFileSync(file, 'vault-qps: many\nno-such-setting: 1\n')
     const { code, output } = await run(
@@ -82,7 +82,7 @@ t.test('settings', async (t) => {
     t.match(version.output, /^\d+\.\d+\.\d+\n$/)
   })
 
-  await t.test('what can only be found out at start is told in the log, with exit code 1', async (t) => {
+  await t.test('faults found only at start are logged, with exit code 1', async (t) => {
     const good = ['--node-id=n', '--http-addr=off', '--log-format=json', `--state-dir=${folder}/state`]
     mkdirSync(join(folder, 'imports'), { recursive: true })
     const cases = [
@@ -121,7 +121,7 @@ t.test('manifests and requests', async (t) => {
   const faulty = (file: string) => (line: LogLine) =>
     line.msg === 'faulty import manifest' && line.file === file
 
-  await t.test('a bad manifest is told by file and field, and the last good one stays', async (t) => {
+  await t.test('a bad manifest is reported by file and field, and the last good one stays', async (t) => {
     await node.writeImport('app', spec)
     const volume = await node.publish({ importName: 'app' })
     const bad = {
@@ -167,7 +167,7 @@ t.test('manifests and requests', async (t) => {
     await node.unpublish(fresh)
   })
 
-  await t.test('a manifest that was never good is told to the pod', async (t) => {
+  await t.test('a manifest that was never good is reported to the pod', async (t) => {
     node.writeImportFile(
       'bad.yaml',
       'apiVersion: deckhouse.io/v1alpha1\nkind: SecretsStoreImport\nmetadata: { name: bad, namespace: shop }\nspec: { role: app }\n',

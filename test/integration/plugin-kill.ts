@@ -76,7 +76,7 @@ const moments: Moment[] = [
     },
   },
   {
-    name: 'the retired slot is being settled',
+    name: 'the idle slot is being synced',
     at: (volume) => firstChange(volume.path(dataOf(volume)), () => true),
   },
 ]
@@ -85,7 +85,7 @@ const moments: Moment[] = [
 function found(volume: PodVolume, wanted: number): string {
   const inIdle = generationOf(readFileOf(volume, idleOf(volume)))
   if (generation(volume) !== wanted) return inIdle === wanted - 1 ? 'untouched' : 'idle slot half written'
-  return areSlotsEqual(volume) ? 'done' : 'swapped, not settled'
+  return areSlotsEqual(volume) ? 'done' : 'swapped, idle slot not synced'
 }
 
 function readFileOf({ read }: PodVolume, slot: string): string {
@@ -136,7 +136,7 @@ t.test(
           [3, 2, 0][index],
         )
       }
-      await until('everything to settle', () => areSlotsEqual(live))
+      await until('the idle slot to be synced', () => areSlotsEqual(live))
     }
 
     const seen = await reader.stop()

@@ -18,7 +18,7 @@ await node.writeImport('app', spec)
 
 const isState = async (state: string, volumes: number) =>
   (await node.metrics()).sum('volumes', { state }) === volumes
-/** Messages of the failed looks that were told. */
+/** Messages of the failed refreshes that were logged. */
 const lookFailures = (fault: string) =>
   node
     .log()
@@ -45,7 +45,7 @@ async function outlast(t: Test, { fault, says, begin, end }: Outage): Promise<vo
     t.ok(during.sum('oldest_sync_age_seconds') > 0.3, 'the age of the oldest sync grows')
     t.equal(during.sum('volumes', { state: 'fresh' }), 0)
     const lines = lookFailures(fault).slice(told)
-    t.equal(lines.length, 1, 'told once, not at every look')
+    t.equal(lines.length, 1, 'reported once, not at every refresh')
     t.match(lines[0], says)
 
     const error = await node.refusal({ importName: 'app', serviceAccount: `during-${fault}` })

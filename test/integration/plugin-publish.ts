@@ -56,7 +56,7 @@ t.test('defaultMode counts where a file names no mode', async (t) => {
 })
 
 t.test("with the pod's fsGroup the files are the group's, and no one else's", async (t) => {
-  // A user namespace of an ordinary user knows the group 0 alone.
+  // A user namespace of an ordinary user knows only the group 0.
   const fsGroup = groupExists(2000) ? 2000 : 0
   const volume = await node.publish({ importName: 'app', fsGroup })
   t.match(statSync(volume.path('db-password')), { uid: 0, gid: fsGroup })
@@ -131,7 +131,7 @@ t.test('tokens are taken from secrets and from volume_context, from secrets firs
   await node.unpublish(inSecrets)
 })
 
-t.test('stats tell bytes and inodes of the volume alone', async (t) => {
+t.test('stats report bytes and inodes of the volume only', async (t) => {
   const volume = await node.publish({ importName: 'app' })
   const { volumeId } = volume.args
   const [bytes, inodes, ...more] = await kubelet.stats({ volumeId, volumePath: volume.target })

@@ -81,7 +81,7 @@ async function looks(count: number): Promise<void> {
   await until(`${count} looks`, async () => (await unchanged()) >= before + count)
 }
 
-/** What comes last in a rotation of this mode; only then the events can be judged. */
+/** The last event in a rotation of this mode; only then can the events be checked. */
 function lastEventOf({ mode, volume, watch }: Watched): (event: InotifyEvent) => boolean {
   if (mode === 'Atomic') return (event) => is(volume.target, 'MOVED_TO')(event) && event.name === '..data'
   // Live modifies the watched inode once as it writes it and touches it after the swap, or only the latter.
@@ -162,7 +162,7 @@ t.test('an import that is edited reaches its own volumes and no other', async (t
   t.strictSame(watch.events(), [])
 
   node.writeImportFile('edited.json', undefined)
-  await until('the loss to be told', () =>
+  await until('the loss to be reported', () =>
     node
       .log()
       .find(({ msg, error }) => msg.startsWith('look failed') && /not found/.test(JSON.stringify(error))),

@@ -207,7 +207,7 @@ t.test('mounts', { skip }, async (t) => {
     mounter.unmount(root)
   })
 
-  t.test('a place that is not there is told', async (t) => {
+  t.test('a missing target is reported', async (t) => {
     t.throws(
       () => createMounter().mount('/nowhere/volume', { sizeBytes: 4096, gid: undefined }),
       faulty('mount_failed', /\/nowhere\/volume: ENOENT/),

@@ -27,7 +27,7 @@ export async function auditUser(user: string): Promise<ApiAudit> {
     JSON.stringify({
       apiVersion: 'audit.k8s.io/v1',
       kind: 'Policy',
-      // Of a watch the beginning counts, which else would be told at its end.
+      // A watch counts from its beginning; otherwise it would be reported at its end.
       omitStages: ['RequestReceived'],
       rules: [{ level: 'Metadata', users: [user] }, { level: 'None' }],
     }),

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 /** Of a cluster made by ../shared/cluster, in the directory of its kubeconfig. */
 export const CONTAINERD = join(dirname(process.env.KUBECONFIG ?? ''), 'containerd.sock')
 
-/** When containers started, by containerd's own clock: the API tells whole seconds only, and late. */
+/** When containers started, by containerd's own clock: the API has only whole seconds, and late. */
 export type ContainerStarts = {
   /** Milliseconds since the Unix epoch, with fractions, by container id. */
   at: ReadonlyMap<string, number>

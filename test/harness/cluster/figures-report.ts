@@ -11,7 +11,7 @@ export type Singles = {
   bareWith: number[]
 }
 
-/** Milliseconds until the last of many pods ran, in turns: the machine has other work, and one run alone sways by a sixth. */
+/** Milliseconds until the last of many pods ran, alternating: the machine has other work, and a single run varies by a sixth. */
 export type Many = { pods: number; emptyDir: number[]; ours: number[] }
 
 export type Idle = {
@@ -64,7 +64,7 @@ export function renderFigures(figures: Figures): string {
     `| **what our volume adds** (wanted: ≤ ${goals.addedMs}) | **${addedMs(single).toFixed(0)}** | | |`,
     row('a pod without any volume, not even its token', single.bare),
     row('the same with an emptyDir', single.bareWithEmptyDir),
-    row('the same with our volume alone', single.bareWith),
+    row('the same with only our volume', single.bareWith),
     '',
     `| ${many.pods} pods at once, in turns | until the last one runs, s |`,
     '|---|---|',

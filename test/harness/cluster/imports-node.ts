@@ -10,7 +10,7 @@ import { type ClusterApi, connectClusterApi } from './cluster-api.ts'
 import { type KubeVault, PATH, ROLE, SERVICE_ACCOUNT, startKubeVault } from './kube-vault.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 
-/** Of the chart, for imports alone. */
+/** The rules of the chart that imports need. */
 const rules = [
   { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports'], verbs: ['list', 'watch'] },
   { apiGroups: ['deckhouse.io'], resources: ['secretsstoreimports/status'], verbs: ['patch'] },

@@ -26,7 +26,7 @@ export type Diagnosis = {
 // biome-ignore lint/suspicious/noExplicitAny: manifests, which tests change at will
 type Manifest = any
 
-/** An API server with the shipped manifests installed and in order; tests break what they want to see told. */
+/** An API server with the shipped manifests installed and in order; tests break the part whose report they check. */
 export type DoctorBench = {
   api: FakeKubeApi
   /** What a GET of this path is answered. */

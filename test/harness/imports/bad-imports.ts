@@ -129,7 +129,7 @@ export const badImports: [string, (spec: Spec) => void, RegExp][] = [
     /mode.*must be between 0 and 0777, such as 0400 .*without a leading zero it is decimal/,
   ],
   [
-    'a mode that is no number',
+    'a mode that is not a number',
     (s) => Object.assign(fileOf(s), { mode: 'rw-' }),
     /mode.*should match '\^0o\?\[0-7\]\{1,3\}\$'/,
   ],
@@ -154,7 +154,7 @@ export const badImports: [string, (spec: Spec) => void, RegExp][] = [
     /spec\.address.*must not have a query or fragment/,
   ],
   [
-    'a CA that is no PEM',
+    'a CA that is not PEM',
     (s) => Object.assign(s, { caCert: 'MIIB' }),
     /spec\.caCert.*must hold a PEM certificate/,
   ],

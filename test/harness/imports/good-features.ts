@@ -64,7 +64,7 @@ export const goodFeatures: [string, (spec: Spec) => void][] = [
   ]),
   ...['Token', 'KubernetesVaultToken', 'SecretID', 'WrappedSecretID', 'CABundle'].map(
     (format): [string, (spec: Spec) => void] => [
-      `a credential of format ${format} alone`,
+      `only a credential of format ${format}`,
       change({ files: [], credentials: [{ format, name: 'credential', mode: 0o400 }] }),
     ],
   ),
@@ -98,7 +98,7 @@ export const goodFeatures: [string, (spec: Spec) => void][] = [
     }),
   ],
   [
-    'a Secret of files that Vault alone knows',
+    'a Secret of files that only Vault knows',
     change({
       dataFrom: [{ path: 'secret/data/app' }],
       secretSync: [{ name: 'app', data: [{ key: 'PASSWORD', file: 'PASSWORD' }] }],

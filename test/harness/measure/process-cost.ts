@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 /** Linux counts processor time in hundredths of a second. */
 const TICKS = 100
 
-/** What a process has taken so far, as the kernel tells. */
+/** The resources that a process has used so far, from the kernel. */
 export type ProcessCost = { cpuSeconds: number; rssMiB: number; sockets: number }
 
 export function costOf(pid: number): ProcessCost {

@@ -30,7 +30,7 @@ export function readMemory(pid: number): ProcessMemory {
   }
 }
 
-/** Looks again and again until `stop`, which tells the most that was seen, in MiB. */
+/** Samples until `stop`, which returns the maximum, in MiB. */
 export function watchPeak(pid: number, everyMs = 500): { stop(): number } {
   let peak = 0
   const look = () => {

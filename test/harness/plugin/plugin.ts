@@ -36,7 +36,7 @@ export async function startPlugin(options: {
   const program = options.program ?? resolve(import.meta.dirname, '../../../src/main.ts')
   const argv = [...(options.execArgv ?? []), program, `--endpoint=${options.endpoint}`, ...options.args]
   const startedAt = performance.now()
-  // A group of its own: Ctrl-C in the terminal reaches us alone, and we end it in order.
+  // A group of its own: Ctrl-C in the terminal reaches only us, and we end it in order.
   const child = spawn(process.execPath, argv, {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,

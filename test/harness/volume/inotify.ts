@@ -44,7 +44,7 @@ const PATIENCE_MS = 5_000
 
 /**
  * Real inotify watches, set once on what each path leads to now. Node's own fs.watch hides which event it was.
- * @param paths each `PATH`, or `PATH:MODIFY,ATTRIB` for these events alone
+ * @param paths each `PATH`, or `PATH:MODIFY,ATTRIB` for only these events
  * @throws Error when a path cannot be watched
  */
 export function watchInotify(paths: readonly string[]): InotifyWatch {

@@ -125,7 +125,7 @@ def mutable():
 
 
 def lease():
-    """Whoever opens the file to write waits for us, up to 45 s, unless told not to wait."""
+    """A non-blocking open of the file fails; any other open to write waits for us, up to 45 s."""
     held = []
     for slot in ('..slot-a', '..slot-b'):
         fd = os.open(f'{slot}/password', os.O_RDONLY)

@@ -15,7 +15,7 @@ export type Attack = {
   finding: number
   /** Before the figures are taken: what costs the test itself, such as secrets in Vault. */
   prepare?(attacker: Attacker): Promise<void>
-  /** What it does; what only it can see to be broken it tells by `attacker.accuse`. */
+  /** The attack; a breach that only it can see it reports by `attacker.accuse`. */
   run(attacker: Attacker): Promise<unknown>
   /** The attack itself restarts the plugin. */
   restarts?: boolean

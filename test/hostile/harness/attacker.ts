@@ -10,10 +10,10 @@ import type { Stage } from './stage.ts'
 import { JWT_MOUNT } from './victim-messages.ts'
 import { ATTACKER } from './world.ts'
 
-/** What came of a publish. */
+/** The result of a publish. */
 export type Attempt = { volume: PodVolume; error: KubeletError | undefined; ms: number }
 
-/** What a tenant can do: imports, secrets of the own mount, pods. */
+/** The means of a tenant: imports, secrets of its own mount, pods. */
 export type Attacker = {
   stage: Stage
   /** Writes `data` to the own KV v1 mount. @returns the path for an import */
@@ -37,7 +37,7 @@ export type Attacker = {
   run(program: string, args: readonly string[]): ChildProcess
   /** Done when the attacker leaves, after the volumes went. */
   later(task: () => unknown): void
-  /** What is broken, in words: told by leave(). */
+  /** Reports a breach, in words; leave() returns them. */
   accuse(what: string): void
   /** The same for what must hold. */
   expect(holds: boolean, what: string): void

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ApiServer, IMPORTS } from './api-server.ts'
 
-/** Where imports are written, and how the plugin is told to read them from there. */
+/** A place to write imports, and the plugin's flags to read them from there. */
 export type ImportsPlace = {
   args: readonly string[]
   env: Readonly<Record<string, string>>

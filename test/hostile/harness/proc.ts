@@ -22,12 +22,12 @@ export function memoryMiB(pid: number): { rss: number; peak: number; held: numbe
   }
 }
 
-/** From now on VmHWM tells the peak since now. */
+/** Resets VmHWM: from now on it is the peak since now. */
 export function forgetPeak(pid: number): void {
   try {
     writeFileSync(`/proc/${pid}/clear_refs`, '5')
   } catch {
-    // Gone, or a kernel without it: the older peak is told then.
+    // Gone, or a kernel without it: then the older peak is reported.
   }
 }
 

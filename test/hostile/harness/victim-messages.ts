@@ -1,4 +1,4 @@
-/** What the victim's process is told. */
+/** Messages to the victim's process. */
 export type VictimOrder =
   | { kind: 'set-up'; endpoint: string; folder: string; adminAddress: string; rootToken: string }
   | { kind: 'begin' }

@@ -119,7 +119,7 @@ function check(volume: PodVolume, file: string, wanted: string): void {
     const found = volume.read(file)
     if (found !== wanted) tell('wrong', `${file} holds ${found.slice(0, 40)}`, nowMs())
   } catch {
-    // The publish itself failed, which is told already.
+    // The publish itself failed, which is reported already.
   }
 }
 
@@ -135,7 +135,7 @@ async function changing(): Promise<void> {
       await sleep(READ_EVERY_MS)
     }
     if (left.size === 0) tell('rotation', 'all three', written)
-    // Whoever is told to rest does not know what would have come.
+    // After a request to rest there is no verdict on the rotation.
     if (!isRunning) return
     for (const volume of left) tell('error', `rotation of ${volume.args.importName} missed`, written)
     await sleep(Math.max(0, CHANGE_EVERY_MS - (nowMs() - began)))
