@@ -13,8 +13,8 @@ const SETTINGS = `# Settings
 Generated from src/core/settings/settings.ts by \`npm run docs\`: change that file, not this one.
 
 A flag overrides its environment variable, which overrides the file of \`--config FILE\` (\`VAULT_FILES_CONFIG\`), which
-overrides the default. The file is YAML; its keys are the flags without dashes in front (\`vault-addr: https://…\`).
-Durations: \`30s\`, \`2m\`, \`1m30s\`. Sizes: \`4Mi\`, \`512Ki\`, plain bytes. Switches: \`--allow-http\` or \`--allow-http=false\`.
+overrides the default. The file is YAML; its keys are the flags without dashes in front (\`vault-addr: https://…\`). Durations:
+\`30s\`, \`2m\`, \`1m30s\`. Sizes: \`4Mi\`, \`512Ki\`, plain bytes. Switches: \`--allow-http\` or \`--allow-http=false\`.
 All faults are reported together, each with its setting, and the program exits with code 2.
 
 The [Helm chart](install.md) has values for the settings that an installation usually needs; \`extraArgs\` takes the
