@@ -68,7 +68,7 @@ const unitTestRooms = [
 ]
 
 /** Probes a server as kubelet does, a few times a second, while a thread attacks it. Faster probes are refused. */
-const pacedTest = 'ops/doorkeeper.ts'
+const pacedTest = 'ops/connection-limit.ts'
 
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
 /** From file to what it imports: of the project by path below src, of others by name. */

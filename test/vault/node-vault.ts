@@ -79,8 +79,8 @@ t.test('a whole read prints nothing with DEBUG=* and takes nothing from the envi
   )
   t.teardown(vault.close)
   const script = `
-    import { createVaultBench, patient, testIdentity, testToken } from '../harness/vault/vault-bench.ts'
-    import { realClock } from '../harness/real-clock.ts'
+    import { createVaultBench, patient, testIdentity, testToken } from './test/harness/vault/vault-bench.ts'
+    import { realClock } from './test/harness/real-clock.ts'
     const { store } = createVaultBench(realClock)
     const data = await store.read(testIdentity('${vault.address}'), 'kv1/app', [testToken('canary-jwt')], patient)
     if (data.values.get('password') !== 'canary-password') process.exit(1)
