@@ -1,11 +1,55 @@
 import type { IssueRequest } from '../core/imports/calls.ts'
 import type { ImportSpec } from '../core/imports/import.ts'
 import { perVolumeFiles } from '../core/imports/needs.ts'
-import type { SyncedSecret } from '../core/ports/kubernetes.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { SecretSync, SyncedSecret } from '../core/ports/kubernetes.ts'
 import type { LedgerEntry, RenderedFile } from '../core/ports/volume.ts'
+import type { Plan } from './plan.ts'
+import type { Volume } from './volume.ts'
 
-/** The Kubernetes Secrets that an import wants kept in step with these files; a file that is absent leaves its key out. */
-export function wantedSecrets(
+/** The Kubernetes Secrets of a volume. */
+export type VolumeSecrets = {
+  /** Makes them from the volume's files. @throws FaultError sync_* */
+  sync(
+    volume: Volume,
+    from: { plan: Plan; files: readonly RenderedFile[]; at: number },
+    signal: AbortSignal,
+  ): Promise<void>
+  /** The files are the same, but a Secret may have been edited or deleted. @throws FaultError sync_* */
+  syncAgain(volume: Volume, at: number, signal: AbortSignal): Promise<void>
+}
+
+export function createVolumeSecrets(deps: {
+  secretSync: SecretSync
+  clock: Pick<Clock, 'now' | 'monotonic'>
+}): VolumeSecrets {
+  const { secretSync, clock } = deps
+
+  /** For other nodes, which have clocks of their own. */
+  function wallTime(at: number): number {
+    return clock.now() - (clock.monotonic() - at)
+  }
+
+  async function set(volume: Volume, secrets: readonly SyncedSecret[], signal: AbortSignal): Promise<void> {
+    volume.setSyncedSecrets(secrets)
+    if (secrets.length > 0) await secretSync.sync(secrets, signal)
+  }
+
+  return {
+    sync(volume, { plan, files, at }, signal) {
+      const of = { entry: volume.entry, requests: plan.issueRequests, fetchedAt: wallTime(at) }
+      return set(volume, syncedSecrets(plan.spec, of, files), signal)
+    },
+    syncAgain(volume, at, signal) {
+      const fetchedAt = wallTime(at)
+      const secrets = volume.syncedSecrets.map((secret) => ({ ...secret, fetchedAt }))
+      return set(volume, secrets, signal)
+    },
+  }
+}
+
+/** The Kubernetes Secrets that an import makes from these files; an absent file leaves its key out. */
+function syncedSecrets(
   spec: ImportSpec,
   of: {
     entry: Pick<LedgerEntry, 'pod' | 'importName'>
@@ -14,7 +58,7 @@ export function wantedSecrets(
   },
   files: readonly RenderedFile[],
 ): SyncedSecret[] {
-  const own = perVolumeFiles(
+  const perVolume = perVolumeFiles(
     spec,
     of.requests,
     files.map(({ name }) => name),
@@ -34,6 +78,6 @@ export function wantedSecrets(
       }),
     ),
     fetchedAt: of.fetchedAt,
-    isPerVolume: data.some(({ file }) => own.has(file)),
+    isPerVolume: data.some(({ file }) => perVolume.has(file)),
   }))
 }

@@ -4,11 +4,11 @@ import { addProcessMetrics } from './process-metrics.ts'
 
 /** What is mounted right now: read at each scrape. */
 export type VolumesNow = {
-  /** How many volumes are in each state, such as fresh and stale. */
+  /** How many volumes are in each state, such as inSync and stale. */
   byState: Readonly<Record<string, number>>
   /** Seconds since the volume that has been out of step the longest was last in step; 0 without volumes. */
   oldestInStepSeconds: number
-  /** What is issued to volumes: held by their files, or replaced and about to be revoked. */
+  /** Leases of volumes by state: active in their files, or replaced and revoking. */
   issued: Readonly<Record<string, number>>
   /** Bytes that all volumes may hold together, and may hold at most. */
   reservedBytes: number

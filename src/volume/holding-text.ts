@@ -90,7 +90,7 @@ const holdingSchema = z.object({
   vaultLease: maybe(leaseSchema),
   expiresAt: maybe(number),
   issuedAt: number,
-  state: z.enum(['held', 'retiring']),
+  state: z.enum(['active', 'revoking']),
 }) satisfies z.ZodType<Lease>
 
 /** As text that a later process reads again. It holds the secrets in the clear: seal it. */

@@ -92,10 +92,10 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
 
   await t.test('what was issued before the rollout is taken up again by the new plugin', async (t) => {
     await web.touch()
-    const areInStep = async () => /vault_files_volumes\{state="fresh"\} 2/.test(await metricsPage())
+    const areInStep = async () => /vault_files_volumes\{state="inSync"\} 2/.test(await metricsPage())
     await until('both volumes to be in step', areInStep, { timeoutMs: 150_000, everyMs: 500 })
     t.equal(web.read('tls.key'), key)
-    t.match(await metricsPage(), /vault_files_issued\{state="held"\} 1/)
+    t.match(await metricsPage(), /vault_files_issued\{state="active"\} 1/)
   })
 
   await t.test('the plugin dies in its pod, kubelet starts it again, and the pod reads on', async (t) => {

@@ -68,7 +68,7 @@ async function outlast(t: Test, { fault, says, begin, end }: Outage): Promise<vo
   t.ok(
     node
       .log()
-      .some(({ msg, volumeId }) => msg === 'volume is in step again' && volumeId === volume.args.volumeId),
+      .some(({ msg, volumeId }) => msg === 'volume is in sync again' && volumeId === volume.args.volumeId),
   )
   t.ok((await node.metrics()).sum('oldest_in_step_seconds') < 2)
   await node.unpublish(volume)

@@ -2,10 +2,10 @@ import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
 import { SecretBytes } from '../../src/core/secret.ts'
 import { createBudget } from '../../src/node/budget.ts'
-import { sizeFor } from '../../src/node/volume-size.ts'
+import { sizeFor } from '../../src/node/tmpfs-size.ts'
 import { importSpec } from '../fakes/imports.ts'
 import { faulty } from '../harness/faulty.ts'
-import { FlowBench, MINUTE } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../harness/node-bench.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -16,8 +16,8 @@ function pod(namespace: string) {
 }
 
 /** Two namespaces with an import each. */
-function bench(settings: ConstructorParameters<typeof FlowBench>[1] = {}): FlowBench {
-  const made = new FlowBench({}, settings)
+function bench(settings: ConstructorParameters<typeof NodeBench>[1] = {}): NodeBench {
+  const made = new NodeBench({}, settings)
   made.imports.put(importSpec({ namespace: 'other' }))
   return made
 }

@@ -3,7 +3,7 @@ import { sourceCall } from '../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../src/core/imports/import.ts'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
 import { faulty } from '../harness/faulty.ts'
-import { FlowBench, MINUTE } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../harness/node-bench.ts'
 
 const KIB = 1024
 const LARGE = 'secret/data/large'
@@ -13,8 +13,8 @@ function pod(namespace: string) {
 }
 
 /** Namespaces with an import each; those of `large` read 500 KiB. */
-function bench(large: readonly string[], small: readonly string[] = []): FlowBench {
-  const made = new FlowBench()
+function bench(large: readonly string[], small: readonly string[] = []): NodeBench {
+  const made = new NodeBench()
   made.store.data.set(LARGE, { password: 'x'.repeat(500 * KIB) })
   for (const namespace of large) {
     made.imports.put(importSpec({ namespace, files: [fileSpec({ path: LARGE })] }))
@@ -24,7 +24,7 @@ function bench(large: readonly string[], small: readonly string[] = []): FlowBen
 }
 
 /** Keeps writes of large files waiting, and tells how many of each namespace stand there at once. */
-function holdWrites(made: FlowBench) {
+function holdWrites(made: NodeBench) {
   const running = new Map<string, number>()
   const most = { all: 0, ofOne: 0 }
   const ends: (() => void)[] = []
@@ -145,14 +145,14 @@ t.test('who holds a place for too long loses it, with a fault that is tried agai
 
 t.test('a template that makes much of little waits too', async (t) => {
   const template = `{% for i in (1..400) %}{{ password }}{% endfor %}`
-  const made = new FlowBench({ files: [fileSpec({ key: undefined, template })] })
+  const made = new NodeBench({ files: [fileSpec({ key: undefined, template })] })
   made.setPassword('x'.repeat(KIB))
   await made.publish()
   t.equal(made.content()?.length, 400 * KIB)
   t.equal(made.store.reads.length, 2)
 })
 
-const tooMuch: Record<string, [Partial<ImportSpec>, (made: FlowBench) => void, RegExp]> = {
+const tooMuch: Record<string, [Partial<ImportSpec>, (made: NodeBench) => void, RegExp]> = {
   'more than 128 paths': [
     { files: Array.from({ length: 129 }, (_, n) => fileSpec({ name: `f${n}`, path: `secret/data/${n}` })) },
     () => {},
@@ -191,7 +191,7 @@ const tooMuch: Record<string, [Partial<ImportSpec>, (made: FlowBench) => void, R
 
 for (const [what, [spec, prepare, words]] of Object.entries(tooMuch)) {
   t.test(`${what}: refused, and nothing of it stays`, async (t) => {
-    const made = new FlowBench(spec)
+    const made = new NodeBench(spec)
     prepare(made)
     await t.rejects(made.publish(), faulty('import_too_large', words))
     t.equal(made.node.mounts.size, 0)
@@ -203,7 +203,7 @@ for (const [what, [spec, prepare, words]] of Object.entries(tooMuch)) {
 
 t.test('one import reads eight paths at a time', async (t) => {
   const files = Array.from({ length: 100 }, (_, n) => fileSpec({ name: `f${n}`, path: `secret/data/${n}` }))
-  const made = new FlowBench({ files })
+  const made = new NodeBench({ files })
   for (let n = 0; n < 100; n++) made.store.data.set(`secret/data/${n}`, { password: 'x' })
   let running = 0
   let most = 0
@@ -222,7 +222,7 @@ t.test('one import reads eight paths at a time', async (t) => {
 
 t.test('paths that turn out to be leased for ever do not hold a publish', async (t) => {
   const files = Array.from({ length: 40 }, (_, n) => fileSpec({ name: `f${n}`, path: `db/creds/${n}` }))
-  const made = new FlowBench({ files })
+  const made = new NodeBench({ files })
   for (let n = 0; n < 40; n++) made.store.data.set(`db/creds/${n}`, { password: 'x' })
   const read = made.store.read.bind(made.store)
   made.store.read = async (identity, path, ...rest) => {

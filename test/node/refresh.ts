@@ -1,10 +1,10 @@
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
-import { FlowBench, MINUTE, PATH, seededRandom } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench, PATH, seededRandom } from '../harness/node-bench.ts'
 
 t.test('a changed secret changes the file within the interval and its jitter', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.setPassword('two')
   await bench.clock.advance(2.2 * MINUTE)
@@ -13,7 +13,7 @@ t.test('a changed secret changes the file within the interval and its jitter', a
 })
 
 t.test('an unchanged secret writes nothing and tells nobody', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.clock.advance(60 * MINUTE)
   t.equal(bench.node.writes.length, 1)
@@ -22,7 +22,7 @@ t.test('an unchanged secret writes nothing and tells nobody', async (t) => {
 })
 
 t.test('a thousand volumes of one identity share one look in an interval', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   bench.random = seededRandom()
   for (let i = 0; i < 1000; i++) {
     await bench.publish({ volumeId: `volume-${i}` })
@@ -35,7 +35,7 @@ t.test('a thousand volumes of one identity share one look in an interval', async
 })
 
 t.test('a change that one volume sees reaches all volumes of the identity at once', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   for (let i = 0; i < 50; i++) await bench.publish({ volumeId: `volume-${i}` })
   await bench.clock.advance(10 * MINUTE)
   bench.setPassword('two')
@@ -45,13 +45,13 @@ t.test('a change that one volume sees reaches all volumes of the identity at onc
 })
 
 t.test('whatever Vault does, the last good files stay; it is told once and its end too', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.store.failWith = new FaultError('unreachable', { address: 'https://vault.example.org' })
   await bench.clock.advance(30 * MINUTE)
   t.equal(bench.content(), 'one')
   t.same(bench.notifier.told, ['backend failed unreachable'])
-  t.same(bench.flow.volumes.countByState(), { fresh: 0, stale: 1, resumed: 0 })
+  t.same(bench.flow.volumes.countByState(), { inSync: 0, stale: 1, resumed: 0 })
   t.ok(bench.flow.volumes.oldestSyncSeconds(bench.clock.monotonic()) > 25 * 60)
   const tries = bench.store.reads.length
   t.ok(tries > 8 && tries < 20, `${tries} tries in 30 minutes`)
@@ -61,11 +61,11 @@ t.test('whatever Vault does, the last good files stay; it is told once and its e
   await bench.clock.advance(6 * MINUTE)
   t.equal(bench.content(), 'two')
   t.same(bench.notifier.told.slice(1), ['backend recovered', 'backend rotated db-password'])
-  t.equal(bench.flow.volumes.countByState().fresh, 1)
+  t.equal(bench.flow.volumes.countByState().inSync, 1)
 })
 
 t.test('another fault of the same volume is told again', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.store.failWith = new FaultError('unreachable')
   await bench.clock.advance(10 * MINUTE)
@@ -75,7 +75,7 @@ t.test('another fault of the same volume is told again', async (t) => {
 })
 
 t.test('volumes of one identity share a failure and its backoff', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   bench.random = seededRandom()
   for (let i = 0; i < 100; i++) await bench.publish({ volumeId: `volume-${i}` })
   await bench.clock.advance(10 * MINUTE)
@@ -88,7 +88,7 @@ t.test('volumes of one identity share a failure and its backoff', async (t) => {
 })
 
 t.test('Retry-After is obeyed', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.store.failWith = new FaultError('rate_limited', { retryAfterMs: 20 * MINUTE })
   await bench.clock.advance(3 * MINUTE)
@@ -98,7 +98,7 @@ t.test('Retry-After is obeyed', async (t) => {
 })
 
 t.test('a key that goes missing leaves the old file and is not asked for again in a hurry', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.store.data.set(PATH, { other: 'x' })
   await bench.clock.advance(60 * MINUTE)
@@ -112,7 +112,7 @@ t.test('a key that goes missing leaves the old file and is not asked for again i
 t.test('work that was ended for its time is tried again where a fault of the values is not', async (t) => {
   /** How often files are made for twenty volumes in an hour of the fault, after the first hour. */
   const rendersWith = async (fault: FaultError) => {
-    const bench = new FlowBench()
+    const bench = new NodeBench()
     for (let at = 0; at < 20; at += 1) await bench.publish({ volumeId: `volume-${at}` })
     bench.setPassword('two')
     bench.sandbox.failWith = fault
@@ -131,7 +131,7 @@ t.test('work that was ended for its time is tried again where a fault of the val
 })
 
 t.test('a write that failed is made again although Vault says the same', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.setPassword('two')
   bench.node.failWriteWith = new FaultError('volume_io')
@@ -143,7 +143,7 @@ t.test('a write that failed is made again although Vault says the same', async (
 })
 
 t.test('an edited import reaches its volumes at once, and only them', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   bench.imports.put(importSpec({ name: 'other' }))
   await bench.publish()
   await bench.publish({ volumeId: 'volume-2', importName: 'other' })
@@ -156,7 +156,7 @@ t.test('an edited import reaches its volumes at once, and only them', async (t) 
 })
 
 t.test('an edited role lets go of the old identity', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.imports.put(importSpec({ role: 'other' }))
   await bench.clock.advance(100)
@@ -167,7 +167,7 @@ t.test('an edited role lets go of the old identity', async (t) => {
 t.test(
   'a CA that changes behind its reference is another identity, and the old one is let go of',
   async (t) => {
-    const bench = new FlowBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
+    const bench = new NodeBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
     await bench.publish()
     bench.caCerts.set('vault-ca', 'another PEM')
     await bench.clock.advance(3 * MINUTE)
@@ -177,7 +177,7 @@ t.test(
 )
 
 t.test('a deleted import leaves the files in place', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.imports.delete('my-namespace1', 'python-backend')
   await bench.clock.advance(60 * MINUTE)
@@ -186,7 +186,7 @@ t.test('a deleted import leaves the files in place', async (t) => {
 })
 
 t.test('the interval of the import wins over the setting', async (t) => {
-  const bench = new FlowBench({ refreshIntervalMs: 20_000 })
+  const bench = new NodeBench({ refreshIntervalMs: 20_000 })
   await bench.publish()
   bench.setPassword('two')
   await bench.clock.advance(22_000)
@@ -194,7 +194,7 @@ t.test('the interval of the import wins over the setting', async (t) => {
 })
 
 t.test('volumes of many identities published together do not look together', async (t) => {
-  const bench = new FlowBench({ authMethod: 'jwt' })
+  const bench = new NodeBench({ authMethod: 'jwt' })
   bench.random = seededRandom()
   for (let i = 0; i < 120; i++) {
     await bench.publish({ volumeId: `volume-${i}` })
@@ -210,7 +210,7 @@ t.test('volumes of many identities published together do not look together', asy
 })
 
 t.test('a publish that is given up says nothing of Vault to the other volumes of its identity', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   const { promise, resolve } = Promise.withResolvers<void>()
   bench.store.held = promise
@@ -222,11 +222,11 @@ t.test('a publish that is given up says nothing of Vault to the other volumes of
   await t.rejects(published)
   await bench.clock.advance(10 * MINUTE)
   t.same(bench.notifier.told, [])
-  t.equal(bench.flow.volumes.countByState().fresh, 1)
+  t.equal(bench.flow.volumes.countByState().inSync, 1)
 })
 
 t.test('a look that gets no answer in a minute is told as such, and looks go on', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.store.read = (_identity, _path, _tokens, signal) =>
     new Promise((_resolve, reject) => {
@@ -239,7 +239,7 @@ t.test('a look that gets no answer in a minute is told as such, and looks go on'
 })
 
 t.test('what Vault says again is not rendered again: a template takes a second process', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   const { renders } = bench.sandbox
   const reads = bench.store.reads.length

@@ -1,9 +1,9 @@
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { FlowBench } from '../harness/flow-bench.ts'
+import { NodeBench } from '../harness/node-bench.ts'
 
 t.test('unpublish leaves nothing mounted, nothing in the ledger and revokes the last token', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.unpublish()
   t.equal(bench.node.mounts.size, 0)
@@ -13,7 +13,7 @@ t.test('unpublish leaves nothing mounted, nothing in the ledger and revokes the 
 })
 
 t.test('the token of an identity lives until its last volume goes', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.publish({ volumeId: 'volume-2' })
   await bench.unpublish('volume-1')
@@ -23,7 +23,7 @@ t.test('the token of an identity lives until its last volume goes', async (t) =>
 })
 
 t.test('what is already gone is success', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.unpublish()
   await bench.publish()
   await bench.unpublish()
@@ -32,7 +32,7 @@ t.test('what is already gone is success', async (t) => {
 })
 
 t.test('a volume id that is not the one mounted there leaves the other volume alone', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.unpublish('volume-0', '/pods/volume-1/mount')
   t.equal(bench.content(), 'one')
@@ -41,7 +41,7 @@ t.test('a volume id that is not the one mounted there leaves the other volume al
 t.test(
   'an unpublish does not wait for a look that Vault holds up, and the look writes nothing after it',
   async (t) => {
-    const bench = new FlowBench()
+    const bench = new NodeBench()
     await bench.publish()
     let answer = () => {}
     bench.store.held = new Promise((resolve) => {
@@ -59,7 +59,7 @@ t.test(
 )
 
 t.test('a look that began before an unpublish and fails after it keeps no Vault token alive', async (t) => {
-  const bench = new FlowBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
+  const bench = new NodeBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
   await bench.publish()
   const { promise, resolve } = Promise.withResolvers<string>()
   bench.caCert = () => promise

@@ -38,8 +38,8 @@ export type Lease = Omit<IssueResponse, 'needsToken'> & {
   issuedAt: number
   /** When endsAt seemed to be when it was issued, by Clock.monotonic(); a process that comes after does not know. */
   expiresAtMonotonic?: number
-  /** retiring: replaced, or not yet in any file; to be revoked. */
-  state: 'held' | 'retiring'
+  /** revoking: replaced, or not in any file yet; to be revoked. */
+  state: 'active' | 'revoking'
 }
 
 /** Vault, for what is issued to one volume alone. Each answer hangs on a token of its own. */

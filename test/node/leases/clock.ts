@@ -3,7 +3,7 @@ import { sourceCall } from '../../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../../src/core/imports/import.ts'
 import type { Config } from '../../../src/core/settings/config.ts'
 import { fileSpec } from '../../fakes/imports.ts'
-import { FlowBench, MINUTE } from '../../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../../harness/node-bench.ts'
 
 /** What is issued, when the wall clock jumps or another process goes on with it under other settings. */
 const CREDS = 'database/creds/app'
@@ -19,14 +19,14 @@ function withDatabase(): Partial<ImportSpec> {
 }
 
 /** Somebody sets the wall clock; timers go on as they are. */
-function setClock(bench: FlowBench, byMs: number): void {
+function setClock(bench: NodeBench, byMs: number): void {
   const now = bench.clock.now.bind(bench.clock)
   bench.clock.now = () => now() + byMs
 }
 
 for (const byMs of [-365 * DAY, -MINUTE, MINUTE, 365 * DAY]) {
   t.test(`a clock set by ${byMs / MINUTE} minutes: renewed on, in time, and never issued anew`, async (t) => {
-    const bench = new FlowBench(withDatabase())
+    const bench = new NodeBench(withDatabase())
     await bench.publish()
     await bench.clock.advance(10 * MINUTE)
     setClock(bench, byMs)
@@ -37,7 +37,7 @@ for (const byMs of [-365 * DAY, -MINUTE, MINUTE, 365 * DAY]) {
   })
 
   t.test(`a clock set by ${byMs / MINUTE} minutes: what was replaced goes after its notice`, async (t) => {
-    const bench = new FlowBench(withDatabase())
+    const bench = new NodeBench(withDatabase())
     await bench.publish()
     bench.issuer.renewalsLeft = 0
     await bench.clock.advance(20 * MINUTE)
@@ -51,7 +51,7 @@ for (const byMs of [-365 * DAY, -MINUTE, MINUTE, 365 * DAY]) {
 t.test('what the operator allows no more is not renewed for ever by the process after', async (t) => {
   const settings: Partial<Config> = { allowTokenExport: true }
   const token = { format: 'Token', name: 'token', mode: undefined, role: 'r', authPath: 'approle' } as const
-  const bench = new FlowBench({ credentials: [token] }, settings)
+  const bench = new NodeBench({ credentials: [token] }, settings)
   await bench.publish()
   Object.assign(settings, { allowTokenExport: false })
   await bench.restart()
@@ -62,7 +62,7 @@ t.test('what the operator allows no more is not renewed for ever by the process 
 })
 
 t.test('fifty pods that find out at once that a path is leased get one each', async (t) => {
-  const bench = new FlowBench({ files: [fileSpec({ name: 'db-user', path: CREDS, key: 'username' })] })
+  const bench = new NodeBench({ files: [fileSpec({ name: 'db-user', path: CREDS, key: 'username' })] })
   bench.store.data.set(CREDS, { username: 'of all' })
   bench.store.leases.set(CREDS, { id: 'of-all', leasedAt: 0, durationMs: MINUTE, renewable: true })
   const ids = Array.from({ length: 50 }, (_, index) => `v${index}`)

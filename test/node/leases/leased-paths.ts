@@ -1,13 +1,13 @@
 import t from 'tap'
 import { fileSpec, importSpec } from '../../fakes/imports.ts'
-import { FlowBench, MINUTE, PATH } from '../../harness/flow-bench.ts'
+import { MINUTE, NodeBench, PATH } from '../../harness/node-bench.ts'
 
 function pod(namespace: string) {
   return { name: 'backend', namespace, uid: 'uid', serviceAccount: 'backend-sa' }
 }
 
 t.test('an import of a namespace that leases many paths has no other namespace forget its own', async (t) => {
-  const made = new FlowBench({
+  const made = new NodeBench({
     files: [fileSpec({ name: 'user', path: 'database/creds/app', key: 'password' })],
   })
   const lease = { leasedAt: 0, durationMs: MINUTE, renewable: true }

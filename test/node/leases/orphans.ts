@@ -3,7 +3,7 @@ import { FaultError } from '../../../src/core/faults/fault.ts'
 import { sourceCall } from '../../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../../src/core/imports/import.ts'
 import { fileSpec } from '../../fakes/imports.ts'
-import { FlowBench, MINUTE } from '../../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../../harness/node-bench.ts'
 
 /** Whatever fails or is killed: nothing that was issued is left behind. */
 const CREDS = 'database/creds/app'
@@ -24,7 +24,7 @@ function withTwo(): Partial<ImportSpec> {
 }
 
 t.test('killed while the second of two is issued: the first one is known to the next process', async (t) => {
-  const bench = new FlowBench(withTwo())
+  const bench = new NodeBench(withTwo())
   await bench.publish()
   bench.issuer.renewalsLeft = 0
   const logIn = bench.issuer.logIn.bind(bench.issuer)
@@ -49,7 +49,7 @@ t.test('killed while the second of two is issued: the first one is known to the 
 })
 
 t.test('a ledger that cannot be written leaves no token behind', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   const put = bench.ledger.put.bind(bench.ledger)
   bench.ledger.put = () => {
@@ -64,7 +64,7 @@ t.test('a ledger that cannot be written leaves no token behind', async (t) => {
 })
 
 t.test('what could not be taken back after a failed issue is known to the next process', async (t) => {
-  const bench = new FlowBench(withTwo())
+  const bench = new NodeBench(withTwo())
   await bench.publish()
   bench.issuer.renewalsLeft = 0
   bench.issuer.failPath.set(OTHER, new FaultError('read_denied'))
@@ -77,7 +77,7 @@ t.test('what could not be taken back after a failed issue is known to the next p
   await bench.publish()
   await bench.clock.advance(2 * MINUTE)
   t.equal(bench.issuer.tokensAlive.size, 2)
-  t.equal(bench.flow.volumes.countIssued().retiring, 0)
+  t.equal(bench.flow.volumes.countLeases().revoking, 0)
 })
 
 t.test('too much for the safe: what can be taken back is kept, the rest is issued anew', async (t) => {
@@ -85,7 +85,7 @@ t.test('too much for the safe: what can be taken back is kept, the rest is issue
     ...{ name: 'web', path: 'pki/issue/web', method: 'PUT' },
     ...{ version: undefined, data: { note: 'x'.repeat(70_000) }, lease: undefined },
   })
-  const bench = new FlowBench({
+  const bench = new NodeBench({
     files: [
       fileSpec({ name: 'db-user', key: 'username', call: leased('db', CREDS) }),
       fileSpec({ name: 'crt', key: 'username', call: web }),
@@ -108,7 +108,7 @@ t.test('too much for the safe: what can be taken back is kept, the rest is issue
 })
 
 t.test('a first publish killed half way is taken back, also what an unmount would leave', async (t) => {
-  const bench = new FlowBench({
+  const bench = new NodeBench({
     files: [fileSpec({ name: 'db-user', key: 'username', call: leased('db', CREDS, false) })],
   })
   await bench.publish()
@@ -121,7 +121,7 @@ t.test('a first publish killed half way is taken back, also what an unmount woul
 t.test(
   'a first publish that fails takes back before the mount goes: a kill in between finds it',
   async (t) => {
-    const bench = new FlowBench(withTwo())
+    const bench = new NodeBench(withTwo())
     bench.node.failWriteWith = new FaultError('volume_full')
     const mountsAtRevocation: number[] = []
     const revoke = bench.issuer.revoke.bind(bench.issuer)
@@ -139,7 +139,7 @@ t.test(
 t.test(
   'unpublished and published again while a call is under way: the new volume keeps its own',
   async (t) => {
-    const bench = new FlowBench(withTwo())
+    const bench = new NodeBench(withTwo())
     await bench.publish()
     bench.issuer.renewalsLeft = 0
     const logIn = bench.issuer.logIn.bind(bench.issuer)
@@ -156,10 +156,10 @@ t.test(
     bench.issuer.renewalsLeft = 1_000
     await bench.unpublish()
     await bench.publish()
-    const sealed = Buffer.from(bench.safe.sealed.get('/pods/volume-1/mount')!)
+    const sealed = Buffer.from(bench.leaseStore.sealed.get('/pods/volume-1/mount')!)
     release()
     await bench.clock.advance(1_000)
-    t.same(bench.safe.sealed.get('/pods/volume-1/mount'), sealed, 'the old look writes nothing down')
+    t.same(bench.leaseStore.sealed.get('/pods/volume-1/mount'), sealed, 'the old look writes nothing down')
     t.same(bench.issuer.leasesAlive.size, 2)
     await bench.kill()
     await bench.unpublish()
@@ -169,14 +169,14 @@ t.test(
 
 t.test('while a volume waits for a token, renewals that fail are not tried every second', async (t) => {
   for (const fail of [
-    (bench: FlowBench) => {
+    (bench: NodeBench) => {
       bench.issuer.failWith.renew = new FaultError('sealed')
     },
-    (bench: FlowBench) => {
+    (bench: NodeBench) => {
       bench.issuer.renewalsLeft = 0
     },
   ]) {
-    const bench = new FlowBench(withTwo())
+    const bench = new NodeBench(withTwo())
     await bench.publish()
     await bench.kill()
     fail(bench)
@@ -187,7 +187,7 @@ t.test('while a volume waits for a token, renewals that fail are not tried every
 })
 
 t.test('an import edited while a volume is looked at is seen right after', async (t) => {
-  const bench = new FlowBench(withTwo())
+  const bench = new NodeBench(withTwo())
   await bench.publish()
   bench.issuer.renewalsLeft = 0
   let release = () => {}
@@ -205,7 +205,7 @@ t.test(
   'files that cannot be repaired after a restart: what was issued goes with the pod all the same',
   async (t) => {
     for (const step of ['unpublish', 'publish'] as const) {
-      const bench = new FlowBench(withTwo())
+      const bench = new NodeBench(withTwo())
       await bench.publish()
       const { repair } = bench.node.files
       bench.node.files.repair = async () => {

@@ -4,7 +4,7 @@ import { sourceCall } from '../../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../../src/core/imports/import.ts'
 import type { Lease } from '../../../src/core/ports/leases.ts'
 import { fileSpec, importSpec } from '../../fakes/imports.ts'
-import { FlowBench, MINUTE } from '../../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../../harness/node-bench.ts'
 
 /** What the files hold is kept good, whatever becomes of the import, of Vault or of another lease beside it. */
 const CREDS = 'database/creds/app'
@@ -27,10 +27,10 @@ function withTwo(): ImportSpec {
   return spec({ files: [...spec().files, other] })
 }
 
-const user = (bench: FlowBench) => bench.content('volume-1', 'db-user')
+const user = (bench: NodeBench) => bench.content('volume-1', 'db-user')
 
 /** Renewals of one path are answered as `answer` says. */
-function onRenew(bench: FlowBench, path: string, answer: () => Promise<undefined>): void {
+function onRenew(bench: NodeBench, path: string, answer: () => Promise<undefined>): void {
   const renew = bench.issuer.renew.bind(bench.issuer)
   bench.issuer.renew = (holding: Lease, signal) => {
     const { request } = holding
@@ -38,7 +38,7 @@ function onRenew(bench: FlowBench, path: string, answer: () => Promise<undefined
   }
 }
 
-const badEdits: Record<string, (bench: FlowBench) => void> = {
+const badEdits: Record<string, (bench: NodeBench) => void> = {
   'an import that is gone': (bench) => bench.imports.delete('my-namespace1', 'python-backend'),
   'an import that the operator refuses': (bench) =>
     bench.imports.put(spec({ address: 'http://vault.example.org' })),
@@ -64,7 +64,7 @@ const badEdits: Record<string, (bench: FlowBench) => void> = {
 
 for (const [what, edit] of Object.entries(badEdits)) {
   t.test(`${what}: what the files hold is renewed all the same`, async (t) => {
-    const bench = new FlowBench(spec())
+    const bench = new NodeBench(spec())
     await bench.publish()
     await bench.clock.advance(MINUTE)
     edit(bench)
@@ -78,18 +78,18 @@ for (const [what, edit] of Object.entries(badEdits)) {
 }
 
 t.test('an import that is gone for a while costs nothing: no other pair', async (t) => {
-  const bench = new FlowBench(spec())
+  const bench = new NodeBench(spec())
   await bench.publish()
   bench.imports.delete('my-namespace1', 'python-backend')
   await bench.clock.advance(120 * MINUTE)
   bench.imports.put(spec())
   await bench.clock.advance(MINUTE)
   t.equal(bench.issuer.count('issue'), 1)
-  t.equal(bench.flow.volumes.countByState().fresh, 1)
+  t.equal(bench.flow.volumes.countByState().inSync, 1)
 })
 
 t.test('a lease whose renewal fails keeps no other one from being renewed', async (t) => {
-  const bench = new FlowBench(withTwo())
+  const bench = new NodeBench(withTwo())
   await bench.publish()
   onRenew(bench, CREDS, () => Promise.reject(AWAY))
   await bench.clock.advance(25 * MINUTE)
@@ -97,7 +97,7 @@ t.test('a lease whose renewal fails keeps no other one from being renewed', asyn
 })
 
 t.test('a lease whose renewal fails keeps no other one from being replaced', async (t) => {
-  const bench = new FlowBench(withTwo())
+  const bench = new NodeBench(withTwo())
   await bench.publish()
   onRenew(bench, CREDS, () => Promise.reject(AWAY))
   onRenew(bench, OTHER, () => Promise.resolve(undefined))
@@ -109,7 +109,7 @@ t.test('a lease whose renewal fails keeps no other one from being replaced', asy
 })
 
 t.test('a lease whose renewal fails keeps no shared secret from changing', async (t) => {
-  const bench = new FlowBench(spec())
+  const bench = new NodeBench(spec())
   await bench.publish()
   onRenew(bench, CREDS, () => Promise.reject(AWAY))
   await bench.clock.advance(22 * MINUTE)
@@ -120,7 +120,7 @@ t.test('a lease whose renewal fails keeps no shared secret from changing', async
 })
 
 t.test('what has ended while its renewal failed is issued anew, though renewals fail on', async (t) => {
-  const bench = new FlowBench(spec())
+  const bench = new NodeBench(spec())
   await bench.publish()
   onRenew(bench, CREDS, () => Promise.reject(AWAY))
   await bench.clock.advance(45 * MINUTE)
@@ -131,7 +131,7 @@ t.test('what has ended while its renewal failed is issued anew, though renewals 
 t.test(
   'answers that cannot become files are not asked for ever faster as a lease nears its end',
   async (t) => {
-    const bench = new FlowBench(spec())
+    const bench = new NodeBench(spec())
     await bench.publish()
     bench.imports.put(
       spec({ files: [fileSpec({ name: 'db-user', key: 'no-such', call: leased('db', OTHER) })] }),
@@ -143,7 +143,7 @@ t.test(
 )
 
 t.test('an edited lease.revokeOnUnmount counts at once', async (t) => {
-  const bench = new FlowBench(spec())
+  const bench = new NodeBench(spec())
   await bench.publish()
   const call = leased('db', CREDS, { lease: { renewAt: undefined, revokeOnUnmount: false } })
   bench.imports.put(spec({ files: [fileSpec(), fileSpec({ name: 'db-user', key: 'username', call })] }))
@@ -153,7 +153,7 @@ t.test('an edited lease.revokeOnUnmount counts at once', async (t) => {
 })
 
 t.test('after a change of the CA what was replaced is taken back by the new one', async (t) => {
-  const bench = new FlowBench(spec({ caCert: 'old CA' }))
+  const bench = new NodeBench(spec({ caCert: 'old CA' }))
   await bench.publish()
   const seen: (string | undefined)[] = []
   const revoke = bench.issuer.revoke.bind(bench.issuer)

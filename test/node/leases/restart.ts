@@ -3,7 +3,7 @@ import { FaultError } from '../../../src/core/faults/fault.ts'
 import { sourceCall } from '../../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../../src/core/imports/import.ts'
 import { fileSpec } from '../../fakes/imports.ts'
-import { FlowBench, MINUTE } from '../../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../../harness/node-bench.ts'
 
 const CREDS = 'database/creds/app'
 
@@ -19,10 +19,10 @@ function withDatabase(): Partial<ImportSpec> {
   return { files: [fileSpec(), fileSpec({ name: 'db-user', key: 'username', call: db })] }
 }
 
-const user = (bench: FlowBench) => bench.content('volume-1', 'db-user')
+const user = (bench: NodeBench) => bench.content('volume-1', 'db-user')
 
 t.test('a restart takes leases up again: nothing is issued, written or revoked', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   await bench.restart()
   await bench.publish()
@@ -35,7 +35,7 @@ t.test('a restart takes leases up again: nothing is issued, written or revoked',
 })
 
 t.test('leases are renewed before kubelet has brought a token', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   await bench.restart()
   const before = bench.store.reads.length
@@ -47,7 +47,7 @@ t.test('leases are renewed before kubelet has brought a token', async (t) => {
 })
 
 t.test('a volume that goes right after a restart takes its leases along', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   await bench.restart()
   await bench.unpublish()
@@ -55,8 +55,8 @@ t.test('a volume that goes right after a restart takes its leases along', async 
 })
 
 t.test('what could not be kept is replaced: the new pair first, the old one ends by itself', async (t) => {
-  const bench = new FlowBench(withDatabase())
-  bench.safe.isRefused = true
+  const bench = new NodeBench(withDatabase())
+  bench.leaseStore.isRefused = true
   await bench.publish()
   t.match(bench.log.lines.map(({ message }) => message).join(), /cannot be kept over a restart/)
   await bench.restart()
@@ -69,7 +69,7 @@ t.test('what could not be kept is replaced: the new pair first, the old one ends
 t.test(
   'killed between an issue and the files: the new one goes into the files, the old one goes',
   async (t) => {
-    const bench = new FlowBench(withDatabase())
+    const bench = new NodeBench(withDatabase())
     await bench.publish()
     bench.issuer.renewalsLeft = 0
     // As a kill would: nothing after the writing of the files runs.
@@ -90,7 +90,7 @@ t.test(
 )
 
 t.test('killed while a call is under way: its token is known to the next process and revoked', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   bench.issuer.renewalsLeft = 0
   const issue = bench.issuer.issue.bind(bench.issuer)
@@ -108,7 +108,7 @@ t.test('killed while a call is under way: its token is known to the next process
 })
 
 t.test('a first publish killed before its files were whole: what was issued is taken back', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   const entry = bench.ledger.load()[0]!
   bench.ledger.put({ ...entry, phase: 'mounting' })
@@ -118,9 +118,9 @@ t.test('a first publish killed before its files were whole: what was issued is t
 })
 
 t.test('the ledger holds neither token nor lease nor what was issued', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   const text = JSON.stringify(bench.ledger.load())
   t.notMatch(text, /own-1|lease-1|creds\/app-1/)
-  t.notMatch([...bench.safe.sealed.values()].map(String).join(), /own-1|lease-1|creds\/app-1/)
+  t.notMatch([...bench.leaseStore.sealed.values()].map(String).join(), /own-1|lease-1|creds\/app-1/)
 })

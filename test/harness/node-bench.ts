@@ -5,13 +5,13 @@ import type { PublishRequest } from '../../src/core/ports/node.ts'
 import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import type { Config } from '../../src/core/settings/config.ts'
-import { createFlow, type Flow } from '../../src/node/node.ts'
+import { createNode, type NodeService } from '../../src/node/node.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeImports, importSpec } from '../fakes/imports.ts'
 import { FakeIssuer } from '../fakes/issuer.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { FakeMeter } from '../fakes/meter.ts'
-import { FakeLedger, FakeNode, FakeSafe } from '../fakes/node.ts'
+import { FakeLedger, FakeNode } from '../fakes/node.ts'
 import { FakeNotifier } from '../fakes/notifier.ts'
 import { FakeSandbox } from '../fakes/sandbox.ts'
 import { FakeSecretStore } from '../fakes/secret-store.ts'
@@ -20,13 +20,13 @@ export const PATH = 'secret/data/database-for-python-app'
 export const MINUTE = 60_000
 
 /** The whole flow over fakes; `restart()` is a new process over the same node, ledger and Vault. */
-export class FlowBench {
+export class NodeBench {
   readonly clock = new FakeClock()
   readonly imports = new FakeImports()
   readonly store = new FakeSecretStore()
   readonly node = new FakeNode()
   readonly issuer = new FakeIssuer(this.clock)
-  readonly safe = new FakeSafe(this.node.mounts)
+  readonly leaseStore = this.node.leaseStore
   readonly ledger = new FakeLedger()
   readonly log = new FakeLog()
   readonly meter = new FakeMeter()
@@ -55,7 +55,7 @@ export class FlowBench {
   readonly synced: (readonly SyncedSecret[])[] = []
   failSyncWith: FaultError | undefined
   readonly #settings: Partial<Config>
-  flow: Flow
+  flow: NodeService
 
   constructor(spec: Partial<ImportSpec> = {}, settings: Partial<Config> = {}) {
     this.#settings = settings
@@ -117,9 +117,9 @@ export class FlowBench {
     await this.flow.resume()
   }
 
-  #create(): Flow {
-    const { clock, imports, store, issuer, safe, node, ledger, log, meter, notifier } = this
-    return createFlow({
+  #create(): NodeService {
+    const { clock, imports, store, issuer, leaseStore, node, ledger, log, meter, notifier } = this
+    return createNode({
       settings: settings(this.#settings),
       clock,
       random: () => this.random(),
@@ -129,7 +129,7 @@ export class FlowBench {
       imports,
       store,
       issuer,
-      safe,
+      leaseStore,
       secretSync: {
         sync: async (secrets) => {
           this.synced.push(secrets)
