@@ -150,7 +150,7 @@ export function createPublish(deps: {
       mounter.unmount(targetPath)
       cleanup.forget(targetPath)
     } catch (error) {
-      // Half a set of files may be in it, and must not be taken for a complete one: the ledger tells a later process.
+      // Half a set of files may be in it, and must not be taken for a complete one: the ledger says so to a later process.
       if (progress === 'mounted') incomplete.add(targetPath)
       const fields = { volumeId, pod, targetPath, error: toFault(error) }
       log.error(fields, 'the mount of a failed publish was not removed, the next call tries again')

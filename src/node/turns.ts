@@ -1,9 +1,9 @@
-/** A place taken; giving it back twice is giving it back once. */
+/** Frees a place. Idempotent. */
 export type Leave = () => void
 
 /**
- * Places for so many tasks at once, so many of one namespace; who waits gets one by turns between namespaces, however
- * many others of another namespace came before.
+ * Limits how many tasks run at once, in all and of one namespace. Waiting namespaces are served round-robin, however many
+ * tasks another namespace has waiting.
  */
 export type Turns = {
   /** @throws the signal's reason when it aborts before there is a place */

@@ -2,7 +2,7 @@ import type { FaultError } from '../../src/core/faults/fault.ts'
 import type { Notifier } from '../../src/core/ports/kubernetes.ts'
 import type { Pod } from '../../src/core/ports/pod.ts'
 
-/** Keeps what a pod's owner was told. */
+/** Records the events of pods. */
 export class FakeNotifier implements Notifier {
   readonly told: string[] = []
 

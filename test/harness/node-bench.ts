@@ -19,7 +19,7 @@ import { FakeSecretStore } from '../fakes/secret-store.ts'
 export const PATH = 'secret/data/database-for-python-app'
 export const MINUTE = 60_000
 
-/** The whole flow over fakes; `restart()` is a new process over the same node, ledger and Vault. */
+/** The whole node over fakes; `restart()` is a new process over the same node, ledger and Vault. */
 export class NodeBench {
   readonly clock = new FakeClock()
   readonly imports = new FakeImports()
@@ -35,7 +35,7 @@ export class NodeBench {
   readonly signal = new AbortController().signal
   /** From 0 to under 1; the same every time unless a test says otherwise. */
   random = () => 0.5
-  /** What an API server would issue; audiences asked for are kept. */
+  /** Tokens of an API server; requested audiences are recorded. */
   readonly requested: string[] = []
   readonly tokenSource: TokenSource = {
     request: async (_pod, audience) => {
@@ -51,7 +51,7 @@ export class NodeBench {
   readonly secretIds = new Map<string, string>()
   readonly secretIdsRead: string[] = []
   failSecretIdWith: FaultError | undefined
-  /** Every time Kubernetes Secrets were brought in step. */
+  /** Every sync of Kubernetes Secrets. */
   readonly synced: (readonly SyncedSecret[])[] = []
   failSyncWith: FaultError | undefined
   readonly #settings: Partial<Config>
@@ -104,7 +104,7 @@ export class NodeBench {
     return this.node.mounts.get(`/pods/${volumeId}/mount`)?.get(name)
   }
 
-  /** The process is killed: none of its timers runs any more, and a new one finds what is left. */
+  /** The process is killed: none of its timers runs any more, and a new one resumes. */
   async kill(): Promise<void> {
     this.clock.forget()
     this.flow = this.#create()

@@ -52,7 +52,7 @@ t.test('beyond its own budget a namespace gets no more volumes, and others all o
   t.equal(made.content('mine-11'), 'one')
 })
 
-t.test('beyond the budget of the node nobody gets more', async (t) => {
+t.test('beyond the budget of the node no volume gets more', async (t) => {
   const made = bench({ maxNamespaceBytes: 2 * LEAST, maxNodeBytes: 3 * LEAST })
   for (const volumeId of ['a', 'b']) await made.publish({ volumeId })
   await made.publish({ volumeId: 'c', pod: pod('other') })
@@ -113,7 +113,7 @@ t.test('files that shrink give their room back', async (t) => {
   t.equal(made.flow.budget.reservedBytes(), LEAST)
 })
 
-t.test('a later process counts what it finds, and lets nobody go beyond', async (t) => {
+t.test('a later process counts what it finds, and lets no volume go beyond', async (t) => {
   const made = bench({ maxNamespaceBytes: 2 * LEAST })
   for (const volumeId of ['a', 'b']) await made.publish({ volumeId })
   await made.restart()
@@ -123,7 +123,7 @@ t.test('a later process counts what it finds, and lets nobody go beyond', async 
   await made.publish({ volumeId: 'c' })
 })
 
-t.test('volumes of an earlier plugin, each of the full size, count until they are looked at', async (t) => {
+t.test('volumes of an earlier plugin, each of the full size, count until they are refreshed', async (t) => {
   const made = bench()
   await made.publish()
   for (const entry of made.ledger.entries.values()) entry.sizeBytes = 4 * MIB

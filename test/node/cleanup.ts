@@ -81,7 +81,7 @@ for (const [what, cause] of Object.entries(troubles)) {
     t.equal(bench.meter.count('unpublished ok'), 1)
   })
 
-  t.test(`${what}: a volume that nobody knows goes`, async (t) => {
+  t.test(`${what}: an unknown volume goes`, async (t) => {
     const bench = new NodeBench()
     bench.node.mounter.mount('/pods/volume-1/mount', { sizeBytes: 1, gid: undefined })
     cause(bench)
@@ -131,7 +131,7 @@ t.test('a publish that hangs is ended by the unpublish of its volume', async (t)
   }
 })
 
-t.test('what a publish is given after it was given up is taken back', async (t) => {
+t.test('leases issued for an aborted publish are revoked', async (t) => {
   const bench = new NodeBench(withLease())
   const { promise, resolve } = Promise.withResolvers<void>()
   const issue = bench.issuer.issue.bind(bench.issuer)
@@ -219,7 +219,7 @@ t.test('an import is followed for as long as a volume uses it', async (t) => {
   t.same([...bench.imports.followed], [])
 })
 
-t.test('a look that outlives its volume leaves its import alone again', async (t) => {
+t.test('a refresh that outlives its volume stops watching the import', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   const { promise, resolve } = Promise.withResolvers<void>()

@@ -23,7 +23,7 @@ function bench(large: readonly string[], small: readonly string[] = []): NodeBen
   return made
 }
 
-/** Keeps writes of large files waiting, and tells how many of each namespace stand there at once. */
+/** Keeps writes of large files waiting, and counts those of each namespace. */
 function holdWrites(made: NodeBench) {
   const running = new Map<string, number>()
   const most = { all: 0, ofOne: 0 }
@@ -67,7 +67,7 @@ t.test('large imports come up two at once, one of a namespace; small ones beside
   t.same(writes.most, { all: 2, ofOne: 1 })
 })
 
-t.test('behind ten large ones of two other namespaces a large one has the third turn', async (t) => {
+t.test('behind ten large ones of two other namespaces a large one is third', async (t) => {
   const made = bench(['a', 'b', 'victim'])
   const writes = holdWrites(made)
   const others = Array.from({ length: 10 }, (_, index) =>
@@ -122,7 +122,7 @@ t.test(
   },
 )
 
-t.test('who holds a place for too long loses it, with a fault that is tried again', async (t) => {
+t.test('a task that holds a place for too long loses it, with a fault that is retried', async (t) => {
   const made = bench(['a'])
   const { read } = made.store
   let isHanging = false
@@ -166,7 +166,7 @@ const tooMuch: Record<string, [Partial<ImportSpec>, (made: NodeBench) => void, R
     },
     /more than 8388608 bytes, twice what a volume may hold/,
   ],
-  'more than 128 KiB of what is issued': [
+  'more than 128 KiB of leases': [
     {
       files: [
         fileSpec({

@@ -7,7 +7,7 @@ const appRole = {
   appRole: { roleId: 'role-id', secretIdRef: { name: 'app-role', key: 'secret-id' } },
 }
 
-t.test('the secret ID of an AppRole is read when somebody must log in, and not otherwise', async (t) => {
+t.test('the secret ID of an AppRole is read for a login, and not otherwise', async (t) => {
   const bench = new NodeBench(appRole)
   await bench.publish({ tokens: new Map() })
   t.equal(bench.content(), 'one')
@@ -32,7 +32,7 @@ t.test('a pod whose service-account token is good asks the API server for nothin
   t.same(bench.requested, [])
 })
 
-t.test('after a restart an AppRole needs no token of kubelet: its volumes look again', async (t) => {
+t.test('after a restart an AppRole needs no token of kubelet: its volumes refresh', async (t) => {
   const bench = new NodeBench(appRole)
   const tokens = new Map()
   await bench.publish({ tokens })

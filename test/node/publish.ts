@@ -14,7 +14,7 @@ t.test('a first publish reads Vault, mounts and writes', async (t) => {
   t.same(bench.flow.volumes.countByState(), { inSync: 1, stale: 0, resumed: 0 })
 })
 
-t.test('a repeated publish touches nothing and asks nobody', async (t) => {
+t.test('a repeated publish touches nothing and does not ask Vault', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.store.failWith = new FaultError('unreachable')
@@ -59,7 +59,7 @@ t.test('a failed first publish leaves nothing behind', async (t) => {
   }
 })
 
-t.test('a fault found after reading still says who asked', async (t) => {
+t.test('a fault found after reading still names the identity', async (t) => {
   const bench = new NodeBench()
   bench.store.data.set(PATH, { user: 'x' })
   await t.rejects(bench.publish(), { message: /my-namespace1_backend.*my-namespace1\/backend-sa/ })
@@ -74,7 +74,7 @@ t.test('a volume whose mount another program removed is published again', async 
   t.match(bench.log.messages('warn'), ['the mount of a known volume is gone, publishing it again'])
 })
 
-t.test('a mounted volume that a lost ledger does not know is taken over with its files', async (t) => {
+t.test('a mounted volume that a lost ledger does not know is adopted with its files', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.ledger.entries.clear()
@@ -85,7 +85,7 @@ t.test('a mounted volume that a lost ledger does not know is taken over with its
   t.equal(bench.ledger.entries.size, 1)
 })
 
-t.test('a mount without complete files that a lost ledger does not know is made anew', async (t) => {
+t.test('a mount without complete files that a lost ledger does not know is replaced', async (t) => {
   const bench = new NodeBench()
   bench.node.mounter.mount('/pods/volume-1/mount', { sizeBytes: 1, gid: undefined })
   await bench.publish()
@@ -121,12 +121,12 @@ t.test("an import's own audience is asked for when kubelet's tokens lack it, and
   t.equal(bench.requested.length, 1)
 })
 
-t.test('an audience that nobody issues is told as a missing token', async (t) => {
+t.test('an audience that cannot be issued is reported as a missing token', async (t) => {
   const bench = new NodeBench({ audience: 'nobody' })
   await t.rejects(bench.publish(), faulty('token_missing'))
 })
 
-t.test('a republish succeeds although the mount cannot be looked at', async (t) => {
+t.test('a republish succeeds although the mount cannot be checked', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.node.mounter.isMounted = () => {

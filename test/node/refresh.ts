@@ -12,7 +12,7 @@ t.test('a changed secret changes the file within the interval and its jitter', a
   t.same(bench.notifier.told, ['backend rotated db-password'])
 })
 
-t.test('an unchanged secret writes nothing and tells nobody', async (t) => {
+t.test('an unchanged secret writes and reports nothing', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   await bench.clock.advance(60 * MINUTE)
@@ -21,7 +21,7 @@ t.test('an unchanged secret writes nothing and tells nobody', async (t) => {
   t.ok(bench.store.reads.length > 25, `looked again ${bench.store.reads.length} times`)
 })
 
-t.test('a thousand volumes of one identity share one look in an interval', async (t) => {
+t.test('a thousand volumes of one identity share one read in an interval', async (t) => {
   const bench = new NodeBench()
   bench.random = seededRandom()
   for (let i = 0; i < 1000; i++) {
@@ -34,7 +34,7 @@ t.test('a thousand volumes of one identity share one look in an interval', async
   t.ok(perInterval >= 0.9 && perInterval <= 1.2, `${perInterval} reads in an interval`)
 })
 
-t.test('a change that one volume sees reaches all volumes of the identity at once', async (t) => {
+t.test('a change that one volume reads reaches all volumes of the identity at once', async (t) => {
   const bench = new NodeBench()
   for (let i = 0; i < 50; i++) await bench.publish({ volumeId: `volume-${i}` })
   await bench.clock.advance(10 * MINUTE)
@@ -44,7 +44,7 @@ t.test('a change that one volume sees reaches all volumes of the identity at onc
   for (let i = 0; i < 50; i++) t.equal(bench.content(`volume-${i}`), 'two')
 })
 
-t.test('whatever Vault does, the last good files stay; it is told once and its end too', async (t) => {
+t.test('whatever Vault does, the last good files stay; failure and recovery are reported once', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.store.failWith = new FaultError('unreachable', { address: 'https://vault.example.org' })
@@ -64,7 +64,7 @@ t.test('whatever Vault does, the last good files stay; it is told once and its e
   t.equal(bench.flow.volumes.countByState().inSync, 1)
 })
 
-t.test('another fault of the same volume is told again', async (t) => {
+t.test('another fault of the same volume is reported again', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.store.failWith = new FaultError('unreachable')
@@ -97,7 +97,7 @@ t.test('Retry-After is obeyed', async (t) => {
   t.equal(bench.store.reads.length, before)
 })
 
-t.test('a key that goes missing leaves the old file and is not asked for again in a hurry', async (t) => {
+t.test('a key that goes missing leaves the old file and is not fetched in a hurry', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.store.data.set(PATH, { other: 'x' })
@@ -109,8 +109,8 @@ t.test('a key that goes missing leaves the old file and is not asked for again i
   t.equal(bench.content(), 'two')
 })
 
-t.test('work that was ended for its time is tried again where a fault of the values is not', async (t) => {
-  /** How often files are made for twenty volumes in an hour of the fault, after the first hour. */
+t.test('a render that took too long is repeated where a fault of the values is not', async (t) => {
+  /** How often files are rendered for twenty volumes in an hour of the fault, after the first hour. */
   const rendersWith = async (fault: FaultError) => {
     const bench = new NodeBench()
     for (let at = 0; at < 20; at += 1) await bench.publish({ volumeId: `volume-${at}` })
@@ -130,7 +130,7 @@ t.test('work that was ended for its time is tried again where a fault of the val
   t.equal(ended.content, 'two')
 })
 
-t.test('a write that failed is made again although Vault says the same', async (t) => {
+t.test('a write that failed is repeated although the answers are the same', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.setPassword('two')
@@ -155,7 +155,7 @@ t.test('an edited import reaches its volumes at once, and only them', async (t) 
   t.equal(bench.store.reads.length, before + 1)
 })
 
-t.test('an edited role lets go of the old identity', async (t) => {
+t.test('an edited role releases the old identity', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.imports.put(importSpec({ role: 'other' }))
@@ -165,7 +165,7 @@ t.test('an edited role lets go of the old identity', async (t) => {
 })
 
 t.test(
-  'a CA that changes behind its reference is another identity, and the old one is let go of',
+  'a CA that changes behind its reference is another identity, and the old one is released',
   async (t) => {
     const bench = new NodeBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
     await bench.publish()
@@ -193,7 +193,7 @@ t.test('the interval of the import wins over the setting', async (t) => {
   t.equal(bench.content(), 'two')
 })
 
-t.test('volumes of many identities published together do not look together', async (t) => {
+t.test('volumes of many identities published together do not refresh together', async (t) => {
   const bench = new NodeBench({ authMethod: 'jwt' })
   bench.random = seededRandom()
   for (let i = 0; i < 120; i++) {
@@ -209,7 +209,7 @@ t.test('volumes of many identities published together do not look together', asy
   t.ok(most <= 5, `${most} reads in the busiest second of 120 volumes in 120 s`)
 })
 
-t.test('a publish that is given up says nothing of Vault to the other volumes of its identity', async (t) => {
+t.test('an aborted publish does not fail the other volumes of its identity', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   const { promise, resolve } = Promise.withResolvers<void>()
@@ -225,7 +225,7 @@ t.test('a publish that is given up says nothing of Vault to the other volumes of
   t.equal(bench.flow.volumes.countByState().inSync, 1)
 })
 
-t.test('a look that gets no answer in a minute is told as such, and looks go on', async (t) => {
+t.test('a refresh without an answer in a minute is reported as such, and refreshes go on', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.store.read = (_identity, _path, _tokens, signal) =>
@@ -238,7 +238,7 @@ t.test('a look that gets no answer in a minute is told as such, and looks go on'
   t.match(bench.log.text, /no answer within 60 s/)
 })
 
-t.test('what Vault says again is not rendered again: a template takes a second process', async (t) => {
+t.test('the same answers are not rendered again: a template takes a second process', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   const { renders } = bench.sandbox

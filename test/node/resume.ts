@@ -52,7 +52,7 @@ t.test('a complete entry whose files are not complete is removed', async (t) => 
   t.equal(bench.ledger.entries.size, 0)
 })
 
-t.test('after a reboot everything is forgotten and published anew', async (t) => {
+t.test('after a reboot everything is forgotten and published again', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.node.mounts.clear()
@@ -104,7 +104,7 @@ t.test('files that cannot be repaired after a restart stay, and a republish succ
   t.equal(bench.content(), 'two')
 })
 
-t.test('a volume under a directory that is reached through a link is taken up, not unmounted', async (t) => {
+t.test('a volume under a directory that is reached through a link is resumed, not unmounted', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   bench.node.mounter.list = () => new Map([['/elsewhere/volume-1/mount', 'tmpfs']])

@@ -59,7 +59,7 @@ t.test('between two writes of a volume there is most of an interval, whatever ot
   }
 })
 
-t.test('a pod that starts again and again has nobody else rewritten more often', async (t) => {
+t.test('a pod that restarts again and again does not have others rewritten more often', async (t) => {
   const bench = new NodeBench({ refreshIntervalMs: INTERVAL })
   bench.random = seededRandom()
   restless(bench)
@@ -102,7 +102,7 @@ t.test('a path that came to rest wakes others again', async (t) => {
   for (let i = 0; i < 10; i++) t.equal(bench.content(`volume-${i}`), 'at last')
 })
 
-t.test('an import edited without pause has its volume looked at once a second at most', async (t) => {
+t.test('an import edited without pause has its volume refreshed once a second at most', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   const before = bench.store.reads.length

@@ -30,7 +30,7 @@ t.test('a Secret is there before the container can start, and follows each rotat
   t.equal(password(bench), 'two')
 })
 
-t.test('each look brings it in step again, with the time of the look', async (t) => {
+t.test('each refresh syncs it again, with the time of the fetch', async (t) => {
   const bench = new NodeBench(synced(), allowed)
   await bench.publish()
   const first = last(bench)?.fetchedAt ?? 0
@@ -47,7 +47,7 @@ t.test('a Secret that cannot be had refuses a first publish, and nothing stays o
   t.equal(bench.node.mounts.size, 0)
 })
 
-t.test('later the files go on without it, and the pod is told once', async (t) => {
+t.test('later the files go on without it, and the pod gets one event', async (t) => {
   const bench = new NodeBench(synced(), allowed)
   await bench.publish()
   bench.failSyncWith = new FaultError('sync_unavailable', { secret: 'my-namespace1/app-secret' })
@@ -73,7 +73,7 @@ t.test('a Secret that is refused for ever slows the files down no more than befo
   t.equal(bench.content(), 'two')
 })
 
-t.test('what is issued to one pod alone says so', async (t) => {
+t.test('a Secret made from leases of one pod says so', async (t) => {
   const bench = new NodeBench(
     {
       ...synced('vault-token'),
@@ -99,7 +99,7 @@ t.test('an import without secretSync asks for nothing', async (t) => {
   t.equal(bench.synced.length, 0)
 })
 
-t.test('credentials and synced Secrets need the flag of the operator', async (t) => {
+t.test('credentials and synced Secrets need the flag of the cluster admin', async (t) => {
   const credentials = [
     { format: 'Token', name: 'vault-token', mode: undefined, role: 'r', authPath: 'approle' },
   ] as const

@@ -6,7 +6,7 @@ import { FakeClock } from '../fakes/clock.ts'
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-/** Tasks that end when they are told to. */
+/** Tasks that end when the test ends them. */
 function tasks(turns: ReturnType<typeof createTurns>) {
   const begun: string[] = []
   const ends: (() => void)[] = []
@@ -25,7 +25,7 @@ function tasks(turns: ReturnType<typeof createTurns>) {
   }
 }
 
-t.test('one who comes behind a hundred of another namespace is next', async (t) => {
+t.test('a task behind a hundred of another namespace is next', async (t) => {
   const { begun, add, endOne } = tasks(createTurns({ atOnce: 4, ofOne: 4 }))
   const all = Array.from({ length: 100 }, () => add('many'))
   all.push(add('one'))
@@ -51,7 +51,7 @@ t.test('one namespace has no more than its places, while others have theirs', as
   await Promise.all(all)
 })
 
-t.test('who gives up waiting takes no place', async (t) => {
+t.test('a task that gives up waiting takes no place', async (t) => {
   const turns = createTurns({ atOnce: 1, ofOne: 1 })
   const leave = await turns.enter('a')
   const gone = new AbortController()
@@ -82,7 +82,7 @@ t.test('patience ends although the task does not', async (t) => {
   t.equal(clock.waiting, 0)
 })
 
-t.test('a pool begins nothing after a failure, and tells the first', async (t) => {
+t.test('a pool begins nothing after a failure, and rejects with the first', async (t) => {
   const begun: number[] = []
   let most = 0
   let running = 0

@@ -22,7 +22,7 @@ t.test('the token of an identity lives until its last volume goes', async (t) =>
   t.equal(bench.store.revoked.length, 1)
 })
 
-t.test('what is already gone is success', async (t) => {
+t.test('a volume that is already gone is success', async (t) => {
   const bench = new NodeBench()
   await bench.unpublish()
   await bench.publish()
@@ -31,7 +31,7 @@ t.test('what is already gone is success', async (t) => {
   t.equal(bench.meter.count('unpublished ok'), 3)
 })
 
-t.test('a volume id that is not the one mounted there leaves the other volume alone', async (t) => {
+t.test('a volume id that is not the one mounted there leaves the other volume as it is', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
   await bench.unpublish('volume-0', '/pods/volume-1/mount')
@@ -39,7 +39,7 @@ t.test('a volume id that is not the one mounted there leaves the other volume al
 })
 
 t.test(
-  'an unpublish does not wait for a look that Vault holds up, and the look writes nothing after it',
+  'an unpublish does not wait for a refresh that Vault holds up, and the refresh writes nothing after it',
   async (t) => {
     const bench = new NodeBench()
     await bench.publish()
@@ -58,7 +58,7 @@ t.test(
   },
 )
 
-t.test('a look that began before an unpublish and fails after it keeps no Vault token alive', async (t) => {
+t.test('a refresh that began before an unpublish and fails after it keeps no Vault token', async (t) => {
   const bench = new NodeBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
   await bench.publish()
   const { promise, resolve } = Promise.withResolvers<string>()

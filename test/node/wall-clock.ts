@@ -30,7 +30,7 @@ for (const hours of [-3, 3]) {
     t.ok(reads >= 27 && reads <= 36, `${reads} reads in an hour of intervals of 2 minutes`)
   })
 
-  t.test(`${what}: staleness is told as it is`, async (t) => {
+  t.test(`${what}: staleness is reported as it is`, async (t) => {
     const bench = new NodeBench()
     await bench.publish()
     await bench.clock.advance(5 * MINUTE)
@@ -64,7 +64,7 @@ for (const hours of [-3, 3]) {
     t.equal(bench.content(), 'two')
   })
 
-  t.test(`${what}: new pods start, and share looks as ever`, async (t) => {
+  t.test(`${what}: new pods start, and share reads as ever`, async (t) => {
     const bench = new NodeBench()
     await bench.publish()
     bench.clock.step(hours * HOUR)
@@ -75,7 +75,7 @@ for (const hours of [-3, 3]) {
     t.ok(bench.store.reads.length - before <= 13, `${bench.store.reads.length - before} reads of two volumes`)
   })
 
-  t.test(`${what}: leases are renewed in time, never issued anew, revoked after their notice`, async (t) => {
+  t.test(`${what}: leases are renewed in time, never issued again, revoked after their notice`, async (t) => {
     const bench = new NodeBench({ files: [fileSpec({ name: 'user', key: 'username', call: leased() })] })
     await bench.publish()
     await bench.clock.advance(10 * MINUTE)
@@ -92,7 +92,7 @@ for (const hours of [-3, 3]) {
     t.same(bench.issuer.revoked, ['own-1'])
   })
 
-  t.test(`${what} between two processes: what is issued is renewed, and not replaced`, async (t) => {
+  t.test(`${what} between two processes: leases are renewed, and not replaced`, async (t) => {
     const bench = new NodeBench({ files: [fileSpec({ name: 'user', key: 'username', call: leased() })] })
     await bench.publish()
     await bench.clock.advance(5 * MINUTE)
@@ -106,7 +106,7 @@ for (const hours of [-3, 3]) {
     t.ok(renewals >= 2 && renewals <= 5, `${renewals} renewals in an hour`)
   })
 
-  t.test(`${what}: what others compare is in wall time`, async (t) => {
+  t.test(`${what}: times that other nodes compare are in wall time`, async (t) => {
     const name = 'app-secret'
     const data = [{ key: 'PASSWORD', file: 'db-password' }]
     const secret = { name, type: 'Opaque', deletionPolicy: 'Delete', data } as const

@@ -12,7 +12,7 @@ export type PublishRequest = {
   importName: string
   /** By audience. */
   tokens: ReadonlyMap<string, ServiceAccountToken>
-  /** All that must be the same in a repeated publish, without tokens: compared as a whole. */
+  /** Of all fields that must be the same in a repeated publish, which leaves out tokens. */
   fingerprint: string
 }
 

@@ -52,7 +52,7 @@ t.test(
   },
 )
 
-t.test('what is edited away while nothing can be revoked leaves no date behind', async (t) => {
+t.test('a lease that is edited away while nothing can be revoked leaves no date behind', async (t) => {
   const bench = new NodeBench(withCertificates(3))
   bench.issuer.lease = undefined
   bench.issuer.failWith.revoke = new FaultError('read_denied')
@@ -95,7 +95,7 @@ t.test('leases of a minute are replaced each in its time', async (t) => {
   t.ok(issues >= 80 && issues <= 100, `${issues} issues in an hour, each due after 40 s`)
 })
 
-t.test('a lease that is renewed by a second each time is not looked at without pause', async (t) => {
+t.test('a lease that is renewed by a second each time does not refresh without pause', async (t) => {
   const bench = new NodeBench(withLease())
   bench.issuer.lease = { durationMs: 100, renewable: true }
   await bench.publish()

@@ -75,7 +75,7 @@ t.test('when it can be renewed no more the new pair is in the files before the o
   t.same(bench.notifier.told, ['backend rotated db-user,db-pass'])
 })
 
-t.test('each volume has its own, and takes it along when it goes', async (t) => {
+t.test('each volume has a lease of its own, which is revoked when it goes', async (t) => {
   const bench = new NodeBench(withDatabase())
   await bench.publish({ volumeId: 'one' })
   await bench.publish({ volumeId: 'two' })
@@ -88,7 +88,7 @@ t.test('each volume has its own, and takes it along when it goes', async (t) => 
   t.equal(bench.issuer.tokensAlive.size, 0)
 })
 
-t.test('revokeOnUnmount: false leaves the lease to its own end', async (t) => {
+t.test('revokeOnUnmount: false lets the lease end', async (t) => {
   const bench = new NodeBench(withDatabase({ lease: { renewAt: undefined, revokeOnUnmount: false } }))
   await bench.publish()
   await bench.unpublish()
@@ -135,7 +135,7 @@ t.test('while Vault is away at an unmount, it is tried again until the lease is 
 })
 
 t.test(
-  'Vault away when a lease is due: files stay, it is told once, and nothing is issued anew',
+  'Vault away when a lease is due: files stay, one event is sent, and nothing is issued again',
   async (t) => {
     const bench = new NodeBench(withDatabase())
     await bench.publish()
@@ -152,7 +152,7 @@ t.test(
   },
 )
 
-t.test('reads that fail do not let end what is issued', async (t) => {
+t.test('failing reads do not let leases end', async (t) => {
   const bench = new NodeBench(withDatabase())
   await bench.publish()
   bench.store.failWith = new FaultError('read_denied')
@@ -162,7 +162,7 @@ t.test('reads that fail do not let end what is issued', async (t) => {
   t.equal(pair(bench), `${CREDS}-1,${CREDS}-1`)
 })
 
-t.test('a changed KV secret is rendered with what was issued before', async (t) => {
+t.test('a changed KV secret is rendered with the same leases', async (t) => {
   const bench = new NodeBench(withDatabase())
   await bench.publish()
   bench.setPassword('two')
@@ -172,7 +172,7 @@ t.test('a changed KV secret is rendered with what was issued before', async (t) 
   t.equal(bench.issuer.count('issue'), 1)
 })
 
-t.test('an edited call is made anew, one that is gone is taken back', async (t) => {
+t.test('an edited call is issued again, the lease of a removed one is revoked', async (t) => {
   const bench = new NodeBench(withDatabase({ method: 'PUT', data: { ttl: '1h' } }))
   await bench.publish()
   bench.imports.put(importSpec(withDatabase({ method: 'PUT', data: { ttl: '2h' } })))
@@ -188,7 +188,7 @@ t.test('an edited call is made anew, one that is gone is taken back', async (t) 
   t.equal(bench.issuer.count('renew'), 0)
 })
 
-t.test('calls that differ in their data alone never share an answer', async (t) => {
+t.test('calls that differ only in their data never share an answer', async (t) => {
   const web = (name: string, common_name: string) =>
     call({ name, path: 'pki/issue/web', method: 'PUT', data: { common_name } })
   const bench = new NodeBench({
@@ -202,7 +202,7 @@ t.test('calls that differ in their data alone never share an answer', async (t) 
   t.equal(bench.issuer.count('issue'), 2)
 })
 
-t.test('a certificate is issued anew when it nears its end, and never before', async (t) => {
+t.test('a certificate is issued again when it nears its end, and never before', async (t) => {
   const web = call({ name: 'web', path: 'pki/issue/web', method: 'PUT', lease: undefined })
   const bench = new NodeBench({ files: [fileSpec({ name: 'crt', key: 'username', call: web })] })
   bench.issuer.lease = undefined
@@ -216,7 +216,7 @@ t.test('a certificate is issued anew when it nears its end, and never before', a
   t.equal(bench.content('volume-1', 'crt'), 'pki/issue/web-2')
 })
 
-t.test('a path that turns out to lease what it gives is issued to each volume by itself', async (t) => {
+t.test('a path that turns out to give a lease is issued to each volume', async (t) => {
   const bench = new NodeBench({ files: [fileSpec({ name: 'db-user', path: CREDS, key: 'username' })] })
   bench.store.data.set(CREDS, { username: 'of all' })
   bench.store.leases.set(CREDS, { id: 'of-all', leasedAt: 0, durationMs: MINUTE, renewable: true })
@@ -230,7 +230,7 @@ t.test('a path that turns out to lease what it gives is issued to each volume by
   t.equal(bench.store.reads.length, 1, 'it is not read by the clock')
 })
 
-t.test('a wrapped secret ID is replaced in time, and the old one taken back while it can be', async (t) => {
+t.test('a wrapped secret ID is replaced in time, and the old one revoked while it can be', async (t) => {
   const credential = { format: 'WrappedSecretID', name: 'wrapped', mode: undefined } as const
   const bench = new NodeBench(
     { credentials: [{ ...credential, role: 'app', authPath: 'approle' }] },

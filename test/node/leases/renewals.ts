@@ -6,7 +6,7 @@ import type { Lease } from '../../../src/core/ports/leases.ts'
 import { fileSpec, importSpec } from '../../fakes/imports.ts'
 import { MINUTE, NodeBench } from '../../harness/node-bench.ts'
 
-/** What the files hold is kept good, whatever becomes of the import, of Vault or of another lease beside it. */
+/** Leases in the files are renewed, whatever becomes of the import, of Vault or of another lease. */
 const CREDS = 'database/creds/app'
 const OTHER = 'database/creds/other'
 const AWAY = new FaultError('vault_error', { reason: 'the database does not answer' })
@@ -40,7 +40,7 @@ function onRenew(bench: NodeBench, path: string, answer: () => Promise<undefined
 
 const badEdits: Record<string, (bench: NodeBench) => void> = {
   'an import that is gone': (bench) => bench.imports.delete('my-namespace1', 'python-backend'),
-  'an import that the operator refuses': (bench) =>
+  'an import that the cluster admin forbids': (bench) =>
     bench.imports.put(spec({ address: 'http://vault.example.org' })),
   'a role that may not log in': (bench) => {
     bench.issuer.failWith.logIn = new FaultError('login_denied')
@@ -119,14 +119,17 @@ t.test('a lease whose renewal fails keeps no shared secret from changing', async
   t.equal(bench.flow.volumes.countByState().stale, 1)
 })
 
-t.test('what has ended while its renewal failed is issued anew, though renewals fail on', async (t) => {
-  const bench = new NodeBench(spec())
-  await bench.publish()
-  onRenew(bench, CREDS, () => Promise.reject(AWAY))
-  await bench.clock.advance(45 * MINUTE)
-  t.not(user(bench), `${CREDS}-1`)
-  t.ok(bench.issuer.count('issue') <= 3)
-})
+t.test(
+  'a lease that has ended while its renewal failed is issued again, though renewals fail on',
+  async (t) => {
+    const bench = new NodeBench(spec())
+    await bench.publish()
+    onRenew(bench, CREDS, () => Promise.reject(AWAY))
+    await bench.clock.advance(45 * MINUTE)
+    t.not(user(bench), `${CREDS}-1`)
+    t.ok(bench.issuer.count('issue') <= 3)
+  },
+)
 
 t.test(
   'answers that cannot become files are not asked for ever faster as a lease nears its end',
@@ -152,7 +155,7 @@ t.test('an edited lease.revokeOnUnmount counts at once', async (t) => {
   t.same(bench.issuer.revoked, [])
 })
 
-t.test('after a change of the CA what was replaced is taken back by the new one', async (t) => {
+t.test('after a change of the CA replaced leases are revoked by the new one', async (t) => {
   const bench = new NodeBench(spec({ caCert: 'old CA' }))
   await bench.publish()
   const seen: (string | undefined)[] = []

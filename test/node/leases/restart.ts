@@ -21,7 +21,7 @@ function withDatabase(): Partial<ImportSpec> {
 
 const user = (bench: NodeBench) => bench.content('volume-1', 'db-user')
 
-t.test('a restart takes leases up again: nothing is issued, written or revoked', async (t) => {
+t.test('a restart resumes leases: nothing is issued, written or revoked', async (t) => {
   const bench = new NodeBench(withDatabase())
   await bench.publish()
   await bench.restart()
@@ -46,28 +46,35 @@ t.test('leases are renewed before kubelet has brought a token', async (t) => {
   t.same(bench.notifier.told, [])
 })
 
-t.test('a volume that goes right after a restart takes its leases along', async (t) => {
+t.test('a volume that goes right after a restart has its leases revoked', async (t) => {
   const bench = new NodeBench(withDatabase())
   await bench.publish()
   await bench.restart()
+  t.equal(bench.leaseStore.sealed.size, 1)
   await bench.unpublish()
   t.equal(bench.issuer.tokensAlive.size, 0)
-})
-
-t.test('what could not be kept is replaced: the new pair first, the old one ends by itself', async (t) => {
-  const bench = new NodeBench(withDatabase())
-  bench.leaseStore.isRefused = true
-  await bench.publish()
-  t.match(bench.log.lines.map(({ message }) => message).join(), /cannot be kept over a restart/)
-  await bench.restart()
-  t.equal(user(bench), `${CREDS}-1`)
-  await bench.publish()
-  await bench.clock.advance(1_000)
-  t.equal(user(bench), `${CREDS}-2`)
+  t.equal(bench.leaseStore.sealed.size, 0, 'the store goes with the mount')
 })
 
 t.test(
-  'killed between an issue and the files: the new one goes into the files, the old one goes',
+  'a lease that could not be saved is replaced: the new pair first, the old one ends by its TTL',
+  async (t) => {
+    const bench = new NodeBench(withDatabase())
+    bench.leaseStore.isRefused = true
+    await bench.publish()
+    t.match(bench.log.lines.map(({ message }) => message).join(), /cannot be kept over a restart/)
+    await bench.restart()
+    t.equal(user(bench), `${CREDS}-1`)
+    await bench.publish()
+    await bench.clock.advance(1_000)
+    t.equal(user(bench), `${CREDS}-2`)
+    await bench.clock.advance(2 * MINUTE)
+    t.same(bench.issuer.revoked, [], 'the next process does not know the old one')
+  },
+)
+
+t.test(
+  'killed between an issue and the files: the new lease goes into the files, the old one is revoked',
   async (t) => {
     const bench = new NodeBench(withDatabase())
     await bench.publish()
@@ -107,7 +114,7 @@ t.test('killed while a call is under way: its token is known to the next process
   t.same([...bench.issuer.tokensAlive], ['own-3'])
 })
 
-t.test('a first publish killed before its files were whole: what was issued is taken back', async (t) => {
+t.test('a first publish killed before its files were complete: its leases are revoked', async (t) => {
   const bench = new NodeBench(withDatabase())
   await bench.publish()
   const entry = bench.ledger.load()[0]!
@@ -117,10 +124,14 @@ t.test('a first publish killed before its files were whole: what was issued is t
   t.equal(bench.issuer.tokensAlive.size, 0)
 })
 
-t.test('the ledger holds neither token nor lease nor what was issued', async (t) => {
+t.test('neither the ledger nor the sealed leases show a token, a lease or a credential', async (t) => {
   const bench = new NodeBench(withDatabase())
   await bench.publish()
-  const text = JSON.stringify(bench.ledger.load())
-  t.notMatch(text, /own-1|lease-1|creds\/app-1/)
-  t.notMatch([...bench.leaseStore.sealed.values()].map(String).join(), /own-1|lease-1|creds\/app-1/)
+  const secrets = /own-1|lease-1|creds\/app-1/
+  t.match(bench.content('volume-1', 'db-user'), secrets)
+  const [entry] = bench.ledger.load()
+  t.notMatch(JSON.stringify(entry), secrets)
+  const [sealed] = bench.leaseStore.sealed.values()
+  t.ok(entry?.leaseStoreKey !== undefined && sealed !== undefined, 'leases were saved')
+  t.notMatch(String(sealed), secrets)
 })
