@@ -1,9 +1,9 @@
 import type { Clock } from '../core/ports/clock.ts'
 import type { Identity, SecretStore } from '../core/ports/vault.ts'
-import { waitAtMost } from './patience.ts'
 import type { ReadCache } from './read-cache.ts'
 import type { Volume } from './volume.ts'
 import type { Volumes } from './volumes.ts'
+import { waitAtMost } from './wait-at-most.ts'
 
 /** Long enough for a healthy Vault to revoke a token, short enough for a pod's deletion to wait for it. */
 const REVOKE_TIMEOUT_MS = 3_000

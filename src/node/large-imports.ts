@@ -1,6 +1,6 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import { createTurns } from './turns.ts'
+import { createPlaces } from './places.ts'
 import type { Volume } from './volume.ts'
 
 /** Of the node, and of one namespace. A large import takes several times its volume's size in memory. */
@@ -26,25 +26,25 @@ export type LargeImports = {
 }
 
 export function createLargeImports({ clock }: { clock: Clock }): LargeImports {
-  const places = createTurns(PLACES)
+  const places = createPlaces(PLACES)
 
   async function inPlace<T>(
     namespace: string,
     signal: AbortSignal,
     task: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const leave = await places.enter(namespace, signal)
+    const release = await places.enter(namespace, signal)
     const late = new AbortController()
     const reason = `reading and writing a large import, which may take ${HOLD_MS / 1000} s`
     const cancels = [
       clock.after(HOLD_MS, () => late.abort(new FaultError('deadline', { reason }))),
-      clock.after(HOLD_MS + LINGER_MS, leave),
+      clock.after(HOLD_MS + LINGER_MS, release),
     ]
     try {
       return await task(AbortSignal.any([signal, late.signal]))
     } finally {
       for (const cancel of cancels) cancel()
-      leave()
+      release()
     }
   }
 

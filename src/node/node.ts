@@ -23,6 +23,7 @@ import { createLeasePersistence } from './leases/persistence.ts'
 import { createRevocations } from './leases/revocations.ts'
 import { createScheduledRevocations } from './leases/scheduled-revocations.ts'
 import { createLogins } from './logins.ts'
+import { createPlaces } from './places.ts'
 import { createPlanning } from './plan.ts'
 import { createPublish } from './publish.ts'
 import { createReadCache } from './read-cache.ts'
@@ -30,10 +31,9 @@ import { createReconcile } from './reconcile.ts'
 import { createRefresh } from './refresh.ts'
 import { createRefreshSchedule } from './refresh-schedule.ts'
 import { resumeVolumes } from './resume.ts'
-import { createVolumeSecrets } from './secrets.ts'
 import { createTmpfsSize } from './tmpfs-size.ts'
-import { createTurns } from './turns.ts'
 import { createCleanup, createUnpublish } from './unpublish.ts'
+import { createVolumeSecrets } from './volume-secrets.ts'
 import { createVolumes, type Volumes } from './volumes.ts'
 
 /** Volumes written at the same time. Their writes are synchronous; only the grace periods of live changes overlap. */
@@ -76,7 +76,7 @@ export function createNode(deps: NodeDeps): NodeService {
   const { imports, settings } = deps
   const volumes = createVolumes()
   const queue = createKeyedQueue()
-  const writes = createTurns(WRITES)
+  const writes = createPlaces(WRITES)
   const largeImports = createLargeImports(deps)
   const budget = createBudget(settings)
   const tmpfsSize = createTmpfsSize({ ...deps, budget })

@@ -10,11 +10,11 @@ import type { IdentityUsers } from './identity-users.ts'
 import { LargeImportFound, type LargeImports } from './large-imports.ts'
 import type { Leases } from './leases/leases.ts'
 import type { ScheduledRevocations } from './leases/scheduled-revocations.ts'
+import type { Places } from './places.ts'
 import { factsOf, type Plan } from './plan.ts'
-import type { VolumeSecrets } from './secrets.ts'
 import type { TmpfsSize } from './tmpfs-size.ts'
-import type { Turns } from './turns.ts'
 import { SMALL_IMPORT_BYTES, type Volume } from './volume.ts'
+import type { VolumeSecrets } from './volume-secrets.ts'
 
 /** The leases of one volume stay in memory for as long as it lives, in characters. */
 const MOST_LEASED = 128 * 1024
@@ -49,7 +49,14 @@ export type Reconcile = (
   signal: AbortSignal,
 ) => Promise<Reconciled>
 
-type Rendered = Fetched & { files: readonly RenderedFile[] }
+type Rendered = Fetched &
+  (
+    | { outcome: 'rendered'; files: readonly RenderedFile[] }
+    /** The files are made of the same input. */
+    | { outcome: 'unchanged' }
+    /** This input cannot become files. */
+    | { outcome: 'failed'; fault: FaultError }
+  )
 
 export function createReconcile(deps: {
   settings: Pick<Config, 'maxVolumeBytes'>
@@ -60,24 +67,27 @@ export function createReconcile(deps: {
   sandbox: Pick<Sandbox, 'render'>
   volumeSecrets: VolumeSecrets
   files: Pick<VolumeFiles, 'apply'>
-  writes: Turns
+  writes: Places
   tmpfsSize: Pick<TmpfsSize, 'shrink'>
   largeImports: LargeImports
 }): Reconcile {
   const { settings, fetching, identityUsers, leases, scheduledRevocations, sandbox } = deps
   const { volumeSecrets, files, writes, tmpfsSize, largeImports } = deps
 
-  /** Takes a second process, hence only for other input. @returns undefined when the files are made of the same input */
+  /** Renders other input only: a template takes a second process. */
   async function fetchAndRender(
     volume: Volume,
     plan: Plan,
     options: FetchOptions,
     signal: AbortSignal,
-  ): Promise<Fetched & { files: readonly RenderedFile[] | undefined; fault: FaultError | undefined }> {
+  ): Promise<Rendered> {
     const fetched = await fetching.fetch(plan, volume, options, signal)
     const { lastRender } = volume
     if (!fetched.hasMissing && isSameInput(lastRender, fetched.input)) {
-      return { ...fetched, files: undefined, fault: lastRender?.fault }
+      const fault = lastRender?.fault
+      return fault === undefined
+        ? { ...fetched, outcome: 'unchanged' }
+        : { ...fetched, outcome: 'failed', fault }
     }
     try {
       checkLeased(fetched.leases)
@@ -85,23 +95,24 @@ export function createReconcile(deps: {
       const files = await sandbox.render(fetched.plan.spec, fetched.answers, shape, signal)
       const filesBytes = files.reduce((sum, { content }) => sum + content.byteLength, 0)
       if (filesBytes > SMALL_IMPORT_BYTES && !volume.isLarge) throw new LargeImportFound()
-      return { ...fetched, files, sizeBytes: Math.max(fetched.sizeBytes, filesBytes), fault: undefined }
+      const sizeBytes = Math.max(fetched.sizeBytes, filesBytes)
+      return { ...fetched, sizeBytes, outcome: 'rendered', files }
     } catch (error) {
       await scheduledRevocations.revokeUnused(volume, fetched.issued)
       if (error instanceof LargeImportFound) throw error
       signal.throwIfAborted()
       const fault = toFault(error).with(factsOf(fetched.plan.identity))
       if (!isFinal(fault)) throw fault
-      return { ...fetched, files: undefined, fault }
+      return { ...fetched, issued: [], outcome: 'failed', fault }
     }
   }
 
   /** Kubelet's deadline ends a publish at once: leases that are issued afterwards are revoked. */
   async function untilAborted(
     volume: Volume,
-    rendering: ReturnType<typeof fetchAndRender>,
+    rendering: Promise<Rendered>,
     signal: AbortSignal,
-  ): ReturnType<typeof fetchAndRender> {
+  ): Promise<Rendered> {
     try {
       return await waitFor(rendering, signal)
     } catch (error) {
@@ -117,7 +128,7 @@ export function createReconcile(deps: {
   async function write(
     volume: Volume,
     target: WriteTarget,
-    rendered: Rendered,
+    rendered: Rendered & { outcome: 'rendered' },
     signal: AbortSignal,
   ): Promise<string[]> {
     const { plan, issued } = rendered
@@ -147,22 +158,19 @@ export function createReconcile(deps: {
     largeImports.run(volume, signal, async (inTime) => {
       const rendering = fetchAndRender(volume, planned, options, inTime)
       const rendered = volume.isPublishing ? await untilAborted(volume, rendering, inTime) : await rendering
-      const { plan, input, files, fault, at } = rendered
+      const { plan, at } = rendered
       await identityUsers.use(volume, plan.identity)
-      if (fault !== undefined) {
-        volume.failRender(input, fault)
-        throw fault
+      if (rendered.outcome === 'failed') {
+        volume.failRender(rendered.input, rendered.fault)
+        throw rendered.fault
       }
+      const isRendered = rendered.outcome === 'rendered'
       // Only the write is serialized: a slow Vault must not hold up an unpublish.
-      const changed =
-        files === undefined
-          ? []
-          : await target.serialize(() => write(volume, target, { ...rendered, files }, inTime))
+      const changed = isRendered ? await target.serialize(() => write(volume, target, rendered, inTime)) : []
       if (volume.isGone) return { changed, at, syncFailure: undefined }
-      const syncing =
-        files === undefined
-          ? volumeSecrets.syncAgain(volume, at, inTime)
-          : volumeSecrets.sync(volume, { plan, files, at }, inTime)
+      const syncing = isRendered
+        ? volumeSecrets.sync(volume, { plan, files: rendered.files, at }, inTime)
+        : volumeSecrets.syncAgain(volume, at, inTime)
       const syncFailure = await waitFor(syncing, inTime).then(() => undefined, toFault)
       return { changed, at, syncFailure }
     })

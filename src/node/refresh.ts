@@ -14,9 +14,9 @@ import type { ScheduledRevocations } from './leases/scheduled-revocations.ts'
 import { factsOf, type Plan, type Planning } from './plan.ts'
 import type { ReadCache } from './read-cache.ts'
 import type { Reconcile, WriteTarget } from './reconcile.ts'
-import type { VolumeSecrets } from './secrets.ts'
 import type { TmpfsSize } from './tmpfs-size.ts'
 import type { Volume } from './volume.ts'
+import type { VolumeSecrets } from './volume-secrets.ts'
 import type { Volumes } from './volumes.ts'
 
 /** A refresh that takes longer is given up: well under the shortest usual interval. */

@@ -1,6 +1,6 @@
 import type { Call } from '../../core/imports/calls.ts'
 import type { Identity } from '../../core/ports/vault.ts'
-import { putBounded } from '../bounded.ts'
+import { putBounded } from '../put-bounded.ts'
 
 /** Of one namespace; four imports may read no more paths together. */
 const MOST_PATHS = 512

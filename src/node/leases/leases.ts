@@ -6,7 +6,7 @@ import type { Issuer, Lease } from '../../core/ports/leases.ts'
 import type { Log } from '../../core/ports/log.ts'
 import type { ServiceAccountToken } from '../../core/ports/pod.ts'
 import type { Identity } from '../../core/ports/vault.ts'
-import { eachOf } from '../pool.ts'
+import { eachOf } from '../each-of.ts'
 import type { Volume } from '../volume.ts'
 import {
   bareLease,

@@ -3,8 +3,8 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Issuer, Lease } from '../../core/ports/leases.ts'
 import type { Log } from '../../core/ports/log.ts'
 import { backoffMs } from '../../core/schedule.ts'
-import { waitAtMost } from '../patience.ts'
-import { eachOf } from '../pool.ts'
+import { eachOf } from '../each-of.ts'
+import { waitAtMost } from '../wait-at-most.ts'
 import { untilEndMs } from './lease-times.ts'
 
 /** An unmount waits for Vault at most so long, in milliseconds; the rest is retried in the background. */

@@ -1,19 +1,19 @@
 import t from 'tap'
-import { waitAtMost } from '../../src/node/patience.ts'
-import { eachOf } from '../../src/node/pool.ts'
-import { createTurns } from '../../src/node/turns.ts'
+import { eachOf } from '../../src/node/each-of.ts'
+import { createPlaces } from '../../src/node/places.ts'
+import { waitAtMost } from '../../src/node/wait-at-most.ts'
 import { FakeClock } from '../fakes/clock.ts'
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 /** Tasks that end when the test ends them. */
-function tasks(turns: ReturnType<typeof createTurns>) {
+function tasks(places: ReturnType<typeof createPlaces>) {
   const begun: string[] = []
   const ends: (() => void)[] = []
   return {
     begun,
     add: (namespace: string) =>
-      turns.run(namespace, async () => {
+      places.run(namespace, async () => {
         begun.push(namespace)
         await new Promise<void>((resolve) => ends.push(resolve))
       }),
@@ -26,7 +26,7 @@ function tasks(turns: ReturnType<typeof createTurns>) {
 }
 
 t.test('a task behind a hundred of another namespace is next', async (t) => {
-  const { begun, add, endOne } = tasks(createTurns({ atOnce: 4, ofOne: 4 }))
+  const { begun, add, endOne } = tasks(createPlaces({ atOnce: 4, ofOne: 4 }))
   const all = Array.from({ length: 100 }, () => add('many'))
   all.push(add('one'))
   await turn()
@@ -40,7 +40,7 @@ t.test('a task behind a hundred of another namespace is next', async (t) => {
 })
 
 t.test('one namespace has no more than its places, while others have theirs', async (t) => {
-  const { begun, add, endOne } = tasks(createTurns({ atOnce: 3, ofOne: 2 }))
+  const { begun, add, endOne } = tasks(createPlaces({ atOnce: 3, ofOne: 2 }))
   const all = [add('a'), add('a'), add('a'), add('b'), add('c')]
   await turn()
   t.same(begun, ['a', 'a', 'b'])
@@ -52,18 +52,18 @@ t.test('one namespace has no more than its places, while others have theirs', as
 })
 
 t.test('a task that gives up waiting takes no place', async (t) => {
-  const turns = createTurns({ atOnce: 1, ofOne: 1 })
-  const leave = await turns.enter('a')
+  const places = createPlaces({ atOnce: 1, ofOne: 1 })
+  const leave = await places.enter('a')
   const gone = new AbortController()
-  const waiting = turns.enter('b', gone.signal)
-  const next = turns.enter('c')
+  const waiting = places.enter('b', gone.signal)
+  const next = places.enter('c')
   gone.abort(new Error('no more'))
   await t.rejects(waiting, { message: 'no more' })
   leave()
   leave()
   ;(await next)()
-  ;(await turns.enter('d'))()
-  await t.rejects(turns.enter('e', gone.signal), { message: 'no more' })
+  ;(await places.enter('d'))()
+  await t.rejects(places.enter('e', gone.signal), { message: 'no more' })
 })
 
 t.test('patience ends although the task does not', async (t) => {
