@@ -1,7 +1,7 @@
 import { FaultError, toFault } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Meter } from '../core/ports/metrics.ts'
-import type { NodeFlow } from '../core/ports/node.ts'
+import type { NodeService } from '../core/ports/node.ts'
 import type { VolumeStats } from '../core/ports/volume.ts'
 import type { KeyedQueue } from './keyed-queue.ts'
 import type { Publish } from './publish.ts'
@@ -19,7 +19,7 @@ export function createNodeCalls(deps: {
   statsOf: (targetPath: string) => VolumeStats
   clock: Clock
   meter: Meter
-}): NodeFlow & { stop(): Promise<void> } {
+}): NodeService & { stop(): Promise<void> } {
   const { publish, unpublish, queue, volumes, statsOf, clock, meter } = deps
   /** Publishes under way or waiting. */
   const publishing = new Set<{ targetPath: string; abort: AbortController }>()

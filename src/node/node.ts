@@ -4,7 +4,7 @@ import type { Notifier, References, SecretSync, TokenSource } from '../core/port
 import type { Issuer, LeaseStore } from '../core/ports/leases.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { Meter } from '../core/ports/metrics.ts'
-import type { NodeFlow } from '../core/ports/node.ts'
+import type { NodeService } from '../core/ports/node.ts'
 import type { Sandbox } from '../core/ports/sandbox.ts'
 import type { SecretStore } from '../core/ports/vault.ts'
 import type { LedgerStore, Mounter, VolumeFiles, VolumeStats } from '../core/ports/volume.ts'
@@ -61,7 +61,7 @@ export type NodeDeps = {
   sandbox: Pick<Sandbox, 'render'>
 }
 
-export type NodeService = NodeFlow & {
+export type Node = NodeService & {
   volumes: Pick<Volumes, 'countByState' | 'countLeases' | 'oldestSyncSeconds'>
   /** Bytes that volumes may hold. */
   budget: Pick<Budget, 'reservedBytes' | 'limitBytes'>
@@ -72,7 +72,7 @@ export type NodeService = NodeFlow & {
 }
 
 /** Puts the parts of the node together. */
-export function createNode(deps: NodeDeps): NodeService {
+export function createNode(deps: NodeDeps): Node {
   const { imports, settings } = deps
   const volumes = createVolumes()
   const queue = createKeyedQueue()

@@ -43,10 +43,10 @@ export function createRefreshSchedule(deps: {
 
   /** Whatever asks for it, and however often: a pause stands between two refreshes of a volume. */
   function schedule(volume: Volume, delayMs: number, cause: RefreshCause = {}): void {
-    volume.cancelTimer()
+    volume.timer.cancel()
     if (stopping.signal.aborted) return
-    const dueMs = Math.max(0, delayMs, volume.nextRefreshAt - clock.monotonic())
-    volume.setTimer(
+    const dueMs = Math.max(0, delayMs, volume.timer.earliestAt - clock.monotonic())
+    volume.timer.set(
       (task) => clock.after(dueMs, task),
       // One refresh at a time for each volume; a key of its own, so that unpublish need not wait for it.
       () => void queue.run(`refresh ${volume.entry.targetPath}`, () => refreshAndGoOn(volume, cause)),
@@ -56,7 +56,7 @@ export function createRefreshSchedule(deps: {
   async function refreshAndGoOn(volume: Volume, cause: RefreshCause): Promise<void> {
     const nextMs = await refresh(volume, cause, stopping.signal)
     // A wake-up meanwhile has set a timer.
-    if (nextMs !== undefined && !volume.isGone && !volume.hasTimer) schedule(volume, nextMs)
+    if (nextMs !== undefined && !volume.isGone && !volume.timer.isSet) schedule(volume, nextMs)
   }
 
   function wakeAll(some: Iterable<Volume>, cause: RefreshCause = {}): void {
@@ -81,10 +81,10 @@ export function createRefreshSchedule(deps: {
       schedule(volume, Math.min(dueMs, REFRESH_TIMEOUT_MS))
     },
     wake: (some) => wakeAll(some),
-    end: (volume) => volume.cancelTimer(),
+    end: (volume) => volume.timer.cancel(),
     stop() {
       stopping.abort()
-      for (const volume of volumes.all()) volume.cancelTimer()
+      for (const volume of volumes.all()) volume.timer.cancel()
     },
   }
 }

@@ -72,7 +72,7 @@ export function createRefresh(deps: {
     const { entry } = volume
     const isOver = () => stopping.aborted || volume.isGone
     if (isOver()) return undefined
-    volume.beginRefresh(clock.monotonic())
+    volume.timer.beginRefresh(clock.monotonic())
     if (volume.tokens.state === 'awaited') return renewWithoutToken(volume, isOver, stopping)
     let plan: Plan | undefined
     let mostMs = Number.POSITIVE_INFINITY
@@ -82,7 +82,7 @@ export function createRefresh(deps: {
       const signal = AbortSignal.any([stopping, late.signal])
       plan = await planning.plan(entry, signal)
       const { intervalMs } = plan
-      volume.setMinPause(Math.min(SHORTEST_PAUSE_MS, intervalMs / 2))
+      volume.timer.setMinPause(Math.min(SHORTEST_PAUSE_MS, intervalMs / 2))
       const { changed, at, failure } = await refreshFiles(volume, plan, cause, signal)
       if (isOver()) return undefined
       if (failure !== undefined) {

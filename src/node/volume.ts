@@ -7,7 +7,7 @@ import type { ServiceAccountToken } from '../core/ports/pod.ts'
 import type { Identity } from '../core/ports/vault.ts'
 import type { LedgerEntry, VolumeShape } from '../core/ports/volume.ts'
 import { LeaseSet } from './leases/lease-set.ts'
-import { SHORTEST_PAUSE_MS } from './leases/lease-times.ts'
+import { RefreshTimer } from './refresh-timer.ts'
 
 export type VolumeState =
   /** The first publish is under way: nothing is promised to kubelet yet. */
@@ -52,12 +52,10 @@ export class Volume {
   #identity: Identity | undefined
   #lastSyncedAt: number
   #lastChangedAt: number | undefined
-  #lastRefreshAt: number | undefined
-  #minPauseMs = SHORTEST_PAUSE_MS
   #isLarge: boolean
   #syncedSecrets: readonly SyncedSecret[] = []
-  #cancelTimer: (() => void) | undefined
   readonly leases: LeaseSet
+  readonly timer = new RefreshTimer()
 
   private constructor(
     entry: LedgerEntry,
@@ -140,11 +138,6 @@ export class Volume {
     return this.#lastChangedAt
   }
 
-  /** The shortest pause between two refreshes, whatever asks for them, by Clock.monotonic(). */
-  get nextRefreshAt(): number {
-    return (this.#lastRefreshAt ?? Number.NEGATIVE_INFINITY) + this.#minPauseMs
-  }
-
   /** Needs a place to be fetched and rendered: see large-imports.ts. */
   get isLarge(): boolean {
     return this.#isLarge
@@ -153,10 +146,6 @@ export class Volume {
   /** Kubernetes Secrets with the content of the files as they are now. */
   get syncedSecrets(): readonly SyncedSecret[] {
     return this.#syncedSecrets
-  }
-
-  get hasTimer(): boolean {
-    return this.#cancelTimer !== undefined
   }
 
   get isPublishing(): boolean {
@@ -195,7 +184,7 @@ export class Volume {
   }
 
   markGone(): void {
-    this.cancelTimer()
+    this.timer.cancel()
     this.#state = { state: 'gone' }
   }
 
@@ -237,30 +226,6 @@ export class Volume {
 
   setSyncedSecrets(secrets: readonly SyncedSecret[]): void {
     this.#syncedSecrets = secrets
-  }
-
-  /** A wake-up from now on, for an edit that this refresh may have missed, sets another timer. */
-  beginRefresh(now: number): void {
-    this.#lastRefreshAt = now
-    this.cancelTimer()
-  }
-
-  setMinPause(ms: number): void {
-    this.#minPauseMs = ms
-  }
-
-  /** Replaces the timer. @param start returns how to cancel it */
-  setTimer(start: (task: () => void) => () => void, task: () => void): void {
-    this.cancelTimer()
-    this.#cancelTimer = start(() => {
-      this.#cancelTimer = undefined
-      task()
-    })
-  }
-
-  cancelTimer(): void {
-    this.#cancelTimer?.()
-    this.#cancelTimer = undefined
   }
 }
 

@@ -5,7 +5,7 @@ import type { PublishRequest } from '../../src/core/ports/node.ts'
 import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import type { Config } from '../../src/core/settings/config.ts'
-import { createNode, type NodeService } from '../../src/node/node.ts'
+import { createNode, type Node } from '../../src/node/node.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeImports, importSpec } from '../fakes/imports.ts'
 import { FakeIssuer } from '../fakes/issuer.ts'
@@ -55,13 +55,13 @@ export class NodeBench {
   readonly synced: (readonly SyncedSecret[])[] = []
   failSyncWith: FaultError | undefined
   readonly #settings: Partial<Config>
-  flow: NodeService
+  service: Node
 
   constructor(spec: Partial<ImportSpec> = {}, settings: Partial<Config> = {}) {
     this.#settings = settings
     this.imports.put(importSpec(spec))
     this.setPassword('one')
-    this.flow = this.#create()
+    this.service = this.#create()
   }
 
   setPassword(password: string): void {
@@ -69,11 +69,11 @@ export class NodeBench {
   }
 
   publish(over: Partial<PublishRequest> = {}): Promise<void> {
-    return this.flow.publish(this.request(over), this.signal)
+    return this.service.publish(this.request(over), this.signal)
   }
 
   unpublish(volumeId = 'volume-1', targetPath = `/pods/${volumeId}/mount`): Promise<void> {
-    return this.flow.unpublish({ volumeId, targetPath }, this.signal)
+    return this.service.unpublish({ volumeId, targetPath }, this.signal)
   }
 
   request(over: Partial<PublishRequest> = {}): PublishRequest {
@@ -107,17 +107,17 @@ export class NodeBench {
   /** The process is killed: none of its timers runs any more, and a new one resumes. */
   async kill(): Promise<void> {
     this.clock.forget()
-    this.flow = this.#create()
-    await this.flow.resume()
+    this.service = this.#create()
+    await this.service.resume()
   }
 
   async restart(): Promise<void> {
-    await this.flow.stop()
-    this.flow = this.#create()
-    await this.flow.resume()
+    await this.service.stop()
+    this.service = this.#create()
+    await this.service.resume()
   }
 
-  #create(): NodeService {
+  #create(): Node {
     const { clock, imports, store, issuer, leaseStore, node, ledger, log, meter, notifier } = this
     return createNode({
       settings: settings(this.#settings),

@@ -26,14 +26,14 @@ t.test('a volume is as large as its files need, and counts so', async (t) => {
   const made = bench()
   await made.publish()
   t.equal(made.node.sizes.get('/pods/volume-1/mount'), LEAST)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
   made.setPassword('x'.repeat(MIB))
   await made.publish({ volumeId: 'volume-2' })
   const large = made.node.sizes.get('/pods/volume-2/mount') ?? 0
   t.ok(large >= 4 * MIB - 64 * KIB && large <= 4 * MIB, `${large} bytes for two copies of 1 MiB`)
-  t.equal(made.flow.budget.reservedBytes(), LEAST + large)
+  t.equal(made.service.budget.reservedBytes(), LEAST + large)
   await made.unpublish('volume-2')
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('beyond its own budget a namespace gets no more volumes, and others all of theirs', async (t) => {
@@ -67,13 +67,13 @@ t.test('a failed first publish gives its bytes back', async (t) => {
   made.setPassword('x'.repeat(200 * KIB))
   for (let i = 0; i < 3; i++) {
     await t.rejects(made.publish(), faulty('budget_exceeded'))
-    t.equal(made.flow.budget.reservedBytes(), 0)
+    t.equal(made.service.budget.reservedBytes(), 0)
   }
   t.equal(made.node.mounts.size, 0)
   made.setPassword('small')
   made.store.failWith = new FaultError('unreachable')
   await t.rejects(made.publish(), faulty('unreachable'))
-  t.equal(made.flow.budget.reservedBytes(), 0)
+  t.equal(made.service.budget.reservedBytes(), 0)
 })
 
 t.test('a rotation that would grow beyond the budget leaves the files as they are', async (t) => {
@@ -83,8 +83,8 @@ t.test('a rotation that would grow beyond the budget leaves the files as they ar
   await made.clock.advance(3 * MINUTE)
   t.equal(made.content(), 'one')
   t.same(made.notifier.told, ['backend failed budget_exceeded'])
-  t.equal(made.flow.volumes.countByState().stale, 1)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.volumes.countByState().stale, 1)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
   made.setPassword('y'.repeat(100 * KIB))
   await made.clock.advance(15 * MINUTE)
   t.equal(made.content()?.length, 100 * KIB)
@@ -100,7 +100,7 @@ t.test('a volume that cannot be made larger keeps its files and its count', asyn
   made.setPassword('x'.repeat(100 * KIB))
   await made.clock.advance(3 * MINUTE)
   t.equal(made.content(), 'one')
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('files that shrink give their room back', async (t) => {
@@ -110,14 +110,14 @@ t.test('files that shrink give their room back', async (t) => {
   made.setPassword('small')
   await made.clock.advance(3 * MINUTE)
   t.equal(made.node.sizes.get('/pods/volume-1/mount'), LEAST)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('a later process counts what it finds, and lets no volume go beyond', async (t) => {
   const made = bench({ maxNamespaceBytes: 2 * LEAST })
   for (const volumeId of ['a', 'b']) await made.publish({ volumeId })
   await made.restart()
-  t.equal(made.flow.budget.reservedBytes(), 2 * LEAST)
+  t.equal(made.service.budget.reservedBytes(), 2 * LEAST)
   await t.rejects(made.publish({ volumeId: 'c' }), faulty('budget_exceeded'))
   await made.unpublish('a')
   await made.publish({ volumeId: 'c' })
@@ -128,10 +128,10 @@ t.test('volumes of an earlier plugin, each of the full size, count until they ar
   await made.publish()
   for (const entry of made.ledger.entries.values()) entry.sizeBytes = 4 * MIB
   await made.restart()
-  t.equal(made.flow.budget.reservedBytes(), 4 * MIB)
+  t.equal(made.service.budget.reservedBytes(), 4 * MIB)
   await made.publish()
   await made.clock.advance(3 * MINUTE)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('a volume that the ledger does not know counts what its tmpfs may hold', async (t) => {
@@ -140,9 +140,9 @@ t.test('a volume that the ledger does not know counts what its tmpfs may hold', 
   made.ledger.entries.clear()
   await made.restart()
   await made.publish()
-  t.equal(made.flow.budget.reservedBytes(), MIB, 'beyond the budget, for a pod runs on it')
+  t.equal(made.service.budget.reservedBytes(), MIB, 'beyond the budget, for a pod runs on it')
   await made.clock.advance(1_000)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('whatever is reserved and released, the sums are those of what is left', async (t) => {

@@ -76,8 +76,8 @@ for (const [what, cause] of Object.entries(troubles)) {
     t.ok(isDone, 'kubelet has its answer')
     await unpublished
     t.equal(bench.node.mounts.size, 0)
-    t.equal(bench.flow.budget.reservedBytes(), 0)
-    t.same(bench.flow.volumes.countByState(), { inSync: 0, stale: 0, resumed: 0 })
+    t.equal(bench.service.budget.reservedBytes(), 0)
+    t.same(bench.service.volumes.countByState(), { inSync: 0, stale: 0, resumed: 0 })
     t.equal(bench.meter.count('unpublished ok'), 1)
   })
 
@@ -98,11 +98,11 @@ t.test('a mount that cannot be taken off fails the call, and the next one takes 
     throw new FaultError('mount_failed')
   }
   await t.rejects(bench.unpublish(), faulty('mount_failed'))
-  t.not(bench.flow.budget.reservedBytes(), 0, 'it is still there')
+  t.not(bench.service.budget.reservedBytes(), 0, 'it is still there')
   bench.node.mounter.unmount = unmount
   await bench.unpublish()
   t.equal(bench.node.mounts.size, 0)
-  t.equal(bench.flow.budget.reservedBytes(), 0)
+  t.equal(bench.service.budget.reservedBytes(), 0)
 })
 
 t.test('a publish that hangs is ended by the unpublish of its volume', async (t) => {
@@ -127,7 +127,7 @@ t.test('a publish that hangs is ended by the unpublish of its volume', async (t)
     t.match(await published, faulty('deadline', /it is being unpublished/))
     t.equal(bench.node.mounts.size, 0)
     t.equal(bench.store.users.size, 0)
-    t.equal(bench.flow.budget.reservedBytes(), 0)
+    t.equal(bench.service.budget.reservedBytes(), 0)
   }
 })
 
@@ -175,7 +175,7 @@ t.test('a first publish that fails cleans up each part, whatever fails in that',
     await bench.clock.advance(10_000)
     t.match(await published, faulty('volume_io'), `${part}: the cause is told, not what came of it`)
     t.equal(bench.node.mounts.size, 0, `${part}: nothing mounted`)
-    t.equal(bench.flow.budget.reservedBytes(), 0, `${part}: nothing reserved`)
+    t.equal(bench.service.budget.reservedBytes(), 0, `${part}: nothing reserved`)
     if (part !== 'revocation') t.equal(bench.issuer.tokensAlive.size, 0, `${part}: nothing issued`)
   }
 })
@@ -196,7 +196,7 @@ t.test('half a set of files whose mount could not be removed is never taken for 
   }
   await t.rejects(bench.publish())
   t.equal(bench.content(), 'one', 'half of it stands there')
-  t.not(bench.flow.budget.reservedBytes(), 0, 'and counts')
+  t.not(bench.service.budget.reservedBytes(), 0, 'and counts')
   bench.node.files.apply = apply
   bench.node.mounter.unmount = unmount
   await bench.publish()

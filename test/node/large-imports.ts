@@ -196,7 +196,7 @@ for (const [what, [spec, prepare, words]] of Object.entries(tooMuch)) {
     await t.rejects(made.publish(), faulty('import_too_large', words))
     t.equal(made.node.mounts.size, 0)
     t.equal(made.issuer.tokensAlive.size, 0)
-    t.equal(made.flow.budget.reservedBytes(), 0)
+    t.equal(made.service.budget.reservedBytes(), 0)
     t.ok(made.store.reads.length <= 36, `${made.store.reads.length} reads: it ends as the answers come`)
   })
 }

@@ -41,5 +41,5 @@ t.test('after a restart an AppRole needs no token of kubelet: its volumes refres
   bench.setPassword('two')
   await bench.clock.advance(3 * MINUTE)
   t.equal(bench.content(), 'two')
-  t.equal(bench.flow.volumes.countByState().inSync, 1)
+  t.equal(bench.service.volumes.countByState().inSync, 1)
 })

@@ -11,7 +11,7 @@ t.test('a first publish reads Vault, mounts and writes', async (t) => {
   t.same(bench.store.reads, [PATH])
   t.equal([...bench.ledger.entries.values()][0]?.phase, 'complete')
   t.equal(bench.meter.count('published ok'), 1)
-  t.same(bench.flow.volumes.countByState(), { inSync: 1, stale: 0, resumed: 0 })
+  t.same(bench.service.volumes.countByState(), { inSync: 1, stale: 0, resumed: 0 })
 })
 
 t.test('a repeated publish touches nothing and does not ask Vault', async (t) => {
@@ -94,20 +94,23 @@ t.test('a mount without complete files that a lost ledger does not know is repla
 
 t.test('after stop nothing new begins', async (t) => {
   const bench = new NodeBench()
-  await bench.flow.stop()
+  await bench.service.stop()
   await t.rejects(bench.publish(), faulty('shutting_down'))
 })
 
 t.test('stats know only the volume that is mounted there', async (t) => {
   const bench = new NodeBench()
   await bench.publish()
-  t.equal(bench.flow.stats({ volumeId: 'volume-1', volumePath: '/pods/volume-1/mount' }).bytes.total, 1 << 20)
+  t.equal(
+    bench.service.stats({ volumeId: 'volume-1', volumePath: '/pods/volume-1/mount' }).bytes.total,
+    1 << 20,
+  )
   t.throws(
-    () => bench.flow.stats({ volumeId: 'volume-2', volumePath: '/pods/volume-1/mount' }),
+    () => bench.service.stats({ volumeId: 'volume-2', volumePath: '/pods/volume-1/mount' }),
     faulty('volume_not_found'),
   )
   t.throws(
-    () => bench.flow.stats({ volumeId: 'volume-1', volumePath: 'relative' }),
+    () => bench.service.stats({ volumeId: 'volume-1', volumePath: 'relative' }),
     faulty('volume_not_found'),
   )
 })

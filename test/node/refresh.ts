@@ -51,8 +51,8 @@ t.test('whatever Vault does, the last good files stay; failure and recovery are 
   await bench.clock.advance(30 * MINUTE)
   t.equal(bench.content(), 'one')
   t.same(bench.notifier.told, ['backend failed unreachable'])
-  t.same(bench.flow.volumes.countByState(), { inSync: 0, stale: 1, resumed: 0 })
-  t.ok(bench.flow.volumes.oldestSyncSeconds(bench.clock.monotonic()) > 25 * 60)
+  t.same(bench.service.volumes.countByState(), { inSync: 0, stale: 1, resumed: 0 })
+  t.ok(bench.service.volumes.oldestSyncSeconds(bench.clock.monotonic()) > 25 * 60)
   const tries = bench.store.reads.length
   t.ok(tries > 8 && tries < 20, `${tries} tries in 30 minutes`)
 
@@ -61,7 +61,7 @@ t.test('whatever Vault does, the last good files stay; failure and recovery are 
   await bench.clock.advance(6 * MINUTE)
   t.equal(bench.content(), 'two')
   t.same(bench.notifier.told.slice(1), ['backend recovered', 'backend rotated db-password'])
-  t.equal(bench.flow.volumes.countByState().inSync, 1)
+  t.equal(bench.service.volumes.countByState().inSync, 1)
 })
 
 t.test('another fault of the same volume is reported again', async (t) => {
@@ -84,7 +84,7 @@ t.test('volumes of one identity share a failure and its backoff', async (t) => {
   await bench.clock.advance(60 * MINUTE)
   const tries = bench.store.reads.length - before
   t.ok(tries > 10 && tries < 40, `${tries} tries for 100 volumes in an hour`)
-  t.equal(bench.flow.volumes.countByState().stale, 100)
+  t.equal(bench.service.volumes.countByState().stale, 100)
 })
 
 t.test('Retry-After is obeyed', async (t) => {
@@ -216,13 +216,13 @@ t.test('an aborted publish does not fail the other volumes of its identity', asy
   bench.store.held = promise
   const caller = new AbortController()
   await bench.clock.advance(MINUTE - 1_000)
-  const published = bench.flow.publish(bench.request({ volumeId: 'volume-2' }), caller.signal)
+  const published = bench.service.publish(bench.request({ volumeId: 'volume-2' }), caller.signal)
   caller.abort(new FaultError('deadline', { reason: 'publishing the volume (the caller hung up)' }))
   resolve()
   await t.rejects(published)
   await bench.clock.advance(10 * MINUTE)
   t.same(bench.notifier.told, [])
-  t.equal(bench.flow.volumes.countByState().inSync, 1)
+  t.equal(bench.service.volumes.countByState().inSync, 1)
 })
 
 t.test('a refresh without an answer in a minute is reported as such, and refreshes go on', async (t) => {

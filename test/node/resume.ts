@@ -9,13 +9,13 @@ t.test('a restart takes mounted volumes up again and asks Vault only with the ne
   await bench.restart()
   await bench.clock.advance(10 * MINUTE)
   t.equal(bench.store.reads.length, before)
-  t.equal(bench.flow.volumes.countByState().resumed, 1)
+  t.equal(bench.service.volumes.countByState().resumed, 1)
 
   bench.setPassword('two')
   await bench.publish()
   await bench.clock.advance(100)
   t.equal(bench.content(), 'two')
-  t.equal(bench.flow.volumes.countByState().inSync, 1)
+  t.equal(bench.service.volumes.countByState().inSync, 1)
 })
 
 t.test('a republish after a restart succeeds and keeps the files while Vault is away', async (t) => {
@@ -72,7 +72,7 @@ t.test('one volume that cannot be resumed does not keep the others back', async 
     return bench.node.mounts.has(targetPath)
   }
   await bench.restart()
-  t.equal(bench.flow.volumes.countByState().resumed, 1)
+  t.equal(bench.service.volumes.countByState().resumed, 1)
   t.match(bench.log.messages('error'), ['a volume could not be resumed'])
 })
 
@@ -110,5 +110,5 @@ t.test('a volume under a directory that is reached through a link is resumed, no
   bench.node.mounter.list = () => new Map([['/elsewhere/volume-1/mount', 'tmpfs']])
   await bench.restart()
   t.equal(bench.content(), 'one')
-  t.equal(bench.flow.volumes.countByState().resumed, 1)
+  t.equal(bench.service.volumes.countByState().resumed, 1)
 })

@@ -43,7 +43,7 @@ t.test('a stale volume remembers when that began', async (t) => {
 t.test('a volume that is gone stays gone, and its timer with it', async (t) => {
   const volume = Volume.publishing(entry, 0, request.tokens)
   let isCancelled = false
-  volume.setTimer(
+  volume.timer.set(
     () => () => {
       isCancelled = true
     },
@@ -51,7 +51,7 @@ t.test('a volume that is gone stays gone, and its timer with it', async (t) => {
   )
   volume.markGone()
   t.ok(isCancelled)
-  t.notOk(volume.hasTimer)
+  t.notOk(volume.timer.isSet)
   volume.markInSync(5)
   volume.markStale(new FaultError('unreachable'), 10)
   t.ok(volume.isGone)

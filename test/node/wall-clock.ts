@@ -35,15 +35,15 @@ for (const hours of [-3, 3]) {
     await bench.publish()
     await bench.clock.advance(5 * MINUTE)
     bench.clock.step(hours * HOUR)
-    t.ok(bench.flow.volumes.oldestSyncSeconds(bench.clock.monotonic()) <= 132)
+    t.ok(bench.service.volumes.oldestSyncSeconds(bench.clock.monotonic()) <= 132)
     bench.store.failWith = new FaultError('unreachable')
     await bench.clock.advance(20 * MINUTE)
-    const seconds = bench.flow.volumes.oldestSyncSeconds(bench.clock.monotonic())
+    const seconds = bench.service.volumes.oldestSyncSeconds(bench.clock.monotonic())
     t.ok(seconds > 17 * 60 && seconds < 24 * 60, `${seconds} s`)
     bench.clock.step(-hours * HOUR)
     bench.store.failWith = undefined
     await bench.clock.advance(6 * MINUTE)
-    t.equal(bench.flow.volumes.countByState().inSync, 1)
+    t.equal(bench.service.volumes.countByState().inSync, 1)
     const [line] = bench.log.lines.filter(({ message }) => message === 'volume is in sync again')
     const { staleSeconds = 0 } = (line?.fields ?? {}) as { staleSeconds?: number }
     t.ok(staleSeconds > 15 * 60 && staleSeconds < 30 * 60, `${staleSeconds} s`)

@@ -17,7 +17,7 @@ export type PublishRequest = {
 }
 
 /** What the gRPC layer calls: one function per RPC that does something. All reject with FaultError only. */
-export type NodeFlow = {
+export type NodeService = {
   publish(request: PublishRequest, signal: AbortSignal): Promise<void>
   unpublish(request: { volumeId: string; targetPath: string }, signal: AbortSignal): Promise<void>
   /** @throws FaultError volume_not_found for an unknown volume or path */

@@ -78,7 +78,7 @@ t.test('a lease that could not be revoked after a failed issue is known to the n
   await bench.publish()
   await bench.clock.advance(2 * MINUTE)
   t.equal(bench.issuer.tokensAlive.size, 2)
-  t.equal(bench.flow.volumes.countLeases().revoking, 0)
+  t.equal(bench.service.volumes.countLeases().revoking, 0)
 })
 
 t.test('too much for the lease store: revocable leases are saved, the rest is issued again', async (t) => {

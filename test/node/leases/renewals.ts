@@ -85,7 +85,7 @@ t.test('an import that is gone for a while costs nothing: no other pair', async 
   bench.imports.put(spec())
   await bench.clock.advance(MINUTE)
   t.equal(bench.issuer.count('issue'), 1)
-  t.equal(bench.flow.volumes.countByState().inSync, 1)
+  t.equal(bench.service.volumes.countByState().inSync, 1)
 })
 
 t.test('a lease whose renewal fails keeps no other one from being renewed', async (t) => {
@@ -116,7 +116,7 @@ t.test('a lease whose renewal fails keeps no shared secret from changing', async
   bench.setPassword('two')
   await bench.clock.advance(3 * MINUTE)
   t.equal(bench.content(), 'two')
-  t.equal(bench.flow.volumes.countByState().stale, 1)
+  t.equal(bench.service.volumes.countByState().stale, 1)
 })
 
 t.test(

@@ -42,7 +42,7 @@ t.test('leases are renewed before kubelet has brought a token', async (t) => {
   await bench.clock.advance(120 * MINUTE)
   t.ok(bench.issuer.count('renew') >= 5, `${bench.issuer.count('renew')} renewals`)
   t.equal(bench.store.reads.length, before)
-  t.equal(bench.flow.volumes.countByState().resumed, 1)
+  t.equal(bench.service.volumes.countByState().resumed, 1)
   t.same(bench.notifier.told, [])
 })
 
