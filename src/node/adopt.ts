@@ -67,7 +67,7 @@ export function createAdopt(deps: {
       return undefined
     }
     log.warn({ volumeId, pod, targetPath }, 'adopted a mounted volume that is not in the ledger')
-    // Whatever the limits: it takes this memory already.
+    // Beyond the limits too: it takes this memory already.
     budget.count(entry, entry.sizeBytes)
     save(entry)
     return Volume.adopted(entry, clock.monotonic(), tokens)

@@ -17,7 +17,7 @@ const MOST_CHANGES_IN_A_ROW = 3
 /** Volumes that start together share a read: its answer is recorded several times within so many milliseconds. */
 const SAME_READ_MS = 1_000
 
-/** What a path held, or the fault that says that it holds nothing: an import may tolerate the latter. */
+/** The values of a path, or the fault that says that it has none: an import may tolerate the latter. */
 export type Answer = SecretData | FaultError
 
 /** The answers of all paths of one import. */

@@ -41,7 +41,7 @@ export function createRefreshSchedule(deps: {
     wakeAll(volumes.ofIdentity(identityKey), { isWoken: true })
   })
 
-  /** Whatever asks for it, and however often: a pause stands between two refreshes of a volume. */
+  /** However often a refresh is asked for, a pause stands between two of a volume. */
   function schedule(volume: Volume, delayMs: number, cause: RefreshCause = {}): void {
     volume.timer.cancel()
     if (stopping.signal.aborted) return

@@ -20,9 +20,9 @@ export class FakeIssuer implements Issuer {
   readonly #clock: Pick<Clock, 'now' | 'monotonic'>
   #logins = 0
   #issues = 0
-  /** What logins give. */
+  /** Of the next login. */
   token: Life & { isBatch: boolean } = { durationMs: 60 * 60_000, renewable: true, isBatch: false }
-  /** What a call gives; undefined: no lease. A lease ends with its token. */
+  /** Of the next call; undefined: no lease. A lease ends with its token. */
   lease: Life | undefined = { durationMs: 30 * 60_000, renewable: true }
   /** After how many milliseconds it ends whatever is renewed; undefined: never. */
   endsAfterMs: number | undefined

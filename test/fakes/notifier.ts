@@ -4,17 +4,17 @@ import type { Pod } from '../../src/core/ports/pod.ts'
 
 /** Records the events of pods. */
 export class FakeNotifier implements Notifier {
-  readonly told: string[] = []
+  readonly events: string[] = []
 
   failed(pod: Pod, _importName: string, error: FaultError): void {
-    this.told.push(`${pod.name} failed ${error.fault}`)
+    this.events.push(`${pod.name} failed ${error.fault}`)
   }
 
   recovered(pod: Pod): void {
-    this.told.push(`${pod.name} recovered`)
+    this.events.push(`${pod.name} recovered`)
   }
 
   rotated(pod: Pod, _importName: string, files: readonly string[]): void {
-    this.told.push(`${pod.name} rotated ${files.join(',')}`)
+    this.events.push(`${pod.name} rotated ${files.join(',')}`)
   }
 }

@@ -40,10 +40,10 @@ export class NodeBench {
   readonly tokenSource: TokenSource = {
     request: async (_pod, audience) => {
       this.requested.push(audience)
-      return audience === 'nobody' ? undefined : this.token()
+      return audience === 'unknown' ? undefined : this.token()
     },
   }
-  /** What caCertRef leads to, by the object's name. */
+  /** CAs behind caCertRef, by the object's name. */
   readonly caCerts = new Map<string, string>()
   /** Lets a test hold the API server's answer back. */
   caCert = async (name: string): Promise<string> => this.caCerts.get(name) ?? 'PEM'

@@ -82,7 +82,7 @@ t.test('a rotation that would grow beyond the budget leaves the files as they ar
   made.setPassword('x'.repeat(300 * KIB))
   await made.clock.advance(3 * MINUTE)
   t.equal(made.content(), 'one')
-  t.same(made.notifier.told, ['backend failed budget_exceeded'])
+  t.same(made.notifier.events, ['backend failed budget_exceeded'])
   t.equal(made.service.volumes.countByState().stale, 1)
   t.equal(made.service.budget.reservedBytes(), LEAST)
   made.setPassword('y'.repeat(100 * KIB))

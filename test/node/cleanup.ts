@@ -173,7 +173,7 @@ t.test('a first publish that fails cleans up each part, whatever fails in that',
     breakIt(bench)
     const published = bench.publish().catch((error: unknown) => error)
     await bench.clock.advance(10_000)
-    t.match(await published, faulty('volume_io'), `${part}: the cause is told, not what came of it`)
+    t.match(await published, faulty('volume_io'), `${part}: the cause is reported, not its consequences`)
     t.equal(bench.node.mounts.size, 0, `${part}: nothing mounted`)
     t.equal(bench.service.budget.reservedBytes(), 0, `${part}: nothing reserved`)
     if (part !== 'revocation') t.equal(bench.issuer.tokensAlive.size, 0, `${part}: nothing issued`)

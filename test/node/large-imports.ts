@@ -136,7 +136,7 @@ t.test('a task that holds a place for too long loses it, with a fault that is re
   isHanging = true
   made.store.data.set(LARGE, { password: 'y'.repeat(500 * KIB) })
   await made.clock.advance(2.5 * MINUTE)
-  t.match(made.notifier.told, ['backend failed deadline'])
+  t.match(made.notifier.events, ['backend failed deadline'])
   isHanging = false
   await made.publish({ volumeId: 'a-2', pod: pod('a') })
   await made.clock.advance(2.5 * MINUTE)
@@ -227,11 +227,11 @@ t.test('paths that turn out to be leased for ever do not hold a publish', async 
   const read = made.store.read.bind(made.store)
   made.store.read = async (identity, path, ...rest) => {
     const answer = await read(identity, path, ...rest)
-    const next = Math.floor(made.store.retired.length)
+    const next = Math.floor(made.store.discarded.length)
     const isLeased = path === `db/creds/${next}`
     const lease = { id: `${path} ${next}`, leasedAt: 0, durationMs: MINUTE, renewable: true }
     return isLeased ? { ...answer, lease } : answer
   }
   await t.rejects(made.publish(), faulty('import_too_large', /leased to each reader/))
-  t.ok(made.store.retired.length <= 8)
+  t.ok(made.store.discarded.length <= 8)
 })

@@ -32,7 +32,7 @@ t.test('a task behind a hundred of another namespace is next', async (t) => {
   await turn()
   t.equal(begun.length, 4)
   await endOne()
-  t.equal(begun[4], 'many', 'who waited when nobody else did')
+  t.equal(begun[4], 'many', 'the only one that waited')
   await endOne()
   t.equal(begun[5], 'one')
   for (let i = 0; i < 110; i++) await endOne()

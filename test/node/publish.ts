@@ -125,7 +125,7 @@ t.test("an import's own audience is asked for when kubelet's tokens lack it, and
 })
 
 t.test('an audience that cannot be issued is reported as a missing token', async (t) => {
-  const bench = new NodeBench({ audience: 'nobody' })
+  const bench = new NodeBench({ audience: 'unknown' })
   await t.rejects(bench.publish(), faulty('token_missing'))
 })
 

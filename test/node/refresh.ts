@@ -9,7 +9,7 @@ t.test('a changed secret changes the file within the interval and its jitter', a
   bench.setPassword('two')
   await bench.clock.advance(2.2 * MINUTE)
   t.equal(bench.content(), 'two')
-  t.same(bench.notifier.told, ['backend rotated db-password'])
+  t.same(bench.notifier.events, ['backend rotated db-password'])
 })
 
 t.test('an unchanged secret writes and reports nothing', async (t) => {
@@ -17,8 +17,8 @@ t.test('an unchanged secret writes and reports nothing', async (t) => {
   await bench.publish()
   await bench.clock.advance(60 * MINUTE)
   t.equal(bench.node.writes.length, 1)
-  t.same(bench.notifier.told, [])
-  t.ok(bench.store.reads.length > 25, `looked again ${bench.store.reads.length} times`)
+  t.same(bench.notifier.events, [])
+  t.ok(bench.store.reads.length > 25, `${bench.store.reads.length} reads`)
 })
 
 t.test('a thousand volumes of one identity share one read in an interval', async (t) => {
@@ -50,7 +50,7 @@ t.test('whatever Vault does, the last good files stay; failure and recovery are 
   bench.store.failWith = new FaultError('unreachable', { address: 'https://vault.example.org' })
   await bench.clock.advance(30 * MINUTE)
   t.equal(bench.content(), 'one')
-  t.same(bench.notifier.told, ['backend failed unreachable'])
+  t.same(bench.notifier.events, ['backend failed unreachable'])
   t.same(bench.service.volumes.countByState(), { inSync: 0, stale: 1, resumed: 0 })
   t.ok(bench.service.volumes.oldestSyncSeconds(bench.clock.monotonic()) > 25 * 60)
   const tries = bench.store.reads.length
@@ -60,7 +60,7 @@ t.test('whatever Vault does, the last good files stay; failure and recovery are 
   bench.setPassword('two')
   await bench.clock.advance(6 * MINUTE)
   t.equal(bench.content(), 'two')
-  t.same(bench.notifier.told.slice(1), ['backend recovered', 'backend rotated db-password'])
+  t.same(bench.notifier.events.slice(1), ['backend recovered', 'backend rotated db-password'])
   t.equal(bench.service.volumes.countByState().inSync, 1)
 })
 
@@ -71,7 +71,7 @@ t.test('another fault of the same volume is reported again', async (t) => {
   await bench.clock.advance(10 * MINUTE)
   bench.store.failWith = new FaultError('read_denied', { path: PATH })
   await bench.clock.advance(30 * MINUTE)
-  t.same(bench.notifier.told, ['backend failed unreachable', 'backend failed read_denied'])
+  t.same(bench.notifier.events, ['backend failed unreachable', 'backend failed read_denied'])
 })
 
 t.test('volumes of one identity share a failure and its backoff', async (t) => {
@@ -103,7 +103,7 @@ t.test('a key that goes missing leaves the old file and is not fetched in a hurr
   bench.store.data.set(PATH, { other: 'x' })
   await bench.clock.advance(60 * MINUTE)
   t.equal(bench.content(), 'one')
-  t.same(bench.notifier.told, ['backend failed key_missing'])
+  t.same(bench.notifier.events, ['backend failed key_missing'])
   bench.setPassword('two')
   await bench.clock.advance(12 * MINUTE)
   t.equal(bench.content(), 'two')
@@ -182,7 +182,7 @@ t.test('a deleted import leaves the files in place', async (t) => {
   bench.imports.delete('my-namespace1', 'python-backend')
   await bench.clock.advance(60 * MINUTE)
   t.equal(bench.content(), 'one')
-  t.same(bench.notifier.told, ['backend failed import_not_found'])
+  t.same(bench.notifier.events, ['backend failed import_not_found'])
 })
 
 t.test('the interval of the import wins over the setting', async (t) => {
@@ -221,7 +221,7 @@ t.test('an aborted publish does not fail the other volumes of its identity', asy
   resolve()
   await t.rejects(published)
   await bench.clock.advance(10 * MINUTE)
-  t.same(bench.notifier.told, [])
+  t.same(bench.notifier.events, [])
   t.equal(bench.service.volumes.countByState().inSync, 1)
 })
 
@@ -233,7 +233,7 @@ t.test('a refresh without an answer in a minute is reported as such, and refresh
       signal.addEventListener('abort', () => reject(signal.reason))
     })
   await bench.clock.advance(4 * MINUTE)
-  t.same(bench.notifier.told, ['backend failed unreachable'])
+  t.same(bench.notifier.events, ['backend failed unreachable'])
   t.equal(bench.content(), 'one')
   t.match(bench.log.text, /no answer within 60 s/)
 })

@@ -5,7 +5,7 @@ import { MINUTE, NodeBench, PATH, seededRandom } from '../harness/node-bench.ts'
 const INTERVAL = 10_000
 
 /** Every read of the path is answered differently, as by engines that hand out access tokens of clouds. */
-function restless(bench: NodeBench): void {
+function changing(bench: NodeBench): void {
   let reads = 0
   const read = bench.store.read.bind(bench.store)
   bench.store.read = (identity, path, ...rest) => {
@@ -24,7 +24,7 @@ function rewrites(bench: NodeBench, after = 0): Map<string, number> {
 t.test('six volumes of a path that never answers the same: each is written once an interval', async (t) => {
   const bench = new NodeBench({ refreshIntervalMs: INTERVAL })
   bench.random = seededRandom()
-  restless(bench)
+  changing(bench)
   for (let i = 0; i < 6; i++) await bench.publish({ volumeId: `volume-${i}` })
   const after = bench.node.writes.length
   const reads = bench.store.reads.length
@@ -40,7 +40,7 @@ t.test('six volumes of a path that never answers the same: each is written once 
 t.test('between two writes of a volume there is most of an interval, whatever others see', async (t) => {
   const bench = new NodeBench({ refreshIntervalMs: INTERVAL })
   bench.random = seededRandom(7)
-  restless(bench)
+  changing(bench)
   const times = new Map<string, number[]>()
   const apply = bench.node.files.apply
   bench.node.files.apply = (path, shape, files) => {
@@ -62,7 +62,7 @@ t.test('between two writes of a volume there is most of an interval, whatever ot
 t.test('a pod that restarts again and again does not have others rewritten more often', async (t) => {
   const bench = new NodeBench({ refreshIntervalMs: INTERVAL })
   bench.random = seededRandom()
-  restless(bench)
+  changing(bench)
   await bench.publish()
   for (let i = 0; i < 100; i++) {
     await bench.publish({ volumeId: `restarting-${i}` })
@@ -92,7 +92,7 @@ t.test('a path that came to rest wakes others again', async (t) => {
   const bench = new NodeBench()
   for (let i = 0; i < 10; i++) await bench.publish({ volumeId: `volume-${i}` })
   for (let i = 0; i < 20; i++) {
-    bench.setPassword(`restless ${i}`)
+    bench.setPassword(`changing ${i}`)
     await bench.clock.advance(2.5 * MINUTE)
   }
   await bench.clock.advance(10 * MINUTE)

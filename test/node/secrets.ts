@@ -55,12 +55,12 @@ t.test('later the files go on without it, and the pod gets one event', async (t)
   await bench.clock.advance(10 * MINUTE)
   t.equal(bench.content(), 'two')
   t.same(
-    bench.notifier.told.filter((line) => /failed/.test(line)),
+    bench.notifier.events.filter((line) => /failed/.test(line)),
     ['backend failed sync_unavailable'],
   )
   bench.failSyncWith = undefined
   await bench.clock.advance(6 * MINUTE)
-  t.ok(bench.notifier.told.includes('backend recovered'))
+  t.ok(bench.notifier.events.includes('backend recovered'))
 })
 
 t.test('a Secret that is refused for ever slows the files down no more than before', async (t) => {

@@ -48,7 +48,7 @@ t.test(
       answer = resolve
     })
     await bench.clock.advance(3 * 60_000)
-    t.equal(bench.store.reads.length, 2, 'the look is under way')
+    t.equal(bench.store.reads.length, 2, 'the refresh is under way')
     await bench.unpublish()
     answer()
     await bench.clock.advance(60 * 60_000)
@@ -68,6 +68,6 @@ t.test('a refresh that began before an unpublish and fails after it keeps no Vau
   bench.store.failWith = new FaultError('unreachable')
   resolve('PEM')
   await bench.clock.advance(1_000)
-  t.equal(bench.store.reads.length, 2, 'the look went on')
+  t.equal(bench.store.reads.length, 2, 'the refresh went on')
   t.equal(bench.store.users.size, 0)
 })

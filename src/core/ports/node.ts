@@ -1,7 +1,7 @@
 import type { Pod, ServiceAccountToken } from './pod.ts'
 import type { VolumeStats } from './volume.ts'
 
-/** What one pod asks for: the NodePublishVolume request, parsed. */
+/** The NodePublishVolume request, parsed. */
 export type PublishRequest = {
   volumeId: string
   targetPath: string
@@ -16,7 +16,7 @@ export type PublishRequest = {
   fingerprint: string
 }
 
-/** What the gRPC layer calls: one function per RPC that does something. All reject with FaultError only. */
+/** For the gRPC layer: one function per RPC that does something. All reject with FaultError only. */
 export type NodeService = {
   publish(request: PublishRequest, signal: AbortSignal): Promise<void>
   unpublish(request: { volumeId: string; targetPath: string }, signal: AbortSignal): Promise<void>

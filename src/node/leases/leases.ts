@@ -216,7 +216,7 @@ export function createLeases(deps: {
   }
 }
 
-/** Whatever clock Vault's adapter goes by: its life began when it was asked for. */
+/** Its life began when it was asked for, whatever the adapter's clock says. */
 function leasedAt<Part extends { leasedAt: number } | undefined>(part: Part, at: number): Part {
   return part && { ...part, leasedAt: at }
 }

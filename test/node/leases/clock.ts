@@ -5,7 +5,7 @@ import type { Config } from '../../../src/core/settings/config.ts'
 import { fileSpec } from '../../fakes/imports.ts'
 import { MINUTE, NodeBench } from '../../harness/node-bench.ts'
 
-/** What is issued, when the wall clock jumps or another process goes on with it under other settings. */
+/** Leases, when the wall clock jumps or another process goes on with them under other settings. */
 const CREDS = 'database/creds/app'
 const DAY = 24 * 60 * MINUTE
 
@@ -75,5 +75,5 @@ t.test('fifty pods that find out at once that a path is leased get one each', as
   await Promise.all(ids.map((volumeId) => bench.publish({ volumeId })))
   t.equal(new Set(ids.map((id) => bench.content(id, 'db-user'))).size, 50)
   t.equal(bench.issuer.count('issue'), 50)
-  t.equal(bench.store.retired.length, 1)
+  t.equal(bench.store.discarded.length, 1)
 })

@@ -61,8 +61,8 @@ t.test('a lease that is edited away while nothing can be revoked leaves no date 
   await bench.clock.advance(5 * MINUTE)
   const before = bench.log.lines.length + bench.store.reads.length
   await bench.clock.advance(10 * MINUTE)
-  const looks = bench.meter.count('rotated unchanged')
-  t.ok(looks < 60, `${looks} refreshes in 15 minutes`)
+  const refreshes = bench.meter.count('rotated unchanged')
+  t.ok(refreshes < 60, `${refreshes} refreshes in 15 minutes`)
   t.ok(bench.log.lines.length + bench.store.reads.length - before < 200)
 })
 

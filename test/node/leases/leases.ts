@@ -45,7 +45,7 @@ t.test('a lease is renewed at its share of its life, for as long as the pod live
   t.ok(bench.issuer.count('renew') >= 29, `${bench.issuer.count('renew')} renewals`)
   t.equal(pair(bench), `${CREDS}-1,${CREDS}-1`)
   t.equal(bench.node.writes.length, 1)
-  t.same(bench.notifier.told, [])
+  t.same(bench.notifier.events, [])
 })
 
 t.test('spec.sources[].lease.renewAt says when', async (t) => {
@@ -61,9 +61,9 @@ t.test('when it can be renewed no more the new pair is in the files before the o
   bench.issuer.renewalsLeft = 0
   const seenAtRevocation: string[] = []
   const revoke = bench.issuer.revoke.bind(bench.issuer)
-  bench.issuer.revoke = async (holding, signal) => {
+  bench.issuer.revoke = async (lease, signal) => {
     seenAtRevocation.push(pair(bench))
-    return await revoke(holding, signal)
+    return await revoke(lease, signal)
   }
   await bench.clock.advance(20 * MINUTE)
   t.equal(pair(bench), `${CREDS}-2,${CREDS}-2`)
@@ -72,7 +72,7 @@ t.test('when it can be renewed no more the new pair is in the files before the o
   t.same(seenAtRevocation, [`${CREDS}-2,${CREDS}-2`])
   t.same(bench.issuer.revoked, ['own-1'])
   t.same([...bench.issuer.leasesAlive.values()], ['own-2'])
-  t.same(bench.notifier.told, ['backend rotated db-user,db-pass'])
+  t.same(bench.notifier.events, ['backend rotated db-user,db-pass'])
 })
 
 t.test('each volume has a lease of its own, which is revoked when it goes', async (t) => {
@@ -142,11 +142,11 @@ t.test(
     await bench.clock.advance(19 * MINUTE)
     bench.issuer.failWith.renew = away()
     await bench.clock.advance(4 * MINUTE)
-    t.same(bench.notifier.told, ['backend failed unreachable'])
+    t.same(bench.notifier.events, ['backend failed unreachable'])
     t.ok(bench.issuer.count('renew') > 2, 'tried again before the lease ends')
     delete bench.issuer.failWith.renew
     await bench.clock.advance(3 * MINUTE)
-    t.same(bench.notifier.told, ['backend failed unreachable', 'backend recovered'])
+    t.same(bench.notifier.events, ['backend failed unreachable', 'backend recovered'])
     t.equal(bench.issuer.count('issue'), 1)
     t.equal(pair(bench), `${CREDS}-1,${CREDS}-1`)
   },
@@ -225,7 +225,7 @@ t.test('a path that turns out to give a lease is issued to each volume', async (
   t.equal(bench.content('one', 'db-user'), `${CREDS}-1`)
   t.equal(bench.content('two', 'db-user'), `${CREDS}-2`)
   t.equal(bench.store.reads.length, 1)
-  t.equal(bench.store.retired.length, 1, 'the token under which the first lease was given is gone')
+  t.equal(bench.store.discarded.length, 1, 'the token under which the first lease was given is gone')
   await bench.clock.advance(10 * MINUTE)
   t.equal(bench.store.reads.length, 1, 'it is not read by the clock')
 })

@@ -129,9 +129,9 @@ t.test(
     bench.node.failWriteWith = new FaultError('volume_full')
     const mountsAtRevocation: number[] = []
     const revoke = bench.issuer.revoke.bind(bench.issuer)
-    bench.issuer.revoke = (holding, signal) => {
+    bench.issuer.revoke = (lease, signal) => {
       mountsAtRevocation.push(bench.node.mounts.size)
-      return revoke(holding, signal)
+      return revoke(lease, signal)
     }
     await t.rejects(bench.publish())
     t.same(mountsAtRevocation, [1, 1])

@@ -32,9 +32,9 @@ const user = (bench: NodeBench) => bench.content('volume-1', 'db-user')
 /** Renewals of one path are answered as `answer` says. */
 function onRenew(bench: NodeBench, path: string, answer: () => Promise<undefined>): void {
   const renew = bench.issuer.renew.bind(bench.issuer)
-  bench.issuer.renew = (holding: Lease, signal) => {
-    const { request } = holding
-    return request.kind === 'call' && request.call.path === path ? answer() : renew(holding, signal)
+  bench.issuer.renew = (lease: Lease, signal) => {
+    const { request } = lease
+    return request.kind === 'call' && request.call.path === path ? answer() : renew(lease, signal)
   }
 }
 
@@ -73,7 +73,7 @@ for (const [what, edit] of Object.entries(badEdits)) {
     t.ok(bench.issuer.tokensAlive.has('own-1'))
     const renewals = bench.issuer.count(`renew ${CREDS}`)
     t.ok(renewals >= 8 && renewals <= 14, `${renewals} renewals`)
-    t.notOk(bench.log.lines.some(({ message }) => /recovered|in step/.test(message)))
+    t.notOk(bench.log.lines.some(({ message }) => /recovered|in sync/.test(message)))
   })
 }
 
@@ -104,8 +104,8 @@ t.test('a lease whose renewal fails keeps no other one from being replaced', asy
   await bench.clock.advance(25 * MINUTE)
   t.equal(bench.content('volume-1', 'other-user'), `${OTHER}-3`)
   t.equal(user(bench), `${CREDS}-1`)
-  t.match(bench.notifier.told.join(), /failed vault_error/)
-  t.match(bench.notifier.told.join(), /rotated other-user/)
+  t.match(bench.notifier.events.join(), /failed vault_error/)
+  t.match(bench.notifier.events.join(), /rotated other-user/)
 })
 
 t.test('a lease whose renewal fails keeps no shared secret from changing', async (t) => {
@@ -160,9 +160,9 @@ t.test('after a change of the CA replaced leases are revoked by the new one', as
   await bench.publish()
   const seen: (string | undefined)[] = []
   const revoke = bench.issuer.revoke.bind(bench.issuer)
-  bench.issuer.revoke = (holding, signal) => {
-    seen.push(holding.identity.endpoint.caCert)
-    return revoke(holding, signal)
+  bench.issuer.revoke = (lease, signal) => {
+    seen.push(lease.identity.endpoint.caCert)
+    return revoke(lease, signal)
   }
   bench.imports.put(spec({ caCert: 'new CA' }))
   await bench.clock.advance(2 * MINUTE)

@@ -43,7 +43,7 @@ t.test('leases are renewed before kubelet has brought a token', async (t) => {
   t.ok(bench.issuer.count('renew') >= 5, `${bench.issuer.count('renew')} renewals`)
   t.equal(bench.store.reads.length, before)
   t.equal(bench.service.volumes.countByState().resumed, 1)
-  t.same(bench.notifier.told, [])
+  t.same(bench.notifier.events, [])
 })
 
 t.test('a volume that goes right after a restart has its leases revoked', async (t) => {
