@@ -113,7 +113,7 @@ await t.test('and what goes well goes on', async (t) => {
   for (const { token } of Object.values(tokens)) podTokens.add(token)
   await node.republish(volume, { tokens })
   await vault.bao.seal()
-  await until('the outage to be told', () => node.output().includes('look failed'))
+  await until('the outage to be told', () => node.output().includes('refresh failed'))
   await vault.bao.unseal()
   process.kill(node.plugin().process.pid!, 'SIGHUP')
   await until('the reload', () => node.output().includes('reload asked for and done'))
