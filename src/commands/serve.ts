@@ -6,7 +6,7 @@ import { identityService } from '../grpc/identity.ts'
 import { nodeService } from '../grpc/node.ts'
 import { startRegistration } from '../grpc/registration.ts'
 import { startGrpcServer } from '../grpc/server.ts'
-import { createFlow } from '../node/node.ts'
+import { createNode } from '../node/node.ts'
 import { createClock } from '../ops/clock.ts'
 import { createExecutableRelease } from '../ops/executable.ts'
 import { startHttp } from '../ops/http.ts'
@@ -120,7 +120,7 @@ export async function startApp(
     const { imports, notifier, tokenSource, references, secretSync } = cluster
     await imports.start(AbortSignal.timeout(IMPORTS_TIMEOUT_MS))
 
-    const flow = createFlow({
+    const flow = createNode({
       settings: config,
       clock,
       random: Math.random,
@@ -133,7 +133,7 @@ export async function startApp(
       secretSync,
       store,
       issuer,
-      safe: createLeaseStore(),
+      leaseStore: createLeaseStore(),
       mounter: createMounter(),
       files: createVolumeFiles({ clock, graceMs: GRACE_MS }),
       ledger: createLedgerStore({ stateDir: config.stateDir, log }),
@@ -144,7 +144,7 @@ export async function startApp(
     metrics.setVolumes(() => ({
       byState: flow.volumes.countByState(),
       oldestSyncAgeSeconds: flow.volumes.oldestSyncSeconds(clock.monotonic()),
-      leases: flow.volumes.countIssued(),
+      leases: flow.volumes.countLeases(),
       reservedBytes: flow.budget.reservedBytes(),
       limitBytes: flow.budget.limitBytes,
     }))

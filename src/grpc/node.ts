@@ -2,7 +2,7 @@ import { ignoreErrors } from '../core/errno.ts'
 import type { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Log } from '../core/ports/log.ts'
-import type { NodeFlow, PublishRequest } from '../core/ports/node.ts'
+import type { NodeService, PublishRequest } from '../core/ports/node.ts'
 import type { VolumeStats } from '../core/ports/volume.ts'
 import {
   parsePublishRequest,
@@ -17,7 +17,7 @@ import { type Subject, unary } from './unary.ts'
 
 export type NodeOptions = {
   nodeId: string
-  flow: NodeFlow
+  flow: NodeService
   log: Log
   clock: Clock
 }
@@ -78,7 +78,7 @@ export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service 
   }
 }
 
-function isPublished(flow: NodeFlow, volumeId: string, targetPath: string): boolean {
+function isPublished(flow: NodeService, volumeId: string, targetPath: string): boolean {
   return ignoreErrors(() => flow.stats({ volumeId, volumePath: targetPath })) !== undefined
 }
 

@@ -1,24 +1,24 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { Config } from '../core/settings/config.ts'
 
-/** Whose bytes they are. */
+/** The volume that the bytes are reserved for. */
 export type Owner = { targetPath: string; pod: { namespace: string } }
 
 /**
- * What the volumes of this node may hold: the pages of a tmpfs are charged to this process' container, hence what each
- * volume is allowed to hold is counted, and not what it happens to hold now.
+ * How much the volumes of this node may hold: the pages of a tmpfs are charged to this process' container, hence the size
+ * that each volume is allowed counts, and not its present content.
  */
 export type Budget = {
   /**
    * From now on the volume may hold so many bytes.
-   * @throws FaultError budget_exceeded, for the namespace first; the volume keeps what it had then
+   * @throws FaultError budget_exceeded, for the namespace first; the volume keeps its former share then
    */
   reserve(owner: Owner, bytes: number): void
   /** The same for a volume that is mounted with this size already: counted whatever the limits are. */
   count(owner: Owner, bytes: number): void
   /** Idempotent. */
   release(targetPath: string): void
-  /** What all volumes of the node may hold together. */
+  /** That all volumes of the node may hold together. */
   reservedBytes(): number
   readonly limitBytes: number
 }
@@ -39,10 +39,10 @@ export function createBudget({
   }
 
   function release(targetPath: string): void {
-    const held = byTarget.get(targetPath)
-    if (held === undefined) return
+    const reserved = byTarget.get(targetPath)
+    if (reserved === undefined) return
     byTarget.delete(targetPath)
-    add(held.namespace, -held.bytes)
+    add(reserved.namespace, -reserved.bytes)
   }
 
   function count({ targetPath, pod: { namespace } }: Owner, bytes: number): void {
@@ -57,7 +57,7 @@ export function createBudget({
     reserve(owner, bytes) {
       const { namespace } = owner.pod
       const more = bytes - (byTarget.get(owner.targetPath)?.bytes ?? 0)
-      // A volume that shrinks is always welcome, also where an admin has lowered the limits.
+      // A volume may always shrink, also where the cluster admin has lowered the limits.
       if (more > 0) {
         const ofNamespace = (byNamespace.get(namespace) ?? 0) + more
         check(ofNamespace, maxNamespaceBytes, `namespace "${namespace}"`, '--max-namespace-bytes')

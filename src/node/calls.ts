@@ -1,25 +1,25 @@
 import { FaultError, toFault } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Meter } from '../core/ports/metrics.ts'
-import type { NodeFlow } from '../core/ports/node.ts'
+import type { NodeService } from '../core/ports/node.ts'
 import type { VolumeStats } from '../core/ports/volume.ts'
-import type { Queue } from './keyed-queue.ts'
+import type { KeyedQueue } from './keyed-queue.ts'
 import type { Publish } from './publish.ts'
 import type { Unpublish } from './unpublish.ts'
 import type { Volumes } from './volumes.ts'
 
 /**
- * The RPCs that do something, one at a time for each target path, measured.
+ * The RPCs that do something: serialized by target path, measured.
  */
-export function createNodeFlow(deps: {
+export function createNodeCalls(deps: {
   publish: Publish
   unpublish: Unpublish
-  queue: Queue
+  queue: KeyedQueue
   volumes: Volumes
   statsOf: (targetPath: string) => VolumeStats
   clock: Clock
   meter: Meter
-}): NodeFlow & { stop(): Promise<void> } {
+}): NodeService & { stop(): Promise<void> } {
   const { publish, unpublish, queue, volumes, statsOf, clock, meter } = deps
   /** Publishes under way or waiting. */
   const publishing = new Set<{ targetPath: string; abort: AbortController }>()
@@ -55,7 +55,7 @@ export function createNodeFlow(deps: {
       }
     },
     unpublish(request) {
-      // Nobody waits for the volume any more, and its end must not wait for Vault.
+      // Kubelet does not wait for the volume any more, and its end must not wait for Vault.
       const reason = 'publishing the volume (it is being unpublished)'
       for (const { targetPath, abort } of publishing) {
         if (targetPath === request.targetPath) abort.abort(new FaultError('deadline', { reason }))
@@ -71,7 +71,7 @@ export function createNodeFlow(deps: {
       }
       return statsOf(volumePath)
     },
-    /** Takes no new work and waits for what is under way. */
+    /** Takes no new calls and waits for those under way. */
     async stop() {
       phase = 'stopping'
       await queue.idle()

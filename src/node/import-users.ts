@@ -3,10 +3,10 @@ import type { LedgerEntry } from '../core/ports/volume.ts'
 
 type User = Pick<LedgerEntry, 'pod' | 'importName' | 'targetPath'>
 
-/** Which volumes use an import, those in their first publish included: the last one ends that the import is followed. */
+/** Which volumes use an import, those in their first publish included: with the last one the import is not watched any more. */
 export type ImportUsers = {
   add(user: User): void
-  /** Idempotent; also for a volume that has asked for the import once more after it was gone. */
+  /** Idempotent; also for a refresh that asked for the import after its volume was gone. */
   remove(user: User): void
 }
 

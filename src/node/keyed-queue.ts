@@ -2,14 +2,14 @@
  * Runs tasks of one key one after the other and tasks of different keys side by side:
  * two operations on one volume never interleave.
  */
-export type Queue = {
+export type KeyedQueue = {
   /** Resolves or rejects as `task` does. */
   run<T>(key: string, task: () => Promise<T>): Promise<T>
-  /** Resolves when everything that was waiting or running at the time of the call has ended. */
+  /** Resolves when all tasks that were waiting or running at the time of the call have ended. */
   idle(): Promise<void>
 }
 
-export function createQueue(): Queue {
+export function createKeyedQueue(): KeyedQueue {
   const tails = new Map<string, Promise<unknown>>()
   return {
     run(key, task) {

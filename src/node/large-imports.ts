@@ -1,60 +1,61 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import { createTurns } from './turns.ts'
-import type { MountedVolume } from './volumes.ts'
+import { createPlaces } from './places.ts'
+import type { Volume } from './volume.ts'
 
-/** Of the node, and of one namespace. What one of them holds in memory is several times its volume. */
+/** Of the node, and of one namespace. A large import takes several times its volume's size in memory. */
 const PLACES = { atOnce: 2, ofOne: 1 }
-/** After so long a place is given up, in milliseconds: others wait. */
+/** After so long a place is freed for others, in milliseconds. */
 const HOLD_MS = 10_000
-/** Until a task that was told to end has ended its place stays taken, at most so long. */
+/** An aborted task keeps its place until it has ended, at most so long, in milliseconds. */
 const LINGER_MS = 5_000
 
-/** Found out under way: what is held of it must be let go of before it waits. */
-export class TooHeavy extends Error {
-  override readonly name = 'TooHeavy'
+/** The import turned out to be large under way: its answers must be dropped before it waits for a place. */
+export class LargeImportFound extends Error {
+  override readonly name = 'LargeImportFound'
 }
 
-/** Memory for what is read, rendered and written: of small imports as much as there are, of large ones few at a time. */
-export type Weighing = {
+/** Bounds the memory of reconciling: small imports run side by side, of large ones few at a time. */
+export type LargeImports = {
   /**
-   * Runs the task, which throws TooHeavy when the volume turns out to need a place; then it waits and begins anew.
+   * Runs the task, which throws LargeImportFound when the volume turns out to need a place; then waits for one and runs
+   * the task again.
    * @throws FaultError deadline when a place was held for too long; what the task throws; the signal's reason
    */
-  run<T>(volume: MountedVolume, signal: AbortSignal, task: (signal: AbortSignal) => Promise<T>): Promise<T>
+  run<T>(volume: Volume, signal: AbortSignal, task: (signal: AbortSignal) => Promise<T>): Promise<T>
 }
 
-export function createWeighing({ clock }: { clock: Clock }): Weighing {
-  const places = createTurns(PLACES)
+export function createLargeImports({ clock }: { clock: Clock }): LargeImports {
+  const places = createPlaces(PLACES)
 
   async function inPlace<T>(
     namespace: string,
     signal: AbortSignal,
     task: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const leave = await places.enter(namespace, signal)
+    const release = await places.enter(namespace, signal)
     const late = new AbortController()
     const reason = `reading and writing a large import, which may take ${HOLD_MS / 1000} s`
     const cancels = [
       clock.after(HOLD_MS, () => late.abort(new FaultError('deadline', { reason }))),
-      clock.after(HOLD_MS + LINGER_MS, leave),
+      clock.after(HOLD_MS + LINGER_MS, release),
     ]
     try {
       return await task(AbortSignal.any([signal, late.signal]))
     } finally {
       for (const cancel of cancels) cancel()
-      leave()
+      release()
     }
   }
 
   return {
     async run(volume, signal, task) {
-      if (!volume.isHeavy) {
+      if (!volume.isLarge) {
         try {
           return await task(signal)
         } catch (error) {
-          if (!(error instanceof TooHeavy)) throw error
-          volume.isHeavy = true
+          if (!(error instanceof LargeImportFound)) throw error
+          volume.markLarge()
         }
       }
       return inPlace(volume.entry.pod.namespace, signal, task)

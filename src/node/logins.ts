@@ -6,11 +6,11 @@ import type { Pod, ServiceAccountToken } from '../core/ports/pod.ts'
 import type { Identity } from '../core/ports/vault.ts'
 import type { Volumes } from './volumes.ts'
 
-/** What a pod may log in with. */
+/** The service-account tokens and secret IDs that a pod may log in with. */
 export type Logins = {
   /**
-   * Runs the task with what is at hand, and again with what can be had from the API server when that is not enough:
-   * a secret ID, or a token for an audience of the import's own. Nobody is asked while a Vault token is good.
+   * Runs the task with the tokens at hand, and when they are not enough again with one from the API server: a secret ID,
+   * or a token for an audience of the import's own. The API server is not asked while a Vault token is valid.
    * @throws FaultError token_*, reference_*, and what the task throws
    */
   run<T>(
@@ -35,7 +35,7 @@ export function createLogins(deps: {
     const best = pickToken(tokens, identity.audience)
     const others: ServiceAccountToken[] = []
     for (const volume of volumes.ofIdentity(identity.key)) {
-      const token = pickToken(volume.tokens, identity.audience)
+      const token = pickToken(volume.tokensByAudience, identity.audience)
       if (token !== undefined && token !== best) others.push(token)
     }
     others.sort((a, b) => b.expiresAt - a.expiresAt)

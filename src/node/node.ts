@@ -4,40 +4,42 @@ import type { Notifier, References, SecretSync, TokenSource } from '../core/port
 import type { Issuer, LeaseStore } from '../core/ports/leases.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { Meter } from '../core/ports/metrics.ts'
-import type { NodeFlow } from '../core/ports/node.ts'
+import type { NodeService } from '../core/ports/node.ts'
 import type { Sandbox } from '../core/ports/sandbox.ts'
 import type { SecretStore } from '../core/ports/vault.ts'
 import type { LedgerStore, Mounter, VolumeFiles, VolumeStats } from '../core/ports/volume.ts'
 import type { Config } from '../core/settings/config.ts'
+import { createAdopt } from './adopt.ts'
 import { type Budget, createBudget } from './budget.ts'
-import { createNodeFlow } from './calls.ts'
-import { createCollecting } from './collect.ts'
-import { createDelivery } from './deliver.ts'
-import { createFirstFiles } from './first-files.ts'
+import { createNodeCalls } from './calls.ts'
+import { createFetching } from './fetch.ts'
+import { createIdentityUsers } from './identity-users.ts'
 import { createImportUsers } from './import-users.ts'
-import { createQueue } from './keyed-queue.ts'
-import { createWeighing } from './large-imports.ts'
+import { createKeyedQueue } from './keyed-queue.ts'
+import { createLargeImports } from './large-imports.ts'
 import { createLeasedPaths } from './leases/leased-paths.ts'
 import { createLeases } from './leases/leases.ts'
-import { createSafekeeping } from './leases/persistence.ts'
+import { createLeasePersistence } from './leases/persistence.ts'
 import { createRevocations } from './leases/revocations.ts'
-import { createRetiring } from './leases/scheduled-revocations.ts'
+import { createScheduledRevocations } from './leases/scheduled-revocations.ts'
 import { createLogins } from './logins.ts'
+import { createPlaces } from './places.ts'
 import { createPlanning } from './plan.ts'
 import { createPublish } from './publish.ts'
-import { createLookups } from './read-cache.ts'
-import { createRotation } from './refresh.ts'
-import { createRelease } from './release.ts'
+import { createReadCache } from './read-cache.ts'
+import { createReconcile } from './reconcile.ts'
+import { createRefresh } from './refresh.ts'
+import { createRefreshSchedule } from './refresh-schedule.ts'
 import { resumeVolumes } from './resume.ts'
-import { createRoom } from './tmpfs-size.ts'
-import { createTurns } from './turns.ts'
-import { createFarewell, createUnpublish } from './unpublish.ts'
+import { createTmpfsSize } from './tmpfs-size.ts'
+import { createCleanup, createUnpublish } from './unpublish.ts'
+import { createVolumeSecrets } from './volume-secrets.ts'
 import { createVolumes, type Volumes } from './volumes.ts'
 
-/** Volumes written at the same time. Their writes are synchronous; what overlaps is the grace of a live change. */
+/** Volumes written at the same time. Their writes are synchronous; only the grace periods of live changes overlap. */
 const WRITES = { atOnce: 64, ofOne: 32 }
 
-export type FlowDeps = {
+export type NodeDeps = {
   settings: Config
   clock: Clock
   /** From 0 to under 1. */
@@ -48,7 +50,7 @@ export type FlowDeps = {
   imports: ImportSource
   store: SecretStore
   issuer: Issuer
-  safe: LeaseStore
+  leaseStore: LeaseStore
   secretSync: SecretSync
   tokenSource: TokenSource
   references: References
@@ -59,59 +61,72 @@ export type FlowDeps = {
   sandbox: Pick<Sandbox, 'render'>
 }
 
-export type Flow = NodeFlow & {
-  volumes: Pick<Volumes, 'countByState' | 'countIssued' | 'oldestSyncSeconds'>
+export type Node = NodeService & {
+  volumes: Pick<Volumes, 'countByState' | 'countLeases' | 'oldestSyncSeconds'>
   /** Bytes that volumes may hold. */
   budget: Pick<Budget, 'reservedBytes' | 'limitBytes'>
-  /** Takes up what an earlier process left mounted; before the first RPC. */
+  /** Resumes the volumes that an earlier process left mounted; before the first RPC. */
   resume(): Promise<void>
-  /** No new work, no more looks; resolves when what was under way has ended. Unmounts nothing. */
+  /** No new calls or refreshes; resolves when those under way have ended. Unmounts nothing. */
   stop(): Promise<void>
 }
 
-/** Puts the parts of the flow together. */
-export function createFlow(deps: FlowDeps): Flow {
-  const { clock, random, store, imports } = deps
+/** Puts the parts of the node together. */
+export function createNode(deps: NodeDeps): Node {
+  const { imports, settings } = deps
   const volumes = createVolumes()
-  const queue = createQueue()
-  const writes = createTurns(WRITES)
-  const weighing = createWeighing(deps)
-  const budget = createBudget(deps.settings)
-  const room = createRoom({ ...deps, budget })
+  const queue = createKeyedQueue()
+  const writes = createPlaces(WRITES)
+  const largeImports = createLargeImports(deps)
+  const budget = createBudget(settings)
+  const tmpfsSize = createTmpfsSize({ ...deps, budget })
   const importUsers = createImportUsers({ imports })
   /** Target paths where a first publish failed and its mount could not be removed. */
   const incomplete = new Set<string>()
-  const lookups = createLookups({ store, clock, random })
-  const release = createRelease({ store, lookups, volumes, clock })
+  const readCache = createReadCache(deps)
+  const identityUsers = createIdentityUsers({ ...deps, readCache, volumes })
   const logins = createLogins({ ...deps, volumes })
   const leasedPaths = createLeasedPaths()
   const revocations = createRevocations(deps)
-  const safekeeping = createSafekeeping({ ...deps, volumes })
-  const retiring = createRetiring({ ...deps, revocations, safekeeping, volumes })
-  const leases = createLeases({ ...deps, retiring, safekeeping })
+  const persistence = createLeasePersistence(deps)
+  const scheduledRevocations = createScheduledRevocations({ ...deps, revocations, persistence })
+  const leases = createLeases({ ...deps, scheduledRevocations, persistence })
   const planning = createPlanning({ ...deps, leasedPaths })
-  const collecting = createCollecting({ ...deps, planning, logins, leases, leasedPaths, lookups })
-  const mine = { ...deps, release, lookups, volumes, queue, writes, weighing, budget, room, importUsers }
-  const farewell = createFarewell({ ...mine, incomplete, leasedPaths })
-  const shared = { ...mine, farewell, incomplete, leases, leasedPaths }
-  const delivery = createDelivery({ ...shared, planning, collecting })
-  const defaultIntervalMs = deps.settings.rotationIntervalMs
-  const rotation = createRotation({ ...shared, delivery, defaultIntervalMs })
-  const firstFiles = createFirstFiles({ ...shared, delivery })
-  const publish = createPublish({ ...shared, delivery, firstFiles, rotation })
-  const unpublish = createUnpublish({ ...shared, rotation })
-  const nodeFlow = createNodeFlow({ ...shared, publish, unpublish })
+  const fetching = createFetching({ ...deps, planning, logins, leases, leasedPaths, readCache })
+  const parts = {
+    ...{ ...deps, volumes, queue, writes, largeImports, budget, tmpfsSize, importUsers, incomplete },
+    ...{
+      readCache,
+      identityUsers,
+      leasedPaths,
+      persistence,
+      scheduledRevocations,
+      leases,
+      planning,
+      fetching,
+    },
+    volumeSecrets: createVolumeSecrets(deps),
+    defaultIntervalMs: settings.rotationIntervalMs,
+  }
+  const reconcile = createReconcile(parts)
+  const cleanup = createCleanup(parts)
+  const refresh = createRefresh({ ...parts, reconcile })
+  const refreshSchedule = createRefreshSchedule({ ...parts, refresh })
+  const adopt = createAdopt({ ...parts, cleanup })
+  const publish = createPublish({ ...parts, reconcile, refreshSchedule, adopt, cleanup })
+  const unpublish = createUnpublish({ ...parts, refreshSchedule, cleanup })
+  const calls = createNodeCalls({ ...parts, publish, unpublish })
 
-  imports.onChange((namespace, name) => rotation.wake(volumes.ofImport(namespace, name)))
+  imports.onChange((namespace, name) => refreshSchedule.wake(volumes.ofImport(namespace, name)))
 
   return {
-    ...nodeFlow,
+    ...calls,
     volumes,
     budget,
-    resume: () => resumeVolumes({ ...shared, rotation }),
+    resume: () => resumeVolumes({ ...parts, cleanup, refreshSchedule }),
     async stop() {
-      rotation.stop()
-      await nodeFlow.stop()
+      refreshSchedule.stop()
+      await calls.stop()
       revocations.stop()
     },
   }

@@ -12,15 +12,15 @@ import type { Identity } from '../core/ports/vault.ts'
 import type { Config } from '../core/settings/config.ts'
 import type { LeasedPaths } from './leases/leased-paths.ts'
 
-/** What is to be read, as whom. */
+/** The calls to Vault that an import needs, and the identity that makes them. */
 export type Plan = {
   spec: ImportSpec
   identity: Identity
-  /** The same pod where an answer is this volume's alone. */
+  /** The same pod where an answer is only this volume's. */
   perVolumeIdentity: Identity
-  /** What all volumes of the identity read alike. */
+  /** Read alike by all volumes of the identity. */
   paths: readonly string[]
-  /** What is issued to this volume alone. */
+  /** For the leases of this volume. */
   issueRequests: readonly IssueRequest[]
   intervalMs: number
 }
@@ -29,9 +29,9 @@ export type Plan = {
 const MOST_CALLS = 128
 
 export type Planning = {
-  /** From an import's name to what must be asked. @throws FaultError import_*, reference_*, policy_refused */
+  /** From an import's name to its calls. @throws FaultError import_*, reference_*, policy_refused */
   plan(who: { pod: Pod; importName: string; volumeId: string }, signal: AbortSignal): Promise<Plan>
-  /** The same with what has been learnt of its paths since. */
+  /** The same without paths that turned out to give leases since. */
   again(plan: Plan): Plan
 }
 
@@ -72,7 +72,7 @@ export function createPlanning(deps: {
   }
 }
 
-/** Who asked, for the message of a fault that Vault did not give. */
+/** The asker, for the message of a fault that Vault did not give. */
 export function factsOf(identity: Identity): Facts {
   const { endpoint, authMount, role, podNamespace, serviceAccount } = identity
   return { address: endpoint.address, authMount, role, podNamespace, serviceAccount }

@@ -3,188 +3,217 @@ import type { Clock } from '../core/ports/clock.ts'
 import type { Notifier } from '../core/ports/kubernetes.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { Meter } from '../core/ports/metrics.ts'
-import { backoffMs, firstDelayMs, nextDelayMs } from '../core/schedule.ts'
-import type { Delivery, Why } from './deliver.ts'
+import { backoffMs, nextDelayMs } from '../core/schedule.ts'
+import { type Fetching, isSameInput } from './fetch.ts'
+import type { IdentityUsers } from './identity-users.ts'
 import type { ImportUsers } from './import-users.ts'
-import type { Queue } from './keyed-queue.ts'
+import type { KeyedQueue } from './keyed-queue.ts'
 import { SHORTEST_PAUSE_MS } from './leases/lease-times.ts'
 import type { Leases } from './leases/leases.ts'
-import { factsOf, type Plan } from './plan.ts'
-import type { Lookups } from './read-cache.ts'
-import { type MountedVolume, NO_TOKENS_YET, type Volumes } from './volumes.ts'
+import type { ScheduledRevocations } from './leases/scheduled-revocations.ts'
+import { factsOf, type Plan, type Planning } from './plan.ts'
+import type { ReadCache } from './read-cache.ts'
+import type { Reconcile, WriteTarget } from './reconcile.ts'
+import type { TmpfsSize } from './tmpfs-size.ts'
+import type { Volume } from './volume.ts'
+import type { VolumeSecrets } from './volume-secrets.ts'
+import type { Volumes } from './volumes.ts'
 
-/** A look that takes longer is given up: well under the shortest usual interval. */
-const LOOK_TIMEOUT_MS = 60_000
-/** Volumes woken by one cause look so many at a time: those that start together share one read of Vault. */
-const WAKE_AT_ONCE = 100
-const WAKE_STEP_MS = 100
+/** A refresh that takes longer is given up: well under the shortest usual interval. */
+export const REFRESH_TIMEOUT_MS = 60_000
+/** A cached read older than this part of the interval is repeated; under 0.9, the shortest jittered interval. */
+const SHARED_READ = 0.85
+/** A change that another volume has read is written once in this part of the interval, the shortest that jitter leaves. */
+const REWRITE_PAUSE = 0.9
 
-/**
- * Looks again at every mounted volume, each on its own timer. After a failure the old files stay,
- * the pod's owner is told once, and the next look waits as the fault asks.
- */
-export type Rotation = {
-  /** First look of a volume just published: within one interval from now, spread. */
-  begin(volume: MountedVolume, intervalMs: number): void
-  /** A volume that waits for kubelet's next token cannot look yet, but what is issued to it must not end meanwhile. */
-  keepAlive(volume: MountedVolume): void
-  /** Looks soon: the import changed, a token came, a secret moved. */
-  wake(volumes: Iterable<MountedVolume>): void
-  /** Ends the timer of a volume that goes. */
-  end(volume: MountedVolume): void
-  stop(): void
+export type RefreshCause = {
+  /** How long ago this volume's own refresh was due: a cached read from most of this time will do. The interval unless said. */
+  sinceMs?: number
+  /** Another volume has read a change. */
+  isWoken?: boolean
 }
 
-export function createRotation(deps: {
+/**
+ * One refresh of a mounted volume, with cached reads if there are any. After a failure the old files stay, the app team
+ * gets one event, and the next refresh waits as the fault asks.
+ * @returns milliseconds until the next one; undefined: none before the volume is woken
+ */
+export type Refresh = (
+  volume: Volume,
+  cause: RefreshCause,
+  stopping: AbortSignal,
+) => Promise<number | undefined>
+
+export function createRefresh(deps: {
   clock: Clock
   random: () => number
   log: Log
   meter: Meter
   notifier: Notifier
-  queue: Queue
-  delivery: Delivery
-  lookups: Lookups
+  queue: KeyedQueue
+  planning: Pick<Planning, 'plan'>
+  fetching: Pick<Fetching, 'inputOf'>
+  reconcile: Reconcile
+  readCache: Pick<ReadCache, 'recent' | 'untilRetryMs'>
   volumes: Volumes
-  leases: Pick<Leases, 'untilDueMs' | 'untilRetryMs'>
+  volumeSecrets: Pick<VolumeSecrets, 'syncAgain'>
+  tmpfsSize: Pick<TmpfsSize, 'grow'>
+  leases: Pick<Leases, 'renew' | 'untilDueMs' | 'untilRetryMs'>
+  scheduledRevocations: Pick<ScheduledRevocations, 'revokeDue'>
+  identityUsers: Pick<IdentityUsers, 'hold'>
   importUsers: Pick<ImportUsers, 'remove'>
   defaultIntervalMs: number
-}): Rotation {
-  const { clock, random, log, meter, notifier, queue, delivery, lookups, volumes, leases } = deps
-  const { importUsers, defaultIntervalMs } = deps
-  const stopping = new AbortController()
+}): Refresh {
+  const { clock, random, log, meter, notifier, queue, planning, fetching, reconcile, readCache } = deps
+  const { volumes, volumeSecrets, tmpfsSize, leases, scheduledRevocations } = deps
+  const { identityUsers, importUsers, defaultIntervalMs } = deps
 
-  lookups.onMoved((identityKey) => {
-    wakeAll(volumes.ofIdentity(identityKey), { isWoken: true })
-  })
-
-  /** Whoever asks for it, and however often: a pause stands between two looks of a volume. */
-  function schedule(volume: MountedVolume, delayMs: number, why: Partial<Why> = {}): void {
-    volume.cancelTimer?.()
-    if (stopping.signal.aborted) return
-    const { refreshedAt = Number.NEGATIVE_INFINITY } = volume
-    const pauseMs = refreshedAt + volume.pauseMs - clock.monotonic()
-    volume.cancelTimer = clock.after(Math.max(0, delayMs, pauseMs), () => {
-      volume.cancelTimer = undefined
-      // One look at a time for each volume; a key of its own, so that unpublish need not wait for it.
-      void queue.run(`look ${volume.entry.targetPath}`, () => look(volume, why))
-    })
-  }
-
-  function wakeAll(some: Iterable<MountedVolume>, why: Partial<Why> = {}): void {
-    let before = 0
-    for (const volume of some) {
-      schedule(volume, Math.floor(before / WAKE_AT_ONCE) * WAKE_STEP_MS, why)
-      before += 1
-    }
-  }
-
-  /** @param why see Delivery.refresh; the import's interval unless said */
-  async function look(volume: MountedVolume, why: Partial<Why>): Promise<void> {
+  return async (volume, cause, stopping) => {
     const { entry } = volume
-    if (isGone(volume)) return
-    volume.refreshedAt = clock.monotonic()
-    // Whoever wakes the volume from now on, for an edit that this look may have missed, sets another.
-    volume.cancelTimer?.()
-    volume.cancelTimer = undefined
-    if (waitsForToken(volume)) return waitOn(volume)
+    const isOver = () => stopping.aborted || volume.isGone
+    if (isOver()) return undefined
+    volume.timer.beginRefresh(clock.monotonic())
+    if (volume.tokens.state === 'awaited') return renewWithoutToken(volume, isOver, stopping)
     let plan: Plan | undefined
     let mostMs = Number.POSITIVE_INFINITY
     const late = new AbortController()
-    const cancelLimit = clock.after(LOOK_TIMEOUT_MS, () => late.abort(tooSlow(plan)))
+    const cancelLimit = clock.after(REFRESH_TIMEOUT_MS, () => late.abort(tooSlow(plan)))
     try {
-      const signal = AbortSignal.any([stopping.signal, late.signal])
-      plan = await delivery.plan(entry, signal)
-      volume.pauseMs = Math.min(SHORTEST_PAUSE_MS, plan.intervalMs / 2)
-      const all = { sinceMs: plan.intervalMs, isWoken: false, ...why }
-      const { changed, at, failure } = await delivery.refresh(volume, plan, all, signal)
-      if (isGone(volume)) return
+      const signal = AbortSignal.any([stopping, late.signal])
+      plan = await planning.plan(entry, signal)
+      const { intervalMs } = plan
+      volume.timer.setMinPause(Math.min(SHORTEST_PAUSE_MS, intervalMs / 2))
+      const { changed, at, failure } = await refreshFiles(volume, plan, cause, signal)
+      if (isOver()) return undefined
       if (failure !== undefined) {
-        // What the files are made from is looked at as often as ever.
-        mostMs = nextDelayMs({ intervalMs: plan.intervalMs, random: random() })
-        tellChanged(volume, changed)
+        // The files are refreshed as often as ever.
+        mostMs = nextDelayMs({ intervalMs, random: random() })
+        reportChange(volume, changed)
         throw failure
       }
-      succeeded(volume, changed, at)
-      const delayMs =
-        nextDelayMs({ intervalMs: plan.intervalMs, random: random() }) - (clock.monotonic() - at)
-      goOn(volume, Math.min(delayMs, leases.untilDueMs(volume)))
+      reportSuccess(volume, changed, at)
+      const delayMs = nextDelayMs({ intervalMs, random: random() }) - (clock.monotonic() - at)
+      return Math.min(delayMs, leases.untilDueMs(volume))
     } catch (error) {
       const fault = toFault(error)
-      if (plan === undefined && !isWithdrawn(volume, fault)) await keepIssued(volume)
-      if (isGone(volume)) return
-      const failures = failed(volume, fault)
-      goOn(volume, Math.min(delayAfter(fault, failures, plan), leases.untilRetryMs(volume), mostMs))
+      if (plan === undefined && !isWithdrawn(volume, fault)) await renewLeases(volume, stopping)
+      if (isOver()) return undefined
+      const failures = reportFailure(volume, fault)
+      return Math.min(delayAfter(fault, failures, plan), leases.untilRetryMs(volume), mostMs)
     } finally {
       cancelLimit()
-      // Asked for by a look that outlived its volume.
+      // Asked for by a refresh that outlived its volume.
       if (volumes.get(entry.targetPath) === undefined) importUsers.remove(entry)
     }
   }
 
-  /** After a look, unless somebody has woken the volume meanwhile. */
-  function goOn(volume: MountedVolume, delayMs: number): void {
-    if (volume.cancelTimer === undefined) schedule(volume, delayMs)
+  /** @returns changed files, and a failure that left the files in sync: of a renewal, or of Kubernetes Secrets */
+  async function refreshFiles(
+    volume: Volume,
+    plan: Plan,
+    { sinceMs = plan.intervalMs, isWoken = false }: RefreshCause,
+    signal: AbortSignal,
+  ): Promise<{ changed: string[]; at: number; failure: FaultError | undefined }> {
+    // First of all: failing reads must not let leases end.
+    const { missing, failure } = await leases.renew(volume, plan, signal)
+    await scheduledRevocations.revokeDue(volume)
+    const cachedAt = missing.length === 0 ? inSyncByCache(volume, plan, sinceMs) : undefined
+    if (cachedAt !== undefined) {
+      const syncFailure = await volumeSecrets
+        .syncAgain(volume, cachedAt, signal)
+        .then(() => undefined, toFault)
+      return { changed: [], at: cachedAt, failure: failure ?? syncFailure }
+    }
+    const { changed, at, syncFailure } = await identityUsers.hold(volume, plan.identity, () =>
+      reconcile(volume, plan, ownMount(volume), { missing, isWoken }, signal),
+    )
+    if (changed.length > 0) volume.noteChange(at)
+    return { changed, at, failure: failure ?? syncFailure }
   }
 
-  /** Without a service-account token there is no look; a Vault token of the volume's own needs none. */
-  async function waitOn(volume: MountedVolume): Promise<void> {
-    await keepIssued(volume)
-    if (isGone(volume) || volume.holdings.length === 0) return
-    const delayMs = Math.max(SHORTEST_PAUSE_MS, leases.untilRetryMs(volume))
-    goOn(volume, Math.min(delayMs, LOOK_TIMEOUT_MS))
-  }
-
-  async function keepIssued(volume: MountedVolume): Promise<void> {
-    try {
-      await delivery.keepIssued(volume, stopping.signal)
-    } catch (error) {
-      const { volumeId, pod, importName } = volume.entry
-      log.warn({ volumeId, pod, importName, error: toFault(error) }, 'what is issued could not be renewed')
+  function ownMount(volume: Volume): WriteTarget {
+    return {
+      serialize: (write) => queue.run(volume.entry.targetPath, write),
+      prepare: (files) => tmpfsSize.grow(volume, files),
     }
   }
 
-  function keepAlive(volume: MountedVolume): void {
-    const delayMs = Math.min(Math.max(SHORTEST_PAUSE_MS, leases.untilDueMs(volume)), LOOK_TIMEOUT_MS)
-    if (volume.holdings.length > 0) schedule(volume, delayMs)
+  /** @returns when the cached reads that the files match were made; undefined: Vault must be asked */
+  function inSyncByCache(volume: Volume, plan: Plan, sinceMs: number): number | undefined {
+    const recent = readCache.recent(plan.identity, plan.paths, sinceMs * SHARED_READ)
+    if (recent === undefined) return undefined
+    const input = fetching.inputOf(plan, recent.digests, volume.leases.activeExcept())
+    const { lastRender } = volume
+    if (lastRender === undefined || !isSameInput(lastRender, input)) {
+      return isRewrittenLately(volume, plan) ? volume.lastSyncedAt : undefined
+    }
+    if (lastRender.fault !== undefined) throw lastRender.fault
+    return recent.at
   }
 
-  /** Unpublished in the meantime, or we are stopping: nothing more to do or to tell. */
-  function isGone(volume: MountedVolume): boolean {
-    return stopping.signal.aborted || volumes.get(volume.entry.targetPath) !== volume
+  /**
+   * A path may give each reader another answer: whatever others have read since, these files were written from it a
+   * moment ago, and the volume's own scheduled refresh comes within the interval.
+   */
+  function isRewrittenLately({ lastRender, lastChangedAt }: Volume, { spec, intervalMs }: Plan): boolean {
+    if (lastRender?.spec !== spec || lastChangedAt === undefined) return false
+    return clock.monotonic() - lastChangedAt < intervalMs * REWRITE_PAUSE
   }
 
-  function succeeded(volume: MountedVolume, changed: readonly string[], at: number): void {
+  /** Without a service-account token Vault's values cannot be read; renewing leases needs none. */
+  async function renewWithoutToken(
+    volume: Volume,
+    isOver: () => boolean,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    await renewLeases(volume, signal)
+    if (isOver() || volume.leases.all.length === 0) return undefined
+    return Math.min(Math.max(SHORTEST_PAUSE_MS, leases.untilRetryMs(volume)), REFRESH_TIMEOUT_MS)
+  }
+
+  /** All that the volume has, whatever the import says. Never throws. */
+  async function renewLeases(volume: Volume, signal: AbortSignal): Promise<void> {
+    const active = volume.leases.activeExcept()
+    const [first] = active
+    if (first === undefined) return
+    const issueRequests = active.map(({ request }) => request)
+    const wanted = { issueRequests, perVolumeIdentity: first.identity }
+    const { failure } = await leases.renew(volume, wanted, signal)
+    await scheduledRevocations.revokeDue(volume)
+    if (failure === undefined) return
+    const { volumeId, pod, importName } = volume.entry
+    log.warn({ volumeId, pod, importName, error: failure }, 'leases not renewed')
+  }
+
+  function reportSuccess(volume: Volume, changed: readonly string[], at: number): void {
     const { pod, importName, volumeId } = volume.entry
-    const before = volume.sync
-    volume.sync = { state: 'fresh' }
-    volume.lastSyncedAt = at
+    const before = volume.state
+    volume.markInSync(at)
     meter.refreshed(changed.length > 0 ? 'changed' : 'unchanged', '')
     if (before.state === 'stale') {
       const staleSeconds = Math.round((clock.monotonic() - before.since) / 1000)
-      log.info({ volumeId, pod, importName, staleSeconds }, 'volume is in step again')
+      log.info({ volumeId, pod, importName, staleSeconds }, 'volume is in sync again')
       notifier.recovered(pod, importName)
     }
-    tellChanged(volume, changed)
+    reportChange(volume, changed)
   }
 
-  function tellChanged(volume: MountedVolume, changed: readonly string[]): void {
+  function reportChange(volume: Volume, changed: readonly string[]): void {
     if (changed.length === 0) return
     const { pod, importName, volumeId } = volume.entry
     log.info({ volumeId, pod, importName, files: changed }, 'files changed')
     notifier.rotated(pod, importName, changed)
   }
 
-  /** Old files stay. Told once per fault, not at every try. */
-  function failed(volume: MountedVolume, error: FaultError): number {
+  /** Reported once per fault, not at every try. */
+  function reportFailure(volume: Volume, error: FaultError): number {
     const { pod, importName, volumeId } = volume.entry
-    const before = volume.sync
+    const before = volume.state
     const isNews = before.state !== 'stale' || before.error.fault !== error.fault
-    const since = before.state === 'stale' ? before.since : clock.monotonic()
-    const failures = before.state === 'stale' ? before.failures + 1 : 1
-    volume.sync = { state: 'stale', since, failures, error }
+    const failures = volume.markStale(error, clock.monotonic())
     meter.refreshed('failed', error.fault)
     if (isNews) {
-      log.warn({ volumeId, pod, importName, error }, 'look failed, the files stay as they are')
+      log.warn({ volumeId, pod, importName, error }, 'refresh failed, the files stay as they are')
       notifier.failed(pod, importName, error)
     }
     return failures
@@ -192,50 +221,25 @@ export function createRotation(deps: {
 
   function delayAfter(error: FaultError, failures: number, plan: Plan | undefined): number {
     const intervalMs = plan?.intervalMs ?? defaultIntervalMs
-    // The look that failed is shared: the first volume due after its backoff asks for all.
-    const retryMs = plan && lookups.untilRetryMs(plan.identity, plan.paths)
+    // The failed read is shared: the first volume due after its backoff reads for all.
+    const retryMs = plan && readCache.untilRetryMs(plan.identity, plan.paths)
     if (retryMs !== undefined) return retryMs + random() * 100
     const { retryAfterMs } = error.facts
     return backoffMs({ retry: error.retry, failures, intervalMs, retryAfterMs, random: random() })
   }
-
-  return {
-    begin(volume, intervalMs) {
-      // Volumes published together would look together for ever: the first look comes early by chance.
-      const firstMs = firstDelayMs({ intervalMs, random: random() })
-      // What ends at once is not issued again at once.
-      const delayMs = Math.min(firstMs, Math.max(SHORTEST_PAUSE_MS, leases.untilDueMs(volume)))
-      schedule(volume, delayMs, { sinceMs: delayMs })
-    },
-    keepAlive,
-    wake: (some) => wakeAll(some),
-    end(volume) {
-      volume.cancelTimer?.()
-      volume.cancelTimer = undefined
-    },
-    stop() {
-      stopping.abort()
-      for (const volume of volumes.all()) volume.cancelTimer?.()
-    },
-  }
-}
-
-/** Found at start, and kubelet has not published it again yet. */
-function waitsForToken({ tokens }: MountedVolume): boolean {
-  return tokens === NO_TOKENS_YET
 }
 
 /**
- * Whatever became of its import, a pod works with what it was given; but what an earlier process gave, and the operator
- * has not allowed since, ends by itself.
+ * A pod keeps what this process gave it, whatever becomes of its import; leases of an earlier process end if the cluster
+ * admin has forbidden them since.
  */
-function isWithdrawn({ identity }: MountedVolume, { fault }: FaultError): boolean {
+function isWithdrawn({ identity }: Volume, { fault }: FaultError): boolean {
   return fault === 'policy_refused' && identity === undefined
 }
 
 /** One call to Vault ends long before: most of the time went by in the queue of calls, or for many calls. */
 function tooSlow(plan: Plan | undefined): FaultError {
-  const reason = `no answer within ${LOOK_TIMEOUT_MS / 1000} s`
+  const reason = `no answer within ${REFRESH_TIMEOUT_MS / 1000} s`
   if (plan === undefined) return new FaultError('reference_unavailable', { reason })
   return new FaultError('unreachable', {
     ...factsOf(plan.identity),

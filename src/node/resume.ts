@@ -2,36 +2,39 @@ import { toFault } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { LedgerEntry, LedgerStore, Mounter, VolumeFiles } from '../core/ports/volume.ts'
+import { hasCompleteFiles } from './adopt.ts'
 import type { Budget } from './budget.ts'
-import { hasFiles } from './has-files.ts'
 import type { ImportUsers } from './import-users.ts'
 import type { LeasedPaths } from './leases/leased-paths.ts'
-import type { Leases } from './leases/leases.ts'
-import type { Rotation } from './refresh.ts'
-import type { Farewell } from './unpublish.ts'
-import { NO_TOKENS_YET, openVolume, type Volumes } from './volumes.ts'
+import type { LeasePersistence } from './leases/persistence.ts'
+import type { ScheduledRevocations } from './leases/scheduled-revocations.ts'
+import type { RefreshSchedule } from './refresh-schedule.ts'
+import type { Cleanup } from './unpublish.ts'
+import { Volume } from './volume.ts'
+import type { Volumes } from './volumes.ts'
 
 /**
- * At start: holds the ledger against what is mounted. Mounted volumes with complete files are taken up again and
- * wait for kubelet's next token; what was killed half way is removed, so that the next publish delivers files and
- * not an empty directory; what is gone (a reboot) is forgotten. One bad volume never keeps the others back.
+ * At start: compares the ledger with the mounts. Mounted volumes with complete files are resumed and wait for kubelet's
+ * next token; half-made ones are removed, so that the next publish delivers files and not an empty directory; volumes
+ * that are gone (a reboot) are forgotten. One bad volume never holds up the others.
  */
 export async function resumeVolumes(deps: {
-  clock: Clock
+  clock: Pick<Clock, 'monotonic'>
   log: Log
   mounter: Mounter
-  files: VolumeFiles
+  files: Pick<VolumeFiles, 'repair'>
   ledger: LedgerStore
   volumes: Volumes
-  leases: Pick<Leases, 'restore' | 'release'>
+  scheduledRevocations: Pick<ScheduledRevocations, 'revokeAll'>
+  persistence: Pick<LeasePersistence, 'restore'>
   leasedPaths: LeasedPaths
   budget: Pick<Budget, 'count'>
   importUsers: Pick<ImportUsers, 'add'>
-  farewell: Pick<Farewell, 'wipe' | 'forget'>
-  rotation: Pick<Rotation, 'keepAlive'>
+  cleanup: Pick<Cleanup, 'wipe' | 'forget'>
+  refreshSchedule: Pick<RefreshSchedule, 'renewLeases'>
 }): Promise<void> {
-  const { clock, log, mounter, ledger, volumes, leases, leasedPaths, rotation } = deps
-  const { budget, importUsers, farewell } = deps
+  const { clock, log, mounter, ledger, volumes, scheduledRevocations, persistence } = deps
+  const { leasedPaths, budget, importUsers, cleanup, refreshSchedule } = deps
   const counts = { resumed: 0, removed: 0, forgotten: 0, failed: 0 }
   const mounted = mounter.list()
   for (const entry of ledger.load()) {
@@ -43,28 +46,28 @@ export async function resumeVolumes(deps: {
       log.error({ volumeId, targetPath, error: toFault(error) }, 'a volume could not be resumed')
     }
   }
-  log.info(counts, 'ledger held against what is mounted')
+  log.info(counts, 'volumes resumed')
 
   async function resumeOne(entry: LedgerEntry): Promise<'resumed' | 'removed' | 'forgotten'> {
     const { targetPath } = entry
     // The list has paths as the kernel resolved them: kubelet's directory may be reached through a link.
     const isMounted = mounted.has(targetPath) || mounter.isMounted(targetPath)
-    // Also of one that cannot be resumed: it is there until somebody unpublishes it.
+    // Also of one that cannot be resumed: it takes memory until it is unpublished.
     if (isMounted) budget.count(entry, entry.sizeBytes)
-    const holdings = isMounted ? leases.restore(targetPath, entry.leaseStoreKey) : []
-    if (isMounted && entry.phase === 'complete' && (await hasFiles(deps, entry))) {
-      const volume = openVolume(entry, { tokens: NO_TOKENS_YET, lastSyncedAt: clock.monotonic(), holdings })
-      for (const { request, identity } of holdings) leasedPaths.add(identity, request.key)
+    const leases = isMounted ? persistence.restore(targetPath, entry.leaseStoreKey) : []
+    if (isMounted && entry.phase === 'complete' && (await hasCompleteFiles(deps, entry))) {
+      const volume = Volume.resumed(entry, clock.monotonic(), leases)
+      for (const { request, identity } of leases) leasedPaths.add(identity, request.key)
       importUsers.add(entry)
-      volumes.set(volume)
-      rotation.keepAlive(volume)
+      volumes.add(volume)
+      refreshSchedule.renewLeases(volume)
       return 'resumed'
     }
-    // Never in whole files, so nothing of it may stay. Beside the rest: kubelet's volumes do not wait for Vault.
-    void leases.release({ holdings: holdings.map((one) => ({ ...one, state: 'retiring' })) })
-    if (isMounted) farewell.wipe(targetPath)
+    // Never in complete files: all of them are revoked. In the background: kubelet's volumes do not wait for Vault.
+    void scheduledRevocations.revokeAll(leases.map((one) => ({ ...one, state: 'revoking' })))
+    if (isMounted) cleanup.wipe(targetPath)
     mounter.unmount(targetPath)
-    farewell.forget(targetPath)
+    cleanup.forget(targetPath)
     return isMounted ? 'removed' : 'forgotten'
   }
 }

@@ -90,7 +90,7 @@ const leaseSchema = z.object({
   vaultLease: maybe(vaultLeaseSchema),
   expiresAt: maybe(number),
   issuedAt: number,
-  state: z.enum(['held', 'retiring']),
+  state: z.enum(['active', 'revoking']),
 }) satisfies z.ZodType<Lease>
 
 /** Text that a later process can parse. It holds the secrets in plain text: seal it. */

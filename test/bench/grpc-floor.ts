@@ -11,7 +11,7 @@ import { nodeService } from '../../src/grpc/node.ts'
 import { loadService } from '../../src/grpc/proto.ts'
 import { startGrpcServer } from '../../src/grpc/server.ts'
 import { FakeLog } from '../fakes/log.ts'
-import { FakeNodeFlow } from '../fakes/node-flow.ts'
+import { FakeNodeService } from '../fakes/node-service.ts'
 import { connectKubelet, type Kubelet } from '../harness/kubelet/kubelet.ts'
 import { realClock } from '../harness/real-clock.ts'
 
@@ -74,7 +74,7 @@ async function serve(endpoint: string, bare: boolean): Promise<void> {
     })
   } else {
     const base = { log: new FakeLog(), clock: realClock }
-    const services = [nodeService({ ...base, nodeId: 'node-7', flow: new FakeNodeFlow() })]
+    const services = [nodeService({ ...base, nodeId: 'node-7', flow: new FakeNodeService() })]
     await startGrpcServer({ ...base, endpoint, services })
   }
   process.send?.('up')

@@ -4,7 +4,7 @@ import type { Pod, ServiceAccountToken } from '../../src/core/ports/pod.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import { importSpec } from '../fakes/imports.ts'
 import { faulty } from '../harness/faulty.ts'
-import { settings } from '../harness/flow-bench.ts'
+import { settings } from '../harness/node-bench.ts'
 
 const pod: Pod = { name: 'a', namespace: 'shop', uid: 'uid-1', serviceAccount: 'app' }
 const keyOf = (spec: Parameters<typeof importSpec>[0] = {}, over: Partial<Pod> = {}, caCert?: string) =>

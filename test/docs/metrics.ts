@@ -24,9 +24,9 @@ t.test('alerts and dashboard name metrics and labels that exist', async (t) => {
   meter.login('jwt', 'ok')
   const bytes = { reservedBytes: 1, limitBytes: 2 }
   metrics.setVolumes(() => ({
-    byState: { fresh: 1 },
+    byState: { inSync: 1 },
     oldestSyncAgeSeconds: 1,
-    leases: { held: 1 },
+    leases: { active: 1 },
     ...bytes,
   }))
   const { body } = await metrics.render()

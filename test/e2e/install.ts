@@ -92,10 +92,10 @@ t.test('one helm install, and a pod reads what Vault holds', { skip: noInstall |
 
   await t.test('the new plugin resumes the leases from before the rollout', async (t) => {
     await web.touch()
-    const areInSync = async () => /vault_files_volumes\{state="fresh"\} 2/.test(await metricsPage())
+    const areInSync = async () => /vault_files_volumes\{state="inSync"\} 2/.test(await metricsPage())
     await until('both volumes to be in sync', areInSync, { timeoutMs: 150_000, everyMs: 500 })
     t.equal(web.read('tls.key'), key)
-    t.match(await metricsPage(), /vault_files_leases\{state="held"\} 1/)
+    t.match(await metricsPage(), /vault_files_leases\{state="active"\} 1/)
   })
 
   await t.test('the plugin dies in its pod, kubelet starts it again, and the pod reads on', async (t) => {

@@ -128,7 +128,7 @@ t.test('whatever goes away, pods keep their files', { skip: notOurs }, async (t)
     const password = await change()
     await kubelet?.start()
     await plugin.start()
-    const found = plugin.log().findLast(({ msg }) => msg === 'ledger held against what is mounted')
+    const found = plugin.log().findLast(({ msg }) => msg === 'volumes resumed')
     t.match(found, { resumed: 0, forgotten: 1, failed: 0 })
     await until('the container to run again', async () => (await pod.restarts()) > 0, {
       timeoutMs: 60_000,

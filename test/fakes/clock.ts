@@ -57,7 +57,7 @@ export class FakeClock implements Clock {
     return this.#alarms.size
   }
 
-  /** All who wait are gone, as when their process is killed. */
+  /** Forgets all timers, as when their process is killed. */
   forget(): void {
     this.#alarms.clear()
   }
@@ -68,15 +68,15 @@ export class FakeClock implements Clock {
    */
   async advance(delayMs: number): Promise<void> {
     const until = this.#monotonic + delayMs
-    await settle()
+    await runReady()
     for (let next = this.#nextDue(until); next; next = this.#nextDue(until)) {
       this.#alarms.delete(next)
       this.#moveTo(next.dueAt)
       next.task()
-      await settle()
+      await runReady()
     }
     this.#moveTo(until)
-    await settle()
+    await runReady()
   }
 
   #moveTo(monotonic: number): void {
@@ -92,6 +92,6 @@ export class FakeClock implements Clock {
 }
 
 /** Lets every promise callback that is ready run: setImmediate comes after all of them. */
-function settle(): Promise<void> {
+function runReady(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }

@@ -19,7 +19,7 @@ type Step = (typeof STEPS)[number]
 
 export class Killed extends Error {}
 
-/** What happened: a swap of `..data`, or content or modification time of the file with this inode. */
+/** One event: a swap of `..data`, or content or modification time of the file with this inode. */
 export type Deed = { kind: 'swap' } | { kind: 'modify'; inode: number }
 
 /**

@@ -27,7 +27,7 @@ export class FakeSecrets {
   writes = 0
   #version = 1000
 
-  /** By namespace/name; what somebody else makes or edits. */
+  /** By namespace/name; made or edited by others too. */
   put(id: string, change: Partial<Omit<FakeSecret, 'metadata'>> & { metadata?: object }): void {
     const found = this.secrets.get(id)
     this.secrets.set(id, {
@@ -61,7 +61,7 @@ export class FakeSecrets {
     return (this.get(id).metadata.ownerReferences ?? []).map(({ uid }) => uid).sort()
   }
 
-  /** What the garbage collector does when a pod has gone. */
+  /** As the garbage collector does when a pod is gone. */
   podGone(uid: string): void {
     for (const [id, { metadata }] of this.secrets) {
       if (metadata.ownerReferences?.some((owner) => owner.uid === uid) !== true) continue

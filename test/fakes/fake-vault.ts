@@ -18,13 +18,13 @@ export const RESET = -1
 export type Handler = (request: SeenRequest) => FakeAnswer | Promise<FakeAnswer> | undefined
 export type FakeAnswer = { status?: number; headers?: Record<string, string>; body?: string | object }
 
-/** An HTTP server on loopback that speaks as much of Vault as a test tells it to. */
+/** An HTTP server on loopback that speaks as much of Vault as a test needs. */
 export type FakeVault = {
   address: string
   requests: SeenRequest[]
   /** How many requests went to `path`. */
   count(path: string): number
-  /** Replaces what is answered. */
+  /** Replaces the answer. */
   answer(handler: Handler): void
   close(): Promise<void>
 }
@@ -56,7 +56,7 @@ export async function startFakeVault(
   }
 }
 
-/** What a login or a renewal answers. */
+/** The answer to a login or a renewal. */
 export function authAnswer(token: string, lease: { seconds?: number; renewable?: boolean } = {}): FakeAnswer {
   const { seconds = 60, renewable = true } = lease
   return {

@@ -20,7 +20,7 @@ export class FakeImports implements ImportSource {
     for (const listener of this.#listeners) listener(namespace, name)
   }
 
-  /** What is stored, for tests that edit it. */
+  /** The stored import, for tests that edit it. */
   stored(namespace: string, name: string): ImportSpec {
     const spec = this.#specs.get(`${namespace}/${name}`)
     if (spec === undefined) {

@@ -20,9 +20,9 @@ export class FakeIssuer implements Issuer {
   readonly #clock: Pick<Clock, 'now' | 'monotonic'>
   #logins = 0
   #issues = 0
-  /** What logins give. */
+  /** Of the next login. */
   token: Life & { isBatch: boolean } = { durationMs: 60 * 60_000, renewable: true, isBatch: false }
-  /** What a call gives; undefined: no lease. A lease ends with its token. */
+  /** Of the next call; undefined: no lease. A lease ends with its token. */
   lease: Life | undefined = { durationMs: 30 * 60_000, renewable: true }
   /** After how many milliseconds it ends whatever is renewed; undefined: never. */
   endsAfterMs: number | undefined
@@ -86,9 +86,9 @@ export class FakeIssuer implements Issuer {
     }
   }
 
-  async renew(holding: Lease, signal: AbortSignal): Promise<Pick<Lease, 'token' | 'vaultLease'> | undefined> {
-    await this.#step('renew', pathOf(holding.request), signal)
-    const { token, vaultLease, expiresAt } = holding
+  async renew(lease: Lease, signal: AbortSignal): Promise<Pick<Lease, 'token' | 'vaultLease'> | undefined> {
+    await this.#step('renew', pathOf(lease.request), signal)
+    const { token, vaultLease, expiresAt } = lease
     const isAlive = token === undefined || this.tokensAlive.has(token.token.reveal())
     const isLeased = vaultLease === undefined || this.leasesAlive.has(vaultLease.id)
     const isRenewable = (token?.renewable ?? true) && (vaultLease?.renewable ?? true)
@@ -100,9 +100,9 @@ export class FakeIssuer implements Issuer {
     return { token: token && { ...token, leasedAt }, vaultLease: vaultLease && { ...vaultLease, leasedAt } }
   }
 
-  async revoke(holding: Lease, signal: AbortSignal): Promise<Revoked> {
-    await this.#step('revoke', pathOf(holding.request), signal)
-    const text = holding.token?.token.reveal()
+  async revoke(lease: Lease, signal: AbortSignal): Promise<Revoked> {
+    await this.#step('revoke', pathOf(lease.request), signal)
+    const text = lease.token?.token.reveal()
     if (text === undefined || !this.tokensAlive.delete(text)) return 'unknown'
     this.revoked.push(text)
     for (const [id, owner] of this.leasesAlive) if (owner === text) this.leasesAlive.delete(id)
@@ -146,7 +146,7 @@ export class FakeIssuer implements Issuer {
   }
 }
 
-/** How steps and failPath name what an order is for. */
+/** How steps and failPath name an issue request. */
 function pathOf(request: IssueRequest): string {
   return request.kind === 'call' ? request.call.path : request.key
 }

@@ -29,7 +29,7 @@ export class FakeKubeApi {
   instead: ((seen: Seen) => Answer | 'hang' | undefined) | undefined
   /** Tokens that are let in; any when undefined. */
   validToken: string | undefined
-  /** Versions up to here are forgotten: a watch from them is told 410. */
+  /** Versions up to here are forgotten: a watch from them gets 410. */
   compactedAt = 0
   /** Secrets and pods. */
   readonly store = new FakeSecrets()

@@ -19,7 +19,7 @@ export class FakeNode {
   readonly sizes = new Map<string, number>()
   failResizeWith: FaultError | undefined
   failWriteWith: FaultError | undefined
-  readonly safe = new FakeSafe(this.mounts)
+  readonly leaseStore = new FakeLeaseStore(this.mounts)
 
   readonly mounter: Mounter = {
     mount: (targetPath, { sizeBytes }) => {
@@ -36,7 +36,7 @@ export class FakeNode {
     unmount: (targetPath) => {
       this.mounts.delete(targetPath)
       this.sizes.delete(targetPath)
-      this.safe.sealed.delete(targetPath)
+      this.leaseStore.sealed.delete(targetPath)
     },
     list: () => new Map([...this.mounts.keys()].map((targetPath) => [targetPath, 'tmpfs'])),
     isMounted: (targetPath) => this.mounts.has(targetPath),
@@ -64,15 +64,15 @@ export class FakeNode {
 }
 
 /** The real one over attributes in memory: they go with the mount. */
-export class FakeSafe implements LeaseStore {
+export class FakeLeaseStore implements LeaseStore {
   /** By target path: what the kernel would hold, as an onlooker sees it. */
   readonly sealed = new Map<string, Buffer>()
   /** As on a node where the kernel refuses the attribute. */
   isRefused = false
-  readonly #safe: LeaseStore
+  readonly #store: LeaseStore
 
   constructor(mounts: ReadonlyMap<string, unknown>) {
-    this.#safe = createLeaseStore({
+    this.#store = createLeaseStore({
       attribute: {
         set: (targetPath, value) => {
           if (this.isRefused || !mounts.has(targetPath)) throw new Error('refused')
@@ -85,15 +85,15 @@ export class FakeSafe implements LeaseStore {
   }
 
   newKey(): string {
-    return this.#safe.newKey()
+    return this.#store.newKey()
   }
 
-  put(targetPath: string, key: string, holdings: readonly Lease[]): boolean {
-    return this.#safe.put(targetPath, key, holdings)
+  put(targetPath: string, key: string, leases: readonly Lease[]): boolean {
+    return this.#store.put(targetPath, key, leases)
   }
 
   get(targetPath: string, key: string): Lease[] | undefined {
-    return this.#safe.get(targetPath, key)
+    return this.#store.get(targetPath, key)
   }
 }
 

@@ -2,19 +2,19 @@ import type { FaultError } from '../../src/core/faults/fault.ts'
 import type { Notifier } from '../../src/core/ports/kubernetes.ts'
 import type { Pod } from '../../src/core/ports/pod.ts'
 
-/** Keeps what a pod's owner was told. */
+/** Records the events of pods. */
 export class FakeNotifier implements Notifier {
-  readonly told: string[] = []
+  readonly events: string[] = []
 
   failed(pod: Pod, _importName: string, error: FaultError): void {
-    this.told.push(`${pod.name} failed ${error.fault}`)
+    this.events.push(`${pod.name} failed ${error.fault}`)
   }
 
   recovered(pod: Pod): void {
-    this.told.push(`${pod.name} recovered`)
+    this.events.push(`${pod.name} recovered`)
   }
 
   rotated(pod: Pod, _importName: string, files: readonly string[]): void {
-    this.told.push(`${pod.name} rotated ${files.join(',')}`)
+    this.events.push(`${pod.name} rotated ${files.join(',')}`)
   }
 }

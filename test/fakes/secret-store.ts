@@ -16,10 +16,10 @@ export class FakeSecretStore implements SecretStore {
   readonly reads: string[] = []
   /** By path: reads of these are answered with a lease. */
   readonly leases = new Map<string, VaultLease>()
-  /** What was at hand to log in with at each read. */
+  /** The tokens of each read. */
   readonly tokensUsed: string[][] = []
   /** Keys of identities whose token was given up. */
-  readonly retired: string[] = []
+  readonly discarded: string[] = []
   /** PEM that verifies endpoints without a CA of their own. */
   defaultCa: string | undefined
   readonly users = new Map<string, Set<string>>()
@@ -51,7 +51,7 @@ export class FakeSecretStore implements SecretStore {
   }
 
   async discardToken(identity: Identity): Promise<void> {
-    this.retired.push(identity.key)
+    this.discarded.push(identity.key)
   }
 
   authority({ caCert }: VaultEndpoint): string | undefined {

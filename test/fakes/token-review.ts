@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** What the API server does with a TokenReview. */
+/** An API server that answers a TokenReview. */
 export type ReviewMode = 'ok' | 'unauthenticated' | 'reviewer-unauthorized' | 'reviewer-forbidden'
 
 /** A Kubernetes API server that can review tokens and nothing else. */

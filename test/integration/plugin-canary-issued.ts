@@ -79,7 +79,7 @@ t.test('no credential and no rendered value is logged or stored', async (t) => {
   await node.republish(volume)
   await until(
     'the volume to be in sync',
-    async () => (await node.metrics()).sum('volumes', { state: 'fresh' }) === 1,
+    async () => (await node.metrics()).sum('volumes', { state: 'inSync' }) === 1,
   )
   gather()
   for (const token of node.front.tokens) secrets.add(token)

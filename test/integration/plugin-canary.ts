@@ -113,7 +113,7 @@ await t.test('and what goes well goes on', async (t) => {
   for (const { token } of Object.values(tokens)) podTokens.add(token)
   await node.republish(volume, { tokens })
   await vault.bao.seal()
-  await until('the outage to be reported', () => node.output().includes('look failed'))
+  await until('the outage to be reported', () => node.output().includes('refresh failed'))
   await vault.bao.unseal()
   process.kill(node.plugin().process.pid!, 'SIGHUP')
   await until('the reload', () => node.output().includes('reload done'))
@@ -122,7 +122,7 @@ await t.test('and what goes well goes on', async (t) => {
   await node.republish(volume, { tokens })
   await until(
     'the volume to be in sync',
-    async () => (await node.metrics()).sum('volumes', { state: 'fresh' }) === 1,
+    async () => (await node.metrics()).sum('volumes', { state: 'inSync' }) === 1,
   )
   t.equal(volume.read('plain'), changed)
 })

@@ -55,7 +55,7 @@ t.test(`${VOLUMES} publishes, ${CONCURRENCY} at a time, and their end`, { timeou
   for (const volume of volumes) if (volume.read('password') !== 'correct horse') t.fail(volume.target)
 
   const metrics = await node.metrics()
-  t.equal(metrics.sum('volumes', { state: 'fresh' }), VOLUMES)
+  t.equal(metrics.sum('volumes', { state: 'inSync' }), VOLUMES)
   t.equal(metrics.sum('publish_duration_seconds_count', { result: 'ok' }), VOLUMES)
   t.equal(metrics.sum('logins_total', { result: 'ok' }), VOLUMES / 2 + 1, 'one login for each identity')
   t.equal((await vault.loginTokens()).length, VOLUMES / 2 + 1)

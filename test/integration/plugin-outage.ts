@@ -43,7 +43,7 @@ async function outlast(t: Test, { fault, says, begin, end }: Outage): Promise<vo
     })
     const during = await node.metrics()
     t.ok(during.sum('oldest_sync_age_seconds') > 0.3, 'the age of the oldest sync grows')
-    t.equal(during.sum('volumes', { state: 'fresh' }), 0)
+    t.equal(during.sum('volumes', { state: 'inSync' }), 0)
     const lines = lookFailures(fault).slice(told)
     t.equal(lines.length, 1, 'reported once, not at every refresh')
     t.match(lines[0], says)
@@ -64,11 +64,11 @@ async function outlast(t: Test, { fault, says, begin, end }: Outage): Promise<vo
   const fresh = `after ${fault}`
   await vault.put('app', { password: fresh })
   await until('recovery', () => volume.read('password') === fresh)
-  await until('the state', () => isState('fresh', 1))
+  await until('the state', () => isState('inSync', 1))
   t.ok(
     node
       .log()
-      .some(({ msg, volumeId }) => msg === 'volume is in step again' && volumeId === volume.args.volumeId),
+      .some(({ msg, volumeId }) => msg === 'volume is in sync again' && volumeId === volume.args.volumeId),
   )
   t.ok((await node.metrics()).sum('oldest_sync_age_seconds') < 2)
   await node.unpublish(volume)

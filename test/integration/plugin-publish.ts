@@ -195,7 +195,7 @@ t.test('the Vault token goes with the last volume of its identity, and not befor
 t.test('what the metrics page and the health checks say fits what happened', async (t) => {
   const volume = await node.publish({ importName: 'app' })
   const during = await node.metrics()
-  t.equal(during.sum('volumes', { state: 'fresh' }), 1)
+  t.equal(during.sum('volumes', { state: 'inSync' }), 1)
   t.ok(during.sum('oldest_sync_age_seconds') < 5)
   await node.unpublish(volume)
   const after = await node.metrics()

@@ -50,7 +50,7 @@ t.test('an orderly end leaves the volumes to the next process', async (t) => {
   await until('what changed meanwhile', () => volume.read('password') === 'second')
   await vault.put('app', { password: 'third', user: 'app' })
   await until('the rotation to go on', () => volume.read('password') === 'third')
-  await until('the state', async () => (await node.metrics()).sum('volumes', { state: 'fresh' }) === 1)
+  await until('the state', async () => (await node.metrics()).sum('volumes', { state: 'inSync' }) === 1)
   await t.rejects(
     node.republish(volume, { readOnly: false }),
     { code: 'ALREADY_EXISTS' },
@@ -88,7 +88,7 @@ t.test('a restart with the secret unchanged touches nothing', async (t) => {
   await node.stop()
   await node.start()
   await node.republish(volume)
-  await until('the state', async () => (await node.metrics()).sum('volumes', { state: 'fresh' }) === 1)
+  await until('the state', async () => (await node.metrics()).sum('volumes', { state: 'inSync' }) === 1)
   t.equal(mtimeNs(volume.path('password')), before)
   await node.unpublish(volume)
 })

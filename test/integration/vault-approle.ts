@@ -121,7 +121,7 @@ async function hold(request: IssueRequest): Promise<Lease> {
   const token = await issuer.logIn(pod, [podToken()], patient)
   const issuedAt = Date.now()
   const { needsToken, ...issued } = await issuer.issue(pod, token, request, patient)
-  const base = { id: `${issuedAt}`, request, identity: pod, issuedAt, state: 'held' as const }
+  const base = { id: `${issuedAt}`, request, identity: pod, issuedAt, state: 'active' as const }
   return { ...base, ...issued, token: needsToken ? token : undefined }
 }
 

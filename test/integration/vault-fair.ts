@@ -154,7 +154,7 @@ t.test('a token that may not revoke itself is done with, and told of once', asyn
     const request = { kind: 'token', key: 'token', renewAt: 66, revokeOnUnmount: true } as const
     const holding = {
       ...{ id: `${i}`, request, identity, token: own, vaultLease: undefined, expiresAt: undefined },
-      ...{ data: { values: new Map(), version: undefined }, issuedAt: Date.now(), state: 'held' as const },
+      ...{ data: { values: new Map(), version: undefined }, issuedAt: Date.now(), state: 'active' as const },
     }
     t.equal(await bench.issuer.revoke(holding, patient), 'not-permitted')
   }

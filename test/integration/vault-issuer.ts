@@ -72,7 +72,7 @@ async function hold(wanted: IssueRequest, own: Identity = identity): Promise<Lea
   const token = await issuer.logIn(own, [podToken()], patient)
   const issuedAt = Date.now()
   const { needsToken, ...issued } = await issuer.issue(own, token, wanted, patient)
-  const base = { id: `${issuedAt}`, request: wanted, identity: own, issuedAt, state: 'held' as const }
+  const base = { id: `${issuedAt}`, request: wanted, identity: own, issuedAt, state: 'active' as const }
   return { ...base, ...issued, token: needsToken ? token : undefined }
 }
 

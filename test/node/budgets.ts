@@ -2,10 +2,10 @@ import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
 import { SecretBytes } from '../../src/core/secret.ts'
 import { createBudget } from '../../src/node/budget.ts'
-import { sizeFor } from '../../src/node/volume-size.ts'
+import { sizeFor } from '../../src/node/tmpfs-size.ts'
 import { importSpec } from '../fakes/imports.ts'
 import { faulty } from '../harness/faulty.ts'
-import { FlowBench, MINUTE } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../harness/node-bench.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -16,8 +16,8 @@ function pod(namespace: string) {
 }
 
 /** Two namespaces with an import each. */
-function bench(settings: ConstructorParameters<typeof FlowBench>[1] = {}): FlowBench {
-  const made = new FlowBench({}, settings)
+function bench(settings: ConstructorParameters<typeof NodeBench>[1] = {}): NodeBench {
+  const made = new NodeBench({}, settings)
   made.imports.put(importSpec({ namespace: 'other' }))
   return made
 }
@@ -26,14 +26,14 @@ t.test('a volume is as large as its files need, and counts so', async (t) => {
   const made = bench()
   await made.publish()
   t.equal(made.node.sizes.get('/pods/volume-1/mount'), LEAST)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
   made.setPassword('x'.repeat(MIB))
   await made.publish({ volumeId: 'volume-2' })
   const large = made.node.sizes.get('/pods/volume-2/mount') ?? 0
   t.ok(large >= 4 * MIB - 64 * KIB && large <= 4 * MIB, `${large} bytes for two copies of 1 MiB`)
-  t.equal(made.flow.budget.reservedBytes(), LEAST + large)
+  t.equal(made.service.budget.reservedBytes(), LEAST + large)
   await made.unpublish('volume-2')
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('beyond its own budget a namespace gets no more volumes, and others all of theirs', async (t) => {
@@ -52,7 +52,7 @@ t.test('beyond its own budget a namespace gets no more volumes, and others all o
   t.equal(made.content('mine-11'), 'one')
 })
 
-t.test('beyond the budget of the node nobody gets more', async (t) => {
+t.test('beyond the budget of the node no volume gets more', async (t) => {
   const made = bench({ maxNamespaceBytes: 2 * LEAST, maxNodeBytes: 3 * LEAST })
   for (const volumeId of ['a', 'b']) await made.publish({ volumeId })
   await made.publish({ volumeId: 'c', pod: pod('other') })
@@ -67,13 +67,13 @@ t.test('a failed first publish gives its bytes back', async (t) => {
   made.setPassword('x'.repeat(200 * KIB))
   for (let i = 0; i < 3; i++) {
     await t.rejects(made.publish(), faulty('budget_exceeded'))
-    t.equal(made.flow.budget.reservedBytes(), 0)
+    t.equal(made.service.budget.reservedBytes(), 0)
   }
   t.equal(made.node.mounts.size, 0)
   made.setPassword('small')
   made.store.failWith = new FaultError('unreachable')
   await t.rejects(made.publish(), faulty('unreachable'))
-  t.equal(made.flow.budget.reservedBytes(), 0)
+  t.equal(made.service.budget.reservedBytes(), 0)
 })
 
 t.test('a rotation that would grow beyond the budget leaves the files as they are', async (t) => {
@@ -82,9 +82,9 @@ t.test('a rotation that would grow beyond the budget leaves the files as they ar
   made.setPassword('x'.repeat(300 * KIB))
   await made.clock.advance(3 * MINUTE)
   t.equal(made.content(), 'one')
-  t.same(made.notifier.told, ['backend failed budget_exceeded'])
-  t.equal(made.flow.volumes.countByState().stale, 1)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.same(made.notifier.events, ['backend failed budget_exceeded'])
+  t.equal(made.service.volumes.countByState().stale, 1)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
   made.setPassword('y'.repeat(100 * KIB))
   await made.clock.advance(15 * MINUTE)
   t.equal(made.content()?.length, 100 * KIB)
@@ -100,7 +100,7 @@ t.test('a volume that cannot be made larger keeps its files and its count', asyn
   made.setPassword('x'.repeat(100 * KIB))
   await made.clock.advance(3 * MINUTE)
   t.equal(made.content(), 'one')
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('files that shrink give their room back', async (t) => {
@@ -110,28 +110,28 @@ t.test('files that shrink give their room back', async (t) => {
   made.setPassword('small')
   await made.clock.advance(3 * MINUTE)
   t.equal(made.node.sizes.get('/pods/volume-1/mount'), LEAST)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
-t.test('a later process counts what it finds, and lets nobody go beyond', async (t) => {
+t.test('a later process counts what it finds, and lets no volume go beyond', async (t) => {
   const made = bench({ maxNamespaceBytes: 2 * LEAST })
   for (const volumeId of ['a', 'b']) await made.publish({ volumeId })
   await made.restart()
-  t.equal(made.flow.budget.reservedBytes(), 2 * LEAST)
+  t.equal(made.service.budget.reservedBytes(), 2 * LEAST)
   await t.rejects(made.publish({ volumeId: 'c' }), faulty('budget_exceeded'))
   await made.unpublish('a')
   await made.publish({ volumeId: 'c' })
 })
 
-t.test('volumes of an earlier plugin, each of the full size, count until they are looked at', async (t) => {
+t.test('volumes of an earlier plugin, each of the full size, count until they are refreshed', async (t) => {
   const made = bench()
   await made.publish()
   for (const entry of made.ledger.entries.values()) entry.sizeBytes = 4 * MIB
   await made.restart()
-  t.equal(made.flow.budget.reservedBytes(), 4 * MIB)
+  t.equal(made.service.budget.reservedBytes(), 4 * MIB)
   await made.publish()
   await made.clock.advance(3 * MINUTE)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('a volume that the ledger does not know counts what its tmpfs may hold', async (t) => {
@@ -140,9 +140,9 @@ t.test('a volume that the ledger does not know counts what its tmpfs may hold', 
   made.ledger.entries.clear()
   await made.restart()
   await made.publish()
-  t.equal(made.flow.budget.reservedBytes(), MIB, 'beyond the budget, for a pod runs on it')
+  t.equal(made.service.budget.reservedBytes(), MIB, 'beyond the budget, for a pod runs on it')
   await made.clock.advance(1_000)
-  t.equal(made.flow.budget.reservedBytes(), LEAST)
+  t.equal(made.service.budget.reservedBytes(), LEAST)
 })
 
 t.test('whatever is reserved and released, the sums are those of what is left', async (t) => {

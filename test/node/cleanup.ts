@@ -4,7 +4,7 @@ import { sourceCall } from '../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../src/core/imports/import.ts'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
 import { faulty } from '../harness/faulty.ts'
-import { FlowBench, MINUTE } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../harness/node-bench.ts'
 
 /** Unpublish works whatever else does not, and a failed publish leaves nothing behind. */
 const CREDS = 'database/creds/app'
@@ -21,7 +21,7 @@ function withLease(): Partial<ImportSpec> {
   return { files: [fileSpec(), fileSpec({ name: 'user', key: 'username', call })] }
 }
 
-const troubles: Record<string, (bench: FlowBench) => void> = {
+const troubles: Record<string, (bench: NodeBench) => void> = {
   'a state directory that cannot be used': (bench) => {
     bench.ledger.remove = () => {
       throw new FaultError('internal', { reason: 'the ledger cannot be used (EROFS)' })
@@ -58,13 +58,13 @@ const troubles: Record<string, (bench: FlowBench) => void> = {
     bench.failSyncWith = new FaultError('sync_unavailable')
   },
   'attributes that cannot be written': (bench) => {
-    bench.safe.isRefused = true
+    bench.leaseStore.isRefused = true
   },
 }
 
 for (const [what, cause] of Object.entries(troubles)) {
   t.test(`${what}: the volume goes, within some seconds`, async (t) => {
-    const bench = new FlowBench(withLease())
+    const bench = new NodeBench(withLease())
     await bench.publish()
     cause(bench)
     await bench.clock.advance(5 * MINUTE)
@@ -76,13 +76,13 @@ for (const [what, cause] of Object.entries(troubles)) {
     t.ok(isDone, 'kubelet has its answer')
     await unpublished
     t.equal(bench.node.mounts.size, 0)
-    t.equal(bench.flow.budget.reservedBytes(), 0)
-    t.same(bench.flow.volumes.countByState(), { fresh: 0, stale: 0, resumed: 0 })
+    t.equal(bench.service.budget.reservedBytes(), 0)
+    t.same(bench.service.volumes.countByState(), { inSync: 0, stale: 0, resumed: 0 })
     t.equal(bench.meter.count('unpublished ok'), 1)
   })
 
-  t.test(`${what}: a volume that nobody knows goes`, async (t) => {
-    const bench = new FlowBench()
+  t.test(`${what}: an unknown volume goes`, async (t) => {
+    const bench = new NodeBench()
     bench.node.mounter.mount('/pods/volume-1/mount', { sizeBytes: 1, gid: undefined })
     cause(bench)
     await bench.unpublish()
@@ -91,33 +91,33 @@ for (const [what, cause] of Object.entries(troubles)) {
 }
 
 t.test('a mount that cannot be taken off fails the call, and the next one takes it off', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   const { unmount } = bench.node.mounter
   bench.node.mounter.unmount = () => {
     throw new FaultError('mount_failed')
   }
   await t.rejects(bench.unpublish(), faulty('mount_failed'))
-  t.not(bench.flow.budget.reservedBytes(), 0, 'it is still there')
+  t.not(bench.service.budget.reservedBytes(), 0, 'it is still there')
   bench.node.mounter.unmount = unmount
   await bench.unpublish()
   t.equal(bench.node.mounts.size, 0)
-  t.equal(bench.flow.budget.reservedBytes(), 0)
+  t.equal(bench.service.budget.reservedBytes(), 0)
 })
 
 t.test('a publish that hangs is ended by the unpublish of its volume', async (t) => {
   for (const hang of [
-    (bench: FlowBench) => {
+    (bench: NodeBench) => {
       bench.store.read = never
     },
-    (bench: FlowBench) => {
+    (bench: NodeBench) => {
       bench.imports.get = never
     },
-    (bench: FlowBench) => {
+    (bench: NodeBench) => {
       bench.issuer.held = never()
     },
   ]) {
-    const bench = new FlowBench(withLease())
+    const bench = new NodeBench(withLease())
     hang(bench)
     const published = bench.publish().catch((error: unknown) => error)
     await bench.clock.advance(1_000)
@@ -127,12 +127,12 @@ t.test('a publish that hangs is ended by the unpublish of its volume', async (t)
     t.match(await published, faulty('deadline', /it is being unpublished/))
     t.equal(bench.node.mounts.size, 0)
     t.equal(bench.store.users.size, 0)
-    t.equal(bench.flow.budget.reservedBytes(), 0)
+    t.equal(bench.service.budget.reservedBytes(), 0)
   }
 })
 
-t.test('what a publish is given after it was given up is taken back', async (t) => {
-  const bench = new FlowBench(withLease())
+t.test('leases issued for an aborted publish are revoked', async (t) => {
+  const bench = new NodeBench(withLease())
   const { promise, resolve } = Promise.withResolvers<void>()
   const issue = bench.issuer.issue.bind(bench.issuer)
   bench.issuer.issue = async (identity, token, request) => {
@@ -151,7 +151,7 @@ t.test('what a publish is given after it was given up is taken back', async (t) 
 })
 
 t.test('a first publish that fails cleans up each part, whatever fails in that', async (t) => {
-  const failing: Record<string, (bench: FlowBench) => void> = {
+  const failing: Record<string, (bench: NodeBench) => void> = {
     wipe: (bench) => {
       bench.node.files.wipe = () => {
         throw systemError('EMFILE')
@@ -168,20 +168,20 @@ t.test('a first publish that fails cleans up each part, whatever fails in that',
     },
   }
   for (const [part, breakIt] of Object.entries(failing)) {
-    const bench = new FlowBench(withLease())
+    const bench = new NodeBench(withLease())
     bench.node.failWriteWith = new FaultError('volume_io')
     breakIt(bench)
     const published = bench.publish().catch((error: unknown) => error)
     await bench.clock.advance(10_000)
-    t.match(await published, faulty('volume_io'), `${part}: the cause is told, not what came of it`)
+    t.match(await published, faulty('volume_io'), `${part}: the cause is reported, not its consequences`)
     t.equal(bench.node.mounts.size, 0, `${part}: nothing mounted`)
-    t.equal(bench.flow.budget.reservedBytes(), 0, `${part}: nothing reserved`)
+    t.equal(bench.service.budget.reservedBytes(), 0, `${part}: nothing reserved`)
     if (part !== 'revocation') t.equal(bench.issuer.tokensAlive.size, 0, `${part}: nothing issued`)
   }
 })
 
 t.test('half a set of files whose mount could not be removed is never taken for a whole one', async (t) => {
-  const bench = new FlowBench({ updateMode: 'InPlace', files: [fileSpec(), fileSpec({ name: 'second' })] })
+  const bench = new NodeBench({ updateMode: 'InPlace', files: [fileSpec(), fileSpec({ name: 'second' })] })
   const { apply } = bench.node.files
   const { unmount } = bench.node.mounter
   bench.node.files.apply = async (targetPath, shape, files) => {
@@ -196,7 +196,7 @@ t.test('half a set of files whose mount could not be removed is never taken for 
   }
   await t.rejects(bench.publish())
   t.equal(bench.content(), 'one', 'half of it stands there')
-  t.not(bench.flow.budget.reservedBytes(), 0, 'and counts')
+  t.not(bench.service.budget.reservedBytes(), 0, 'and counts')
   bench.node.files.apply = apply
   bench.node.mounter.unmount = unmount
   await bench.publish()
@@ -205,7 +205,7 @@ t.test('half a set of files whose mount could not be removed is never taken for 
 })
 
 t.test('an import is followed for as long as a volume uses it', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   bench.imports.put(importSpec({ name: 'bad', files: [fileSpec({ key: 'no-such' })] }))
   await bench.publish()
   await bench.publish({ volumeId: 'volume-2' })
@@ -219,8 +219,8 @@ t.test('an import is followed for as long as a volume uses it', async (t) => {
   t.same([...bench.imports.followed], [])
 })
 
-t.test('a look that outlives its volume leaves its import alone again', async (t) => {
-  const bench = new FlowBench()
+t.test('a refresh that outlives its volume stops watching the import', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   const { promise, resolve } = Promise.withResolvers<void>()
   const get = bench.imports.get.bind(bench.imports)

@@ -3,7 +3,7 @@ import { sourceCall } from '../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../src/core/imports/import.ts'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
 import { faulty } from '../harness/faulty.ts'
-import { FlowBench, MINUTE } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../harness/node-bench.ts'
 
 const KIB = 1024
 const LARGE = 'secret/data/large'
@@ -13,8 +13,8 @@ function pod(namespace: string) {
 }
 
 /** Namespaces with an import each; those of `large` read 500 KiB. */
-function bench(large: readonly string[], small: readonly string[] = []): FlowBench {
-  const made = new FlowBench()
+function bench(large: readonly string[], small: readonly string[] = []): NodeBench {
+  const made = new NodeBench()
   made.store.data.set(LARGE, { password: 'x'.repeat(500 * KIB) })
   for (const namespace of large) {
     made.imports.put(importSpec({ namespace, files: [fileSpec({ path: LARGE })] }))
@@ -23,8 +23,8 @@ function bench(large: readonly string[], small: readonly string[] = []): FlowBen
   return made
 }
 
-/** Keeps writes of large files waiting, and tells how many of each namespace stand there at once. */
-function holdWrites(made: FlowBench) {
+/** Keeps writes of large files waiting, and counts those of each namespace. */
+function holdWrites(made: NodeBench) {
   const running = new Map<string, number>()
   const most = { all: 0, ofOne: 0 }
   const ends: (() => void)[] = []
@@ -67,7 +67,7 @@ t.test('large imports come up two at once, one of a namespace; small ones beside
   t.same(writes.most, { all: 2, ofOne: 1 })
 })
 
-t.test('behind ten large ones of two other namespaces a large one has the third turn', async (t) => {
+t.test('behind ten large ones of two other namespaces a large one is third', async (t) => {
   const made = bench(['a', 'b', 'victim'])
   const writes = holdWrites(made)
   const others = Array.from({ length: 10 }, (_, index) =>
@@ -122,7 +122,7 @@ t.test(
   },
 )
 
-t.test('who holds a place for too long loses it, with a fault that is tried again', async (t) => {
+t.test('a task that holds a place for too long loses it, with a fault that is retried', async (t) => {
   const made = bench(['a'])
   const { read } = made.store
   let isHanging = false
@@ -136,7 +136,7 @@ t.test('who holds a place for too long loses it, with a fault that is tried agai
   isHanging = true
   made.store.data.set(LARGE, { password: 'y'.repeat(500 * KIB) })
   await made.clock.advance(2.5 * MINUTE)
-  t.match(made.notifier.told, ['backend failed deadline'])
+  t.match(made.notifier.events, ['backend failed deadline'])
   isHanging = false
   await made.publish({ volumeId: 'a-2', pod: pod('a') })
   await made.clock.advance(2.5 * MINUTE)
@@ -145,14 +145,14 @@ t.test('who holds a place for too long loses it, with a fault that is tried agai
 
 t.test('a template that makes much of little waits too', async (t) => {
   const template = `{% for i in (1..400) %}{{ password }}{% endfor %}`
-  const made = new FlowBench({ files: [fileSpec({ key: undefined, template })] })
+  const made = new NodeBench({ files: [fileSpec({ key: undefined, template })] })
   made.setPassword('x'.repeat(KIB))
   await made.publish()
   t.equal(made.content()?.length, 400 * KIB)
   t.equal(made.store.reads.length, 2)
 })
 
-const tooMuch: Record<string, [Partial<ImportSpec>, (made: FlowBench) => void, RegExp]> = {
+const tooMuch: Record<string, [Partial<ImportSpec>, (made: NodeBench) => void, RegExp]> = {
   'more than 128 paths': [
     { files: Array.from({ length: 129 }, (_, n) => fileSpec({ name: `f${n}`, path: `secret/data/${n}` })) },
     () => {},
@@ -166,7 +166,7 @@ const tooMuch: Record<string, [Partial<ImportSpec>, (made: FlowBench) => void, R
     },
     /more than 8388608 bytes, twice what a volume may hold/,
   ],
-  'more than 128 KiB of what is issued': [
+  'more than 128 KiB of leases': [
     {
       files: [
         fileSpec({
@@ -191,19 +191,19 @@ const tooMuch: Record<string, [Partial<ImportSpec>, (made: FlowBench) => void, R
 
 for (const [what, [spec, prepare, words]] of Object.entries(tooMuch)) {
   t.test(`${what}: refused, and nothing of it stays`, async (t) => {
-    const made = new FlowBench(spec)
+    const made = new NodeBench(spec)
     prepare(made)
     await t.rejects(made.publish(), faulty('import_too_large', words))
     t.equal(made.node.mounts.size, 0)
     t.equal(made.issuer.tokensAlive.size, 0)
-    t.equal(made.flow.budget.reservedBytes(), 0)
+    t.equal(made.service.budget.reservedBytes(), 0)
     t.ok(made.store.reads.length <= 36, `${made.store.reads.length} reads: it ends as the answers come`)
   })
 }
 
 t.test('one import reads eight paths at a time', async (t) => {
   const files = Array.from({ length: 100 }, (_, n) => fileSpec({ name: `f${n}`, path: `secret/data/${n}` }))
-  const made = new FlowBench({ files })
+  const made = new NodeBench({ files })
   for (let n = 0; n < 100; n++) made.store.data.set(`secret/data/${n}`, { password: 'x' })
   let running = 0
   let most = 0
@@ -222,16 +222,16 @@ t.test('one import reads eight paths at a time', async (t) => {
 
 t.test('paths that turn out to be leased for ever do not hold a publish', async (t) => {
   const files = Array.from({ length: 40 }, (_, n) => fileSpec({ name: `f${n}`, path: `db/creds/${n}` }))
-  const made = new FlowBench({ files })
+  const made = new NodeBench({ files })
   for (let n = 0; n < 40; n++) made.store.data.set(`db/creds/${n}`, { password: 'x' })
   const read = made.store.read.bind(made.store)
   made.store.read = async (identity, path, ...rest) => {
     const answer = await read(identity, path, ...rest)
-    const next = Math.floor(made.store.retired.length)
+    const next = Math.floor(made.store.discarded.length)
     const isLeased = path === `db/creds/${next}`
     const lease = { id: `${path} ${next}`, leasedAt: 0, durationMs: MINUTE, renewable: true }
     return isLeased ? { ...answer, lease } : answer
   }
   await t.rejects(made.publish(), faulty('import_too_large', /leased to each reader/))
-  t.ok(made.store.retired.length <= 8)
+  t.ok(made.store.discarded.length <= 8)
 })

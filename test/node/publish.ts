@@ -2,19 +2,20 @@ import t from 'tap'
 import type { Fault } from '../../src/core/faults/facts.ts'
 import { FaultError } from '../../src/core/faults/fault.ts'
 import { faulty } from '../harness/faulty.ts'
-import { FlowBench, PATH } from '../harness/flow-bench.ts'
+import { NodeBench, PATH } from '../harness/node-bench.ts'
 
 t.test('a first publish reads Vault, mounts and writes', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   t.equal(bench.content(), 'one')
   t.same(bench.store.reads, [PATH])
   t.equal([...bench.ledger.entries.values()][0]?.phase, 'complete')
   t.equal(bench.meter.count('published ok'), 1)
+  t.same(bench.service.volumes.countByState(), { inSync: 1, stale: 0, resumed: 0 })
 })
 
-t.test('a repeated publish touches nothing and asks nobody', async (t) => {
-  const bench = new FlowBench()
+t.test('a repeated publish touches nothing and does not ask Vault', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   bench.store.failWith = new FaultError('unreachable')
   for (let i = 0; i < 3; i++) await bench.publish()
@@ -23,13 +24,13 @@ t.test('a repeated publish touches nothing and asks nobody', async (t) => {
 })
 
 t.test('the same publish twice at once mounts once', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await Promise.all([bench.publish(), bench.publish()])
   t.equal(bench.node.writes.length, 1)
 })
 
 t.test('other arguments for a published target are refused', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await t.rejects(bench.publish({ fingerprint: 'other' }), faulty('already_exists'))
   await t.rejects(
@@ -40,7 +41,7 @@ t.test('other arguments for a published target are refused', async (t) => {
 })
 
 t.test('a failed first publish leaves nothing behind', async (t) => {
-  const cases: [string, (bench: FlowBench) => void, Fault][] = [
+  const cases: [string, (bench: NodeBench) => void, Fault][] = [
     ['Vault away', (bench) => (bench.store.failWith = new FaultError('unreachable')), 'unreachable'],
     ['key missing', (bench) => bench.store.data.set(PATH, { other: 'x' }), 'key_missing'],
     ['path missing', (bench) => bench.store.data.clear(), 'path_not_found'],
@@ -48,7 +49,7 @@ t.test('a failed first publish leaves nothing behind', async (t) => {
     ['no import', (bench) => bench.imports.delete('my-namespace1', 'python-backend'), 'import_not_found'],
   ]
   for (const [name, breakIt, fault] of cases) {
-    const bench = new FlowBench()
+    const bench = new NodeBench()
     breakIt(bench)
     await t.rejects(bench.publish(), faulty(fault), name)
     t.equal(bench.node.mounts.size, 0, `${name}: nothing mounted`)
@@ -58,23 +59,23 @@ t.test('a failed first publish leaves nothing behind', async (t) => {
   }
 })
 
-t.test('a fault found after reading still says who asked', async (t) => {
-  const bench = new FlowBench()
+t.test('a fault found after reading still names the identity', async (t) => {
+  const bench = new NodeBench()
   bench.store.data.set(PATH, { user: 'x' })
   await t.rejects(bench.publish(), { message: /my-namespace1_backend.*my-namespace1\/backend-sa/ })
 })
 
-t.test('a volume whose mount somebody else took away is published anew', async (t) => {
-  const bench = new FlowBench()
+t.test('a volume whose mount another program removed is published again', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   bench.node.mounts.clear()
   await bench.publish()
   t.equal(bench.content(), 'one')
-  t.match(bench.log.messages('warn'), ['the mount of a known volume is gone, publishing it anew'])
+  t.match(bench.log.messages('warn'), ['the mount of a known volume is gone, publishing it again'])
 })
 
-t.test('a mounted volume that a lost ledger does not know is taken over with its files', async (t) => {
-  const bench = new FlowBench()
+t.test('a mounted volume that a lost ledger does not know is adopted with its files', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   bench.ledger.entries.clear()
   await bench.restart()
@@ -84,35 +85,38 @@ t.test('a mounted volume that a lost ledger does not know is taken over with its
   t.equal(bench.ledger.entries.size, 1)
 })
 
-t.test('a mount without complete files that a lost ledger does not know is made anew', async (t) => {
-  const bench = new FlowBench()
+t.test('a mount without complete files that a lost ledger does not know is replaced', async (t) => {
+  const bench = new NodeBench()
   bench.node.mounter.mount('/pods/volume-1/mount', { sizeBytes: 1, gid: undefined })
   await bench.publish()
   t.equal(bench.content(), 'one')
 })
 
 t.test('after stop nothing new begins', async (t) => {
-  const bench = new FlowBench()
-  await bench.flow.stop()
+  const bench = new NodeBench()
+  await bench.service.stop()
   await t.rejects(bench.publish(), faulty('shutting_down'))
 })
 
 t.test('stats know only the volume that is mounted there', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
-  t.equal(bench.flow.stats({ volumeId: 'volume-1', volumePath: '/pods/volume-1/mount' }).bytes.total, 1 << 20)
+  t.equal(
+    bench.service.stats({ volumeId: 'volume-1', volumePath: '/pods/volume-1/mount' }).bytes.total,
+    1 << 20,
+  )
   t.throws(
-    () => bench.flow.stats({ volumeId: 'volume-2', volumePath: '/pods/volume-1/mount' }),
+    () => bench.service.stats({ volumeId: 'volume-2', volumePath: '/pods/volume-1/mount' }),
     faulty('volume_not_found'),
   )
   t.throws(
-    () => bench.flow.stats({ volumeId: 'volume-1', volumePath: 'relative' }),
+    () => bench.service.stats({ volumeId: 'volume-1', volumePath: 'relative' }),
     faulty('volume_not_found'),
   )
 })
 
 t.test("an import's own audience is asked for when kubelet's tokens lack it, and only then", async (t) => {
-  const bench = new FlowBench({ audience: 'own' })
+  const bench = new NodeBench({ audience: 'own' })
   await bench.publish()
   t.equal(bench.content(), 'one')
   t.same(bench.requested, ['own'])
@@ -120,13 +124,13 @@ t.test("an import's own audience is asked for when kubelet's tokens lack it, and
   t.equal(bench.requested.length, 1)
 })
 
-t.test('an audience that nobody issues is told as a missing token', async (t) => {
-  const bench = new FlowBench({ audience: 'nobody' })
+t.test('an audience that cannot be issued is reported as a missing token', async (t) => {
+  const bench = new NodeBench({ audience: 'unknown' })
   await t.rejects(bench.publish(), faulty('token_missing'))
 })
 
-t.test('a republish succeeds although the mount cannot be looked at', async (t) => {
-  const bench = new FlowBench()
+t.test('a republish succeeds although the mount cannot be checked', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   bench.node.mounter.isMounted = () => {
     throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
@@ -137,7 +141,7 @@ t.test('a republish succeeds although the mount cannot be looked at', async (t) 
 })
 
 t.test('a first publish that cannot mount deletes nothing that was there', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   let wiped = 0
   bench.node.files.wipe = () => {
     wiped += 1

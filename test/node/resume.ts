@@ -1,25 +1,25 @@
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { FlowBench, MINUTE } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../harness/node-bench.ts'
 
 t.test('a restart takes mounted volumes up again and asks Vault only with the next token', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   const before = bench.store.reads.length
   await bench.restart()
   await bench.clock.advance(10 * MINUTE)
   t.equal(bench.store.reads.length, before)
-  t.equal(bench.flow.volumes.countByState().resumed, 1)
+  t.equal(bench.service.volumes.countByState().resumed, 1)
 
   bench.setPassword('two')
   await bench.publish()
   await bench.clock.advance(100)
   t.equal(bench.content(), 'two')
-  t.equal(bench.flow.volumes.countByState().fresh, 1)
+  t.equal(bench.service.volumes.countByState().inSync, 1)
 })
 
 t.test('a republish after a restart succeeds and keeps the files while Vault is away', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.restart()
   bench.store.failWith = new FaultError('unreachable')
@@ -31,7 +31,7 @@ t.test('a republish after a restart succeeds and keeps the files while Vault is 
 t.test(
   'a volume killed between mount and write is removed, and the next publish delivers files',
   async (t) => {
-    const bench = new FlowBench()
+    const bench = new NodeBench()
     await bench.publish()
     const entry = bench.ledger.load()[0]!
     bench.ledger.put({ ...entry, phase: 'mounting' })
@@ -44,7 +44,7 @@ t.test(
 )
 
 t.test('a complete entry whose files are not complete is removed', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   bench.node.mounts.get('/pods/volume-1/mount')?.clear()
   await bench.restart()
@@ -52,8 +52,8 @@ t.test('a complete entry whose files are not complete is removed', async (t) => 
   t.equal(bench.ledger.entries.size, 0)
 })
 
-t.test('after a reboot everything is forgotten and published anew', async (t) => {
-  const bench = new FlowBench()
+t.test('after a reboot everything is forgotten and published again', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   bench.node.mounts.clear()
   await bench.restart()
@@ -63,7 +63,7 @@ t.test('after a reboot everything is forgotten and published anew', async (t) =>
 })
 
 t.test('one volume that cannot be resumed does not keep the others back', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.publish({ volumeId: 'volume-2' })
   bench.node.mounter.list = () => new Map()
@@ -72,12 +72,12 @@ t.test('one volume that cannot be resumed does not keep the others back', async 
     return bench.node.mounts.has(targetPath)
   }
   await bench.restart()
-  t.equal(bench.flow.volumes.countByState().resumed, 1)
+  t.equal(bench.service.volumes.countByState().resumed, 1)
   t.match(bench.log.messages('error'), ['a volume could not be resumed'])
 })
 
 t.test('unpublish of a resumed volume removes it', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.restart()
   await bench.unpublish()
@@ -86,7 +86,7 @@ t.test('unpublish of a resumed volume removes it', async (t) => {
 })
 
 t.test('files that cannot be repaired after a restart stay, and a republish succeeds', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   const { repair } = bench.node.files
   bench.node.files.repair = async () => {
@@ -104,11 +104,11 @@ t.test('files that cannot be repaired after a restart stay, and a republish succ
   t.equal(bench.content(), 'two')
 })
 
-t.test('a volume under a directory that is reached through a link is taken up, not unmounted', async (t) => {
-  const bench = new FlowBench()
+t.test('a volume under a directory that is reached through a link is resumed, not unmounted', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   bench.node.mounter.list = () => new Map([['/elsewhere/volume-1/mount', 'tmpfs']])
   await bench.restart()
   t.equal(bench.content(), 'one')
-  t.equal(bench.flow.volumes.countByState().resumed, 1)
+  t.equal(bench.service.volumes.countByState().resumed, 1)
 })

@@ -1,11 +1,11 @@
 import t from 'tap'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
-import { FlowBench, MINUTE, PATH, seededRandom } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench, PATH, seededRandom } from '../harness/node-bench.ts'
 
 const INTERVAL = 10_000
 
 /** Every read of the path is answered differently, as by engines that hand out access tokens of clouds. */
-function restless(bench: FlowBench): void {
+function changing(bench: NodeBench): void {
   let reads = 0
   const read = bench.store.read.bind(bench.store)
   bench.store.read = (identity, path, ...rest) => {
@@ -15,16 +15,16 @@ function restless(bench: FlowBench): void {
 }
 
 /** How often each volume was written after its first files. */
-function rewrites(bench: FlowBench, after = 0): Map<string, number> {
+function rewrites(bench: NodeBench, after = 0): Map<string, number> {
   const counts = new Map<string, number>()
   for (const path of bench.node.writes.slice(after)) counts.set(path, (counts.get(path) ?? 0) + 1)
   return counts
 }
 
 t.test('six volumes of a path that never answers the same: each is written once an interval', async (t) => {
-  const bench = new FlowBench({ refreshIntervalMs: INTERVAL })
+  const bench = new NodeBench({ refreshIntervalMs: INTERVAL })
   bench.random = seededRandom()
-  restless(bench)
+  changing(bench)
   for (let i = 0; i < 6; i++) await bench.publish({ volumeId: `volume-${i}` })
   const after = bench.node.writes.length
   const reads = bench.store.reads.length
@@ -38,9 +38,9 @@ t.test('six volumes of a path that never answers the same: each is written once 
 })
 
 t.test('between two writes of a volume there is most of an interval, whatever others see', async (t) => {
-  const bench = new FlowBench({ refreshIntervalMs: INTERVAL })
+  const bench = new NodeBench({ refreshIntervalMs: INTERVAL })
   bench.random = seededRandom(7)
-  restless(bench)
+  changing(bench)
   const times = new Map<string, number[]>()
   const apply = bench.node.files.apply
   bench.node.files.apply = (path, shape, files) => {
@@ -59,10 +59,10 @@ t.test('between two writes of a volume there is most of an interval, whatever ot
   }
 })
 
-t.test('a pod that starts again and again has nobody else rewritten more often', async (t) => {
-  const bench = new FlowBench({ refreshIntervalMs: INTERVAL })
+t.test('a pod that restarts again and again does not have others rewritten more often', async (t) => {
+  const bench = new NodeBench({ refreshIntervalMs: INTERVAL })
   bench.random = seededRandom()
-  restless(bench)
+  changing(bench)
   await bench.publish()
   for (let i = 0; i < 100; i++) {
     await bench.publish({ volumeId: `restarting-${i}` })
@@ -74,7 +74,7 @@ t.test('a pod that starts again and again has nobody else rewritten more often',
 })
 
 t.test('a true change still reaches all volumes of the identity at once, time after time', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   bench.random = seededRandom()
   for (let i = 0; i < 20; i++) await bench.publish({ volumeId: `volume-${i}` })
   for (const password of ['two', 'three', 'four', 'five', 'six']) {
@@ -89,10 +89,10 @@ t.test('a true change still reaches all volumes of the identity at once, time af
 })
 
 t.test('a path that came to rest wakes others again', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   for (let i = 0; i < 10; i++) await bench.publish({ volumeId: `volume-${i}` })
   for (let i = 0; i < 20; i++) {
-    bench.setPassword(`restless ${i}`)
+    bench.setPassword(`changing ${i}`)
     await bench.clock.advance(2.5 * MINUTE)
   }
   await bench.clock.advance(10 * MINUTE)
@@ -102,8 +102,8 @@ t.test('a path that came to rest wakes others again', async (t) => {
   for (let i = 0; i < 10; i++) t.equal(bench.content(`volume-${i}`), 'at last')
 })
 
-t.test('an import edited without pause has its volume looked at once a second at most', async (t) => {
-  const bench = new FlowBench()
+t.test('an import edited without pause has its volume refreshed once a second at most', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   const before = bench.store.reads.length
   for (let i = 0; i < 1_000; i++) {

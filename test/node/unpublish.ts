@@ -1,9 +1,9 @@
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { FlowBench } from '../harness/flow-bench.ts'
+import { NodeBench } from '../harness/node-bench.ts'
 
 t.test('unpublish leaves nothing mounted, nothing in the ledger and revokes the last token', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.unpublish()
   t.equal(bench.node.mounts.size, 0)
@@ -13,7 +13,7 @@ t.test('unpublish leaves nothing mounted, nothing in the ledger and revokes the 
 })
 
 t.test('the token of an identity lives until its last volume goes', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.publish({ volumeId: 'volume-2' })
   await bench.unpublish('volume-1')
@@ -22,8 +22,8 @@ t.test('the token of an identity lives until its last volume goes', async (t) =>
   t.equal(bench.store.revoked.length, 1)
 })
 
-t.test('what is already gone is success', async (t) => {
-  const bench = new FlowBench()
+t.test('a volume that is already gone is success', async (t) => {
+  const bench = new NodeBench()
   await bench.unpublish()
   await bench.publish()
   await bench.unpublish()
@@ -31,24 +31,24 @@ t.test('what is already gone is success', async (t) => {
   t.equal(bench.meter.count('unpublished ok'), 3)
 })
 
-t.test('a volume id that is not the one mounted there leaves the other volume alone', async (t) => {
-  const bench = new FlowBench()
+t.test('a volume id that is not the one mounted there leaves the other volume as it is', async (t) => {
+  const bench = new NodeBench()
   await bench.publish()
   await bench.unpublish('volume-0', '/pods/volume-1/mount')
   t.equal(bench.content(), 'one')
 })
 
 t.test(
-  'an unpublish does not wait for a look that Vault holds up, and the look writes nothing after it',
+  'an unpublish does not wait for a refresh that Vault holds up, and the refresh writes nothing after it',
   async (t) => {
-    const bench = new FlowBench()
+    const bench = new NodeBench()
     await bench.publish()
     let answer = () => {}
     bench.store.held = new Promise((resolve) => {
       answer = resolve
     })
     await bench.clock.advance(3 * 60_000)
-    t.equal(bench.store.reads.length, 2, 'the look is under way')
+    t.equal(bench.store.reads.length, 2, 'the refresh is under way')
     await bench.unpublish()
     answer()
     await bench.clock.advance(60 * 60_000)
@@ -58,8 +58,8 @@ t.test(
   },
 )
 
-t.test('a look that began before an unpublish and fails after it keeps no Vault token alive', async (t) => {
-  const bench = new FlowBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
+t.test('a refresh that began before an unpublish and fails after it keeps no Vault token', async (t) => {
+  const bench = new NodeBench({ caCertRef: { kind: 'ConfigMap', name: 'vault-ca', key: 'ca.crt' } })
   await bench.publish()
   const { promise, resolve } = Promise.withResolvers<string>()
   bench.caCert = () => promise
@@ -68,6 +68,6 @@ t.test('a look that began before an unpublish and fails after it keeps no Vault 
   bench.store.failWith = new FaultError('unreachable')
   resolve('PEM')
   await bench.clock.advance(1_000)
-  t.equal(bench.store.reads.length, 2, 'the look went on')
+  t.equal(bench.store.reads.length, 2, 'the refresh went on')
   t.equal(bench.store.users.size, 0)
 })

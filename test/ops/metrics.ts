@@ -47,24 +47,24 @@ t.test('volumes are read at each scrape, and a state without volumes disappears'
   const metrics = createMetrics({ version: '1' })
   t.equal((await scrape(metrics)).get('vault_files_oldest_sync_age_seconds'), 0)
   metrics.setVolumes(() => ({
-    byState: { fresh: 3, stale: 1 },
+    byState: { inSync: 3, stale: 1 },
     oldestSyncAgeSeconds: 42,
-    leases: { held: 2, retiring: 1 },
+    leases: { active: 2, revoking: 1 },
     reservedBytes: 1024,
     limitBytes: 4096,
   }))
   const first = await scrape(metrics)
-  t.equal(first.get('vault_files_volumes{state="fresh"}'), 3)
+  t.equal(first.get('vault_files_volumes{state="inSync"}'), 3)
   t.equal(first.get('vault_files_volumes{state="stale"}'), 1)
   t.equal(first.get('vault_files_oldest_sync_age_seconds'), 42)
-  t.equal(first.get('vault_files_leases{state="held"}'), 2)
+  t.equal(first.get('vault_files_leases{state="active"}'), 2)
   t.equal(first.get('vault_files_volume_reserved_bytes'), 1024)
   t.equal(first.get('vault_files_volume_limit_bytes'), 4096)
-  t.equal(first.get('vault_files_leases{state="retiring"}'), 1)
+  t.equal(first.get('vault_files_leases{state="revoking"}'), 1)
   const bytes = { reservedBytes: 0, limitBytes: 4096 }
-  metrics.setVolumes(() => ({ byState: { fresh: 4 }, oldestSyncAgeSeconds: 1, leases: {}, ...bytes }))
+  metrics.setVolumes(() => ({ byState: { inSync: 4 }, oldestSyncAgeSeconds: 1, leases: {}, ...bytes }))
   const second = await scrape(metrics)
-  t.equal(second.get('vault_files_volumes{state="fresh"}'), 4)
+  t.equal(second.get('vault_files_volumes{state="inSync"}'), 4)
   t.notOk(second.has('vault_files_volumes{state="stale"}'))
 })
 

@@ -56,7 +56,7 @@ async function bench(t: Test, rules: Record<string, (request: SeenRequest) => Fa
     data: { values: new Map(), version: undefined },
     expiresAt: undefined,
     issuedAt: clock.now(),
-    state: 'held',
+    state: 'active',
     ...more,
   })
   return { vault, clock, log, meter, store, issuer, identity, token, holding, rules }

@@ -75,7 +75,7 @@ const certificate: Lease = {
   vaultLease: undefined,
   expiresAt: 1_700_000_900_000,
   issuedAt: 1_700_000_000_500,
-  state: 'held',
+  state: 'active',
 }
 
 const database: Lease = {
@@ -104,7 +104,7 @@ const database: Lease = {
   },
   vaultLease: { id: `database/creds/app/${CANARY}`, leasedAt: 5, durationMs: 60_000, renewable: true },
   expiresAt: undefined,
-  state: 'retiring',
+  state: 'revoking',
 }
 
 const token: Lease = {
@@ -117,7 +117,7 @@ const token: Lease = {
 function inMemory() {
   const node = new FakeNode()
   node.mounts.set(TARGET, new Map()).set('/other', new Map())
-  return { leaseStore: node.safe, sealed: node.safe.sealed }
+  return { leaseStore: node.leaseStore, sealed: node.leaseStore.sealed }
 }
 
 t.test('leases come back as they were put', async (t) => {

@@ -3,7 +3,7 @@ import type { SecretText } from '../secret.ts'
 import type { ServiceAccountToken } from './pod.ts'
 import type { Identity, SecretData, VaultLease } from './vault.ts'
 
-/** A Vault token of one volume's own. */
+/** A Vault token that only one lease uses. */
 export type LeaseToken = {
   token: SecretText
   accessor: string
@@ -16,36 +16,36 @@ export type LeaseToken = {
   isBatch: boolean
 }
 
-/** What Vault answered to an order. */
+/** Vault's answer to an issue request. */
 export type IssueResponse = {
   data: SecretData
   vaultLease: VaultLease | undefined
   /** When it ends whatever is renewed, such as a certificate's notAfter: milliseconds since the Unix epoch. */
   expiresAt: number | undefined
-  /** Whether anything ends, or can be taken back, with the token that asked. */
+  /** Whether anything ends, or can be revoked, with the token that asked. */
   needsToken: boolean
 }
 
-/** Something issued to one volume, kept good for as long as the volume lives. */
+/** Issued by Vault for one volume, and renewed for as long as the volume lives. */
 export type Lease = Omit<IssueResponse, 'needsToken'> & {
-  /** New for each issue: tells whether files were made from it. */
+  /** New for each issue: part of the input that files are rendered from. */
   id: string
   request: IssueRequest
   identity: Identity
   /** undefined: nothing hangs on a token. */
   token: LeaseToken | undefined
-  /** In wall time, as endsAt. */
+  /** In wall time, as expiresAt. */
   issuedAt: number
-  /** When endsAt seemed to be when it was issued, by Clock.monotonic(); a process that comes after does not know. */
+  /** expiresAt by Clock.monotonic(), as it seemed at issue; a later process does not know it. */
   expiresAtMonotonic?: number
-  /** retiring: replaced, or not yet in any file; to be revoked. */
-  state: 'held' | 'retiring'
+  /** revoking: replaced, or not in any file yet; to be revoked. */
+  state: 'active' | 'revoking'
 }
 
-/** Vault, for what is issued to one volume alone. Each answer hangs on a token of its own. */
+/** Vault, for leases. Each hangs on a token of its own. */
 export type Issuer = {
   /**
-   * A token that nobody else uses.
+   * A token for one lease.
    * @throws FaultError as SecretStore.read does for logins
    */
   logIn(identity: Identity, tokens: readonly ServiceAccountToken[], signal: AbortSignal): Promise<LeaseToken>
@@ -53,37 +53,36 @@ export type Issuer = {
   issue(
     identity: Identity,
     token: LeaseToken,
-    order: IssueRequest,
+    request: IssueRequest,
     signal: AbortSignal,
   ): Promise<IssueResponse>
   /**
-   * Token and lease with their lives prolonged; undefined when Vault will not prolong them by what is worth it.
+   * Token and Vault lease, renewed; undefined when Vault does not renew them, or by too little to be worth it.
    * @throws FaultError when Vault could not be asked
    */
-  renew(holding: Lease, signal: AbortSignal): Promise<Pick<Lease, 'token' | 'vaultLease'> | undefined>
+  renew(lease: Lease, signal: AbortSignal): Promise<Pick<Lease, 'token' | 'vaultLease'> | undefined>
   /**
-   * Takes back what was issued, with its token. Every answer is final: asking again would change nothing.
+   * Revokes the lease and its token. Every answer is final: asking again would change nothing.
    * @throws FaultError when Vault could not be asked, or cannot do it now: try again
    */
-  revoke(holding: Lease, signal: AbortSignal): Promise<Revoked>
+  revoke(lease: Lease, signal: AbortSignal): Promise<Revoked>
 }
 
 /**
- * unknown: Vault knows it no more. not-permitted: Vault does not let the token end itself or what it made, which ends by
- * its TTL; it is told in the log.
+ * unknown: Vault does not know it any more. not-permitted: Vault does not let the token revoke itself or its lease, which
+ * ends by its TTL; the adapter logs it.
  */
 export type Revoked = 'revoked' | 'unknown' | 'not-permitted'
 
 /**
- * What is issued to volumes, over a restart of ours (each leasedAt in wall time there): sealed in the memory of the
- * volume's own tmpfs, where neither a pod
- * nor a disk sees it, under a key that the ledger keeps.
+ * The leases of volumes, over a restart of ours (each leasedAt in wall time there): sealed in the memory of the volume's
+ * tmpfs, where neither a pod nor a disk sees them, under a key that the ledger keeps. They go with the mount.
  */
 export type LeaseStore = {
-  /** A new key, for a new volume. */
+  /** For a new volume. */
   newKey(): string
-  /** Replaces what is kept. False: this node or these holdings do not allow it, nothing is kept. Never throws. */
-  put(targetPath: string, key: string, holdings: readonly Lease[]): boolean
-  /** undefined: nothing is kept, or it cannot be read. Never throws. */
+  /** Replaces the stored leases. False: the node or their size does not allow it, nothing is stored. Never throws. */
+  put(targetPath: string, key: string, leases: readonly Lease[]): boolean
+  /** undefined: nothing is stored, or it cannot be read. Never throws. */
   get(targetPath: string, key: string): Lease[] | undefined
 }

@@ -1,7 +1,7 @@
 import type { Pod, ServiceAccountToken } from './pod.ts'
 import type { VolumeStats } from './volume.ts'
 
-/** What one pod asks for: the NodePublishVolume request, parsed. */
+/** The NodePublishVolume request, parsed. */
 export type PublishRequest = {
   volumeId: string
   targetPath: string
@@ -12,12 +12,12 @@ export type PublishRequest = {
   importName: string
   /** By audience. */
   tokens: ReadonlyMap<string, ServiceAccountToken>
-  /** All that must be the same in a repeated publish, without tokens: compared as a whole. */
+  /** Of all fields that must be the same in a repeated publish, which leaves out tokens. */
   fingerprint: string
 }
 
-/** What the gRPC layer calls: one function per RPC that does something. All reject with FaultError only. */
-export type NodeFlow = {
+/** For the gRPC layer: one function per RPC that does something. All reject with FaultError only. */
+export type NodeService = {
   publish(request: PublishRequest, signal: AbortSignal): Promise<void>
   unpublish(request: { volumeId: string; targetPath: string }, signal: AbortSignal): Promise<void>
   /** @throws FaultError volume_not_found for an unknown volume or path */

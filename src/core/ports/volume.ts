@@ -46,7 +46,7 @@ export type VolumeShape = {
 export type VolumeFiles = {
   /**
    * Makes the volume hold exactly `files`, for the first time or again: unchanged files are not touched,
-   * changed ones change as the update mode promises. Repairs what a crash left.
+   * changed ones change as the update mode promises. Repairs the leftovers of a crash.
    * @throws FaultError volume_full before anything is touched, volume_io
    */
   apply(
@@ -54,15 +54,15 @@ export type VolumeFiles = {
     shape: VolumeShape,
     files: readonly RenderedFile[],
   ): Promise<{ changed: string[]; added: string[]; removed: string[] }>
-  /** Finishes what a killed process left half done, from the files alone. False: there is no complete set of files. */
+  /** Finishes the write of a killed process, from the files only. False: there is no complete set of files. */
   repair(targetPath: string, shape: VolumeShape): Promise<boolean>
-  /** In which mode somebody wrote files there; undefined where there are none. */
+  /** The update mode of the files that are there; undefined where there are none. */
   found(targetPath: string): UpdateMode | undefined
   /** Deletes all files, before unmounting. Never throws. */
   wipe(targetPath: string): void
 }
 
-/** What is mounted: survives a restart, holds no secret and no token. */
+/** One mounted volume: survives a restart, holds no secret and no token. */
 export type LedgerEntry = {
   volumeId: string
   targetPath: string
@@ -73,7 +73,7 @@ export type LedgerEntry = {
   fingerprint: string
   updateMode: UpdateMode
   sizeBytes: number
-  /** Opens what the volume's Safe holds; undefined for volumes to which nothing is issued. */
+  /** Opens the volume's lease store; undefined for volumes that never had a lease. */
   leaseStoreKey: string | undefined
   /** mounting: killed in this phase, the target holds no complete files and is removed at start. */
   phase: 'mounting' | 'complete'

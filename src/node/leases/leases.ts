@@ -6,20 +6,18 @@ import type { Issuer, Lease } from '../../core/ports/leases.ts'
 import type { Log } from '../../core/ports/log.ts'
 import type { ServiceAccountToken } from '../../core/ports/pod.ts'
 import type { Identity } from '../../core/ports/vault.ts'
-import { eachOf } from '../pool.ts'
-import type { MountedVolume } from '../volumes.ts'
-import { noteEnding, noteIssue, untilReissueMs } from './issue-pace.ts'
+import { eachOf } from '../each-of.ts'
+import type { Volume } from '../volume.ts'
 import {
-  bareHolding,
-  isBare,
+  bareLease,
   isRevocable,
-  reachedAs,
+  leaseReachedAs,
   untilDueMs,
   untilEndMs,
   untilRetryMs,
 } from './lease-times.ts'
-import type { Safekeeping } from './persistence.ts'
-import { type Retiring, setHoldings } from './scheduled-revocations.ts'
+import type { LeasePersistence } from './persistence.ts'
+import type { ScheduledRevocations } from './scheduled-revocations.ts'
 
 /** Of one volume. */
 const ISSUES_AT_ONCE = 8
@@ -27,86 +25,72 @@ const ISSUES_AT_ONCE = 8
 /** Runs a task with service-account tokens to log in with. */
 export type WithTokens = <T>(task: (tokens: readonly ServiceAccountToken[]) => Promise<T>) => Promise<T>
 
+/** The issue requests of an import, and the per-volume identity that asks. */
+export type Wanted = { issueRequests: readonly IssueRequest[]; perVolumeIdentity: Identity }
+
 /**
- * What is issued to one volume alone: dynamic credentials, certificates, the pod's own Vault token. Each hangs on a
- * Vault token of its own, renewed for as long as the volume lives, and replaced when it can be renewed no more: the new
- * one is in the files before the old one is taken back.
+ * The leases of a volume: dynamic credentials, certificates, the pod's own Vault token. Each hangs on a Vault token of
+ * its own, is renewed for as long as the volume lives, and replaced when it cannot be renewed any more: the new one is
+ * in the files before the old one is revoked.
  */
-export type Leases = Pick<Retiring, 'retire' | 'settle' | 'release' | 'discard'> & {
+export type Leases = {
   /**
-   * Prolongs what is due of all that the files hold, also what is not ordered any more: until the files are made anew
-   * the pod works with it. Changes no file, never throws.
+   * Renews what is due of all that the files hold, also leases that the import does not request any more: until the
+   * files are written again the pod works with them. Changes no file, never throws.
    */
-  keep(
-    volume: MountedVolume,
-    requests: readonly IssueRequest[],
-    own: Identity,
-    signal: AbortSignal,
-  ): Promise<Kept>
+  renew(volume: Volume, wanted: Wanted, signal: AbortSignal): Promise<Renewed>
   /**
-   * Issues all or nothing, where nothing to issue is an answer too. Tokens are written down before they are used.
+   * Issues all or none; a request for something absent counts as answered. Tokens are saved before they are used.
    * @throws FaultError of the first that failed
    */
   issue(
     requests: readonly IssueRequest[],
-    own: Identity,
-    ask: { volume: MountedVolume; withTokens: WithTokens; signal: AbortSignal },
-  ): Promise<{ fresh: Lease[]; absent: ReadonlyMap<string, FaultError> }>
-  /** From now on `fresh` is what the volume holds, and what it replaces is to be revoked: before any file is written. */
-  adopt(
-    volume: MountedVolume,
-    fresh: readonly Lease[],
-    requests: readonly IssueRequest[],
-    own: Identity,
-  ): void
-  restore: Safekeeping['restore']
-  /** Milliseconds until something must be done next; Infinity for never. */
-  untilDueMs(volume: MountedVolume): number
+    identity: Identity,
+    options: { volume: Volume; withTokens: WithTokens; signal: AbortSignal },
+  ): Promise<{ issued: Lease[]; absent: ReadonlyMap<string, FaultError> }>
+  /** The issued leases are the volume's, and those that they replace are to be revoked: before any file is written. */
+  activate(volume: Volume, issued: readonly Lease[], wanted: Wanted): void
+  /** Milliseconds until a lease is to be renewed, replaced or revoked; Infinity for never. */
+  untilDueMs(volume: Volume): number
   /** The same after a failure: until the next try, at the latest. */
-  untilRetryMs(volume: MountedVolume): number
+  untilRetryMs(volume: Volume): number
 }
 
-export type Kept = {
-  /** What must be issued, for it never was or can be prolonged no more. */
+export type Renewed = {
+  /** To be issued: they never were, or cannot be renewed any more. */
   missing: IssueRequest[]
-  /** Why something that is ordered could not be prolonged yet; it is good for some more time. */
+  /** Why a requested lease could not be renewed yet; it is valid for some more time. */
   failure: FaultError | undefined
 }
 
 export function createLeases(deps: {
   issuer: Issuer
-  retiring: Retiring
-  safekeeping: Safekeeping
+  scheduledRevocations: Pick<ScheduledRevocations, 'revokeUnused'>
+  persistence: Pick<LeasePersistence, 'save'>
   clock: Clock
   log: Log
 }): Leases {
-  const { issuer, retiring, safekeeping, clock, log } = deps
-  const { discard } = retiring
-  const { remember, restore } = safekeeping
+  const { issuer, scheduledRevocations, persistence, clock, log } = deps
 
-  function replace(volume: MountedVolume, old: Lease, now: Lease): void {
-    volume.holdings = volume.holdings.map((one) => (one === old ? now : one))
-  }
-
-  /** @throws FaultError when Vault could not be asked, and it is good for some more time */
-  async function prolong(
-    volume: MountedVolume,
-    held: Lease,
+  /** @throws FaultError when Vault could not be asked, and the lease is valid for some more time */
+  async function renewOne(
+    volume: Volume,
+    lease: Lease,
     request: IssueRequest,
     signal: AbortSignal,
-  ): Promise<'good' | 'renewed' | 'ending'> {
-    const one = { ...held, request }
-    if (untilDueMs(one, clock) > 0) return 'good'
+  ): Promise<'valid' | 'renewed' | 'ending'> {
+    const one = { ...lease, request }
+    if (untilDueMs(one, clock) > 0) return 'valid'
     const askedAt = clock.monotonic()
     try {
       const renewed = await issuer.renew(one, signal)
       if (renewed === undefined) return 'ending'
       const { token, vaultLease } = renewed
-      // What is as it was has not been renewed: only one of both was due.
-      replace(volume, held, {
+      // A part that is the same object has not been renewed: only one of both was due.
+      volume.leases.replace(lease, {
         ...one,
-        token: token === one.token ? token : since(token, askedAt),
-        vaultLease: vaultLease === one.vaultLease ? vaultLease : since(vaultLease, askedAt),
+        token: token === one.token ? token : leasedAt(token, askedAt),
+        vaultLease: vaultLease === one.vaultLease ? vaultLease : leasedAt(vaultLease, askedAt),
       })
       return 'renewed'
     } catch (error) {
@@ -117,60 +101,61 @@ export function createLeases(deps: {
 
   async function issueOne(
     request: IssueRequest,
-    own: Identity,
-    ask: { volume: MountedVolume; withTokens: WithTokens; signal: AbortSignal },
+    identity: Identity,
+    options: { volume: Volume; withTokens: WithTokens; signal: AbortSignal },
   ): Promise<Lease> {
-    const { volume, withTokens, signal } = ask
+    const { volume, withTokens, signal } = options
     const issuedAt = clock.now()
     const askedAt = clock.monotonic()
-    const token = since(await withTokens((tokens) => issuer.logIn(own, tokens, signal)), askedAt)
-    const bare = bareHolding({ id: randomUUID(), request, identity: own, issuedAt, token })
-    // Until `adopt` puts in its place what was issued: whoever writes down the holdings meanwhile writes this one too.
-    volume.holdings = [...volume.holdings, bare]
-    remember(volume)
+    const token = leasedAt(await withTokens((tokens) => issuer.logIn(identity, tokens, signal)), askedAt)
+    const bare = bareLease({ id: randomUUID(), request, identity, issuedAt, token })
+    // In the set until `activate` replaces it: saving the leases meanwhile saves this one too.
+    volume.leases.add(bare)
+    persistence.save(volume)
     try {
-      const { needsToken, vaultLease, ...issued } = await issuer.issue(own, token, request, signal)
-      if (!needsToken) await discard(volume, [bare])
-      const holding: Lease = {
+      const { needsToken, vaultLease, ...response } = await issuer.issue(identity, token, request, signal)
+      if (!needsToken) await scheduledRevocations.revokeUnused(volume, [bare])
+      const lease: Lease = {
         ...bare,
-        ...issued,
-        ...(issued.expiresAt === undefined
+        ...response,
+        ...(response.expiresAt === undefined
           ? {}
-          : { expiresAtMonotonic: askedAt + issued.expiresAt - issuedAt }),
-        vaultLease: since(vaultLease, askedAt),
-        // The token that asked may stay to be revoked under its own name, should Vault not take it back now.
+          : { expiresAtMonotonic: askedAt + response.expiresAt - issuedAt }),
+        vaultLease: leasedAt(vaultLease, askedAt),
+        // The bare one may stay to be revoked under its own ID, should Vault not revoke its token now.
         id: needsToken ? bare.id : randomUUID(),
-        state: 'held',
+        state: 'active',
         token: needsToken ? token : undefined,
       }
-      noteIssue(volume, holding, clock)
-      return holding
+      volume.leases.pace.noteIssue(lease, clock)
+      return lease
     } catch (error) {
-      await discard(volume, [bare])
+      await scheduledRevocations.revokeUnused(volume, [bare])
       throw error
     }
   }
 
   return {
-    async keep(volume, requests, own, signal) {
-      const missing = new Set(requests)
-      let isRenewed = false
+    async renew(volume, { issueRequests, perVolumeIdentity }, signal) {
+      const { leases } = volume
+      const missing = new Set(issueRequests)
+      let isAnyRenewed = false
       let failure: FaultError | undefined
       await Promise.all(
-        inUse(volume).map(async (held) => {
-          const requested = requests.find((request) => isHeldFor(held, request, own))
+        leases.inUse.map(async (lease) => {
+          const requested = issueRequests.find((request) => isFor(lease, request, perVolumeIdentity))
           try {
-            const outcome = await prolong(volume, held, requested ?? held.request, signal)
-            isRenewed ||= outcome === 'renewed'
+            const outcome = await renewOne(volume, lease, requested ?? lease.request, signal)
+            isAnyRenewed ||= outcome === 'renewed'
             if (requested === undefined) return
-            noteEnding(volume, requested.key, outcome === 'ending')
-            if (outcome !== 'ending' || untilReissueMs(volume, requested.key, clock) > 0)
-              missing.delete(requested)
+            leases.pace.noteRenewal(requested.key, outcome === 'ending')
+            const isPaced = leases.pace.untilReissueMs(requested.key, clock) > 0
+            if (outcome !== 'ending' || isPaced) missing.delete(requested)
           } catch (error) {
             const fault = toFault(error)
             log.debug(
-              { identity: held.identity.key, request: held.request.key, error: fault },
-              'not renewed yet',
+              { identity: lease.identity.key, request: lease.request.key, error: fault },
+              'lease not renewed yet',
             )
             if (requested === undefined) return
             missing.delete(requested)
@@ -178,16 +163,16 @@ export function createLeases(deps: {
           }
         }),
       )
-      if (isRenewed) remember(volume)
+      if (isAnyRenewed) persistence.save(volume)
       return { missing: [...missing], failure }
     },
 
-    async issue(requests, own, ask) {
-      const fresh: Lease[] = []
+    async issue(requests, identity, options) {
+      const issued: Lease[] = []
       const absent = new Map<string, FaultError>()
-      const issueAny = async (request: IssueRequest) => {
+      const issueUnlessAbsent = async (request: IssueRequest) => {
         try {
-          fresh.push(await issueOne(request, own, ask))
+          issued.push(await issueOne(request, identity, options))
         } catch (error) {
           const fault = toFault(error)
           if (isAbsence(fault)) absent.set(request.key, fault)
@@ -195,59 +180,47 @@ export function createLeases(deps: {
         }
       }
       try {
-        await eachOf(requests, ISSUES_AT_ONCE, issueAny)
-        return { fresh, absent }
+        await eachOf(requests, ISSUES_AT_ONCE, issueUnlessAbsent)
+        return { issued, absent }
       } catch (error) {
-        await discard(ask.volume, fresh)
+        await scheduledRevocations.revokeUnused(options.volume, issued)
         throw error
       }
     },
 
-    adopt(volume, fresh, requests, own) {
-      const before = volume.holdings.flatMap((old): Lease[] => {
-        if (fresh.some(({ id }) => id === old.id)) return []
-        const request = requests.find((one) => isHeldFor(old, one, own))
-        const isReplaced = request === undefined || fresh.some((one) => one.request.key === request.key)
+    activate(volume, issued, { issueRequests, perVolumeIdentity }) {
+      const { leases, entry } = volume
+      const kept = leases.all.flatMap((old): Lease[] => {
+        if (issued.some(({ id }) => id === old.id)) return []
+        const request = issueRequests.find((one) => isFor(old, one, perVolumeIdentity))
+        const isReplaced = request === undefined || issued.some((one) => one.request.key === request.key)
         if (!isReplaced) return [{ ...old, request }]
-        return isRevocable(old) ? [{ ...old, state: 'retiring', identity: reachedAs(old.identity, own) }] : []
+        return isRevocable(old)
+          ? [{ ...old, state: 'revoking', identity: leaseReachedAs(old.identity, perVolumeIdentity) }]
+          : []
       })
-      setHoldings(volume, [...before, ...fresh])
-      for (const key of volume.issued.keys()) {
-        if (!requests.some((request) => request.key === key)) volume.issued.delete(key)
-      }
-      if (volume.holdings.length > 0 || volume.entry.leaseStoreKey !== undefined) remember(volume)
+      leases.set([...kept, ...issued])
+      leases.pace.forgetExcept(new Set(issueRequests.map(({ key }) => key)))
+      if (leases.all.length > 0 || entry.leaseStoreKey !== undefined) persistence.save(volume)
     },
 
-    retire: retiring.retire,
-    settle: retiring.settle,
-    release: retiring.release,
-    discard,
-    restore,
-
-    untilDueMs(volume) {
-      const now = clock.monotonic()
-      const dues = inUse(volume).map((one) =>
-        Math.max(untilDueMs(one, clock), untilReissueMs(volume, one.request.key, clock)),
+    untilDueMs({ leases }) {
+      const dues = leases.inUse.map((one) =>
+        Math.max(untilDueMs(one, clock), leases.pace.untilReissueMs(one.request.key, clock)),
       )
-      const ends = [...volume.retireAt.values()].map((at) => at - now)
-      return Math.min(Number.POSITIVE_INFINITY, ...dues, ...ends)
+      return Math.min(leases.nextRevocationAt - clock.monotonic(), ...dues)
     },
 
-    untilRetryMs: (volume) =>
-      Math.min(Number.POSITIVE_INFINITY, ...inUse(volume).map((one) => untilRetryMs(one, clock))),
+    untilRetryMs: ({ leases }) =>
+      Math.min(Number.POSITIVE_INFINITY, ...leases.inUse.map((one) => untilRetryMs(one, clock))),
   }
 }
 
-/** Whatever clock Vault's adapter goes by: it was given when it was asked for. */
-function since<Part extends { leasedAt: number } | undefined>(part: Part, leasedAt: number): Part {
-  return part && { ...part, leasedAt }
+/** Its life began when it was asked for, whatever the adapter's clock says. */
+function leasedAt<Part extends { leasedAt: number } | undefined>(part: Part, at: number): Part {
+  return part && { ...part, leasedAt: at }
 }
 
-/** What the files hold or are about to: also what is replaced, until new files stand. */
-function inUse({ holdings, retireAt }: MountedVolume): Lease[] {
-  return holdings.filter((one) => one.state === 'held' || !(retireAt.has(one.id) || isBare(one)))
-}
-
-function isHeldFor(holding: Lease, request: IssueRequest, own: Identity): boolean {
-  return holding.state === 'held' && holding.request.key === request.key && holding.identity.key === own.key
+function isFor(lease: Lease, request: IssueRequest, identity: Identity): boolean {
+  return lease.state === 'active' && lease.request.key === request.key && lease.identity.key === identity.key
 }

@@ -3,73 +3,65 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Lease, LeaseStore } from '../../core/ports/leases.ts'
 import type { Log } from '../../core/ports/log.ts'
 import type { LedgerStore, Mounter } from '../../core/ports/volume.ts'
-import type { MountedVolume, Volumes } from '../volumes.ts'
+import type { Volume } from '../volume.ts'
 import { toMonotonicTime, toWallTime } from './lease-times.ts'
 
-/** What is issued to volumes, written down for the process that comes after a kill. */
-export type Safekeeping = {
-  /** Writes down what the volume holds now, unless it is gone. Never throws: what cannot be kept is told in the log. */
-  remember(volume: MountedVolume): void
-  /** What an earlier process left. */
+/** Keeps the leases of volumes for the process that comes after a kill. */
+export type LeasePersistence = {
+  /** Saves the volume's leases, unless it is gone. Never throws: a failure is logged. */
+  save(volume: Volume): void
+  /** The leases that an earlier process saved. */
   restore(targetPath: string, leaseStoreKey: string | undefined): Lease[]
 }
 
-export function createSafekeeping(deps: {
-  safe: LeaseStore
+export function createLeasePersistence(deps: {
+  leaseStore: LeaseStore
   ledger: Pick<LedgerStore, 'put'>
   mounter: Pick<Mounter, 'isMounted'>
-  volumes: Pick<Volumes, 'get'>
   clock: Pick<Clock, 'now' | 'monotonic'>
   log: Log
-}): Safekeeping {
-  const { safe, ledger, mounter, volumes, clock, log } = deps
+}): LeasePersistence {
+  const { leaseStore, ledger, mounter, clock, log } = deps
 
-  /** Unpublished while Vault was asked: it must not come back, nor write over the volume that came after it. */
-  function isGone(volume: MountedVolume): boolean {
-    const { targetPath } = volume.entry
-    const known = volumes.get(targetPath)
-    return !mounter.isMounted(targetPath) || (known !== undefined && known !== volume)
-  }
-
-  /** @returns whether all of it would be found again. @throws FaultError when the ledger cannot be written */
-  function write({ entry, holdings }: MountedVolume): boolean {
-    if (entry.leaseStoreKey === undefined) {
-      if (holdings.length === 0) return true
-      const leaseStoreKey = safe.newKey()
+  /** @returns whether all of them would be found again. @throws FaultError when the ledger cannot be written */
+  function write(volume: Volume): boolean {
+    const { entry, leases } = volume
+    let { leaseStoreKey } = entry
+    if (leaseStoreKey === undefined) {
+      if (leases.all.length === 0) return true
+      leaseStoreKey = leaseStore.newKey()
       ledger.put({ ...entry, leaseStoreKey })
-      entry.leaseStoreKey = leaseStoreKey
+      volume.setLeaseStoreKey(leaseStoreKey)
     }
-    const lasting = holdings.map((one) => toWallTime(one, clock))
-    if (safe.put(entry.targetPath, entry.leaseStoreKey, lasting)) return true
-    // Too much for one attribute: of what cannot be taken back nothing is left behind when it is forgotten.
+    const lasting = leases.all.map((one) => toWallTime(one, clock))
+    if (leaseStore.put(entry.targetPath, leaseStoreKey, lasting)) return true
+    // Too much for one attribute: a lease that cannot be revoked leaves nothing behind when it is forgotten.
     const revocable = lasting.filter(({ token }) => token !== undefined)
-    if (revocable.length < holdings.length) safe.put(entry.targetPath, entry.leaseStoreKey, revocable)
+    if (revocable.length < lasting.length) leaseStore.put(entry.targetPath, leaseStoreKey, revocable)
     return false
   }
 
+  function reportLoss(volume: Volume, error?: unknown): void {
+    if (!volume.leases.noteLoss() && error === undefined) return
+    const { volumeId, pod, importName } = volume.entry
+    const fields = { volumeId, pod, importName, ...(error === undefined ? {} : { error: toFault(error) }) }
+    log.warn(fields, 'leases cannot be kept over a restart, they would be replaced')
+  }
+
   return {
-    remember(volume) {
+    save(volume) {
       try {
-        if (isGone(volume) || write(volume) || volume.isForgetful) return
-        tell(volume)
+        // Unpublished during a call to Vault: it must not write over the volume that came after it.
+        if (volume.isGone || !mounter.isMounted(volume.entry.targetPath)) return
+        if (!write(volume)) reportLoss(volume)
       } catch (error) {
-        tell(volume, error)
+        reportLoss(volume, error)
       }
     },
 
     restore(targetPath, leaseStoreKey) {
-      const kept = leaseStoreKey === undefined ? undefined : safe.get(targetPath, leaseStoreKey)
-      return (kept ?? []).map((one) => toMonotonicTime(one, clock))
+      const saved = leaseStoreKey === undefined ? undefined : leaseStore.get(targetPath, leaseStoreKey)
+      return (saved ?? []).map((one) => toMonotonicTime(one, clock))
     },
-  }
-
-  function tell(volume: MountedVolume, error?: unknown): void {
-    volume.isForgetful = true
-    const { volumeId, pod, importName } = volume.entry
-    const message = 'what is issued cannot be kept over a restart, it would be replaced'
-    log.warn(
-      { volumeId, pod, importName, ...(error === undefined ? {} : { error: toFault(error) }) },
-      message,
-    )
   }
 }

@@ -3,29 +3,29 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Issuer, Lease } from '../../core/ports/leases.ts'
 import type { Log } from '../../core/ports/log.ts'
 import { backoffMs } from '../../core/schedule.ts'
-import { waitAtMost } from '../patience.ts'
-import { eachOf } from '../pool.ts'
+import { eachOf } from '../each-of.ts'
+import { waitAtMost } from '../wait-at-most.ts'
 import { untilEndMs } from './lease-times.ts'
 
-/** An unmount waits for Vault at most so long, in milliseconds; what is left is tried again beside it. */
+/** An unmount waits for Vault at most so long, in milliseconds; the rest is retried in the background. */
 const PATIENCE_MS = 3_000
-/** Between two tries, in milliseconds, the first of many. */
+/** Between the first two of many retries, in milliseconds. */
 const FIRST_RETRY_MS = 5_000
 
 /** Of one volume. */
 const CALLS_AT_ONCE = 8
 
-/** Takes back what was issued. While Vault is away it is tried again until it has ended by itself. */
+/** Revokes leases. While Vault is away it retries until they have ended. */
 export type Revocations = {
   /**
-   * Resolves when all are gone, or after some seconds whatever Vault does; never rejects.
-   * @returns those that Vault has not taken back yet
+   * Resolves when all are revoked, or after some seconds whatever Vault does; never rejects.
+   * @returns those that Vault has not revoked yet
    */
-  revoke(holdings: readonly Lease[]): Promise<Lease[]>
-  /** The same, and what is left is tried again in the background. */
-  revokeSurely(holdings: readonly Lease[]): Promise<void>
-  /** What is left is tried again in the background. */
-  goOn(left: readonly Lease[]): void
+  revoke(leases: readonly Lease[]): Promise<Lease[]>
+  /** The same, and retries the rest in the background. */
+  revokeSurely(leases: readonly Lease[]): Promise<void>
+  /** In the background. */
+  retry(leases: readonly Lease[]): void
   stop(): void
 }
 
@@ -38,48 +38,47 @@ export function createRevocations(deps: {
   const { issuer, clock, random, log } = deps
   const stopping = new AbortController()
 
-  async function isRevoked(holding: Lease, signal: AbortSignal): Promise<boolean> {
+  async function isRevoked(lease: Lease, signal: AbortSignal): Promise<boolean> {
     try {
-      await issuer.revoke(holding, signal)
+      await issuer.revoke(lease, signal)
       return true
     } catch (error) {
-      const { request, identity, token } = holding
+      const { request, identity, token } = lease
       log.warn(
         { identity: identity.key, request: request.key, accessor: token?.accessor, error: toFault(error) },
-        'not revoked yet',
+        'lease not revoked yet',
       )
       return false
     }
   }
 
-  async function revoke(holdings: readonly Lease[]): Promise<Lease[]> {
-    // Until it is known to be gone, each is left.
-    const left = new Set(holdings)
+  async function revoke(leases: readonly Lease[]): Promise<Lease[]> {
+    const left = new Set(leases)
     await waitAtMost(clock, PATIENCE_MS, (signal) =>
-      eachOf(holdings, CALLS_AT_ONCE, async (holding) => {
-        if (!signal.aborted && (await isRevoked(holding, signal))) left.delete(holding)
+      eachOf(leases, CALLS_AT_ONCE, async (lease) => {
+        if (!signal.aborted && (await isRevoked(lease, signal))) left.delete(lease)
       }),
     )
     return [...left]
   }
 
-  async function tryAgain(left: readonly Lease[]): Promise<void> {
-    let waiting = left
+  async function retryUntilEnded(leases: readonly Lease[]): Promise<void> {
+    let waiting = leases
     for (let failures = 1; waiting.length > 0; failures += 1) {
       const pause = { retry: 'soon', failures, intervalMs: FIRST_RETRY_MS, retryAfterMs: undefined } as const
       await clock.sleep(backoffMs({ ...pause, random: random() }), stopping.signal)
-      waiting = await revoke(waiting.filter((holding) => untilEndMs(holding, clock) > 0))
+      waiting = await revoke(waiting.filter((lease) => untilEndMs(lease, clock) > 0))
     }
   }
 
-  function goOn(left: readonly Lease[]): void {
-    if (left.length > 0) tryAgain(left).catch(() => undefined)
+  function retry(leases: readonly Lease[]): void {
+    if (leases.length > 0) retryUntilEnded(leases).catch(() => undefined)
   }
 
   return {
     revoke,
-    revokeSurely: async (holdings) => goOn(await revoke(holdings)),
-    goOn,
+    revokeSurely: async (leases) => retry(await revoke(leases)),
+    retry,
     stop: () => stopping.abort(),
   }
 }

@@ -3,8 +3,8 @@ import { FaultError } from '../../../src/core/faults/fault.ts'
 import { type ParsedImport, parseImport } from '../../../src/core/imports/import.ts'
 import { needsOf } from '../../../src/core/imports/needs.ts'
 import { checkPolicy } from '../../../src/core/imports/policy.ts'
-import { settings } from '../../harness/flow-bench.ts'
 import { hostileManifest, prototypeNames, richManifest } from '../../harness/imports/hostile-manifests.ts'
+import { settings } from '../../harness/node-bench.ts'
 import { seeded } from '../../harness/random.ts'
 
 const MANIFESTS = 100_000

@@ -3,7 +3,7 @@ import { readCall, sourceCall } from '../../../src/core/imports/calls.ts'
 import { checkPolicy } from '../../../src/core/imports/policy.ts'
 import { importSpec } from '../../fakes/imports.ts'
 import { faulty } from '../../harness/faulty.ts'
-import { settings } from '../../harness/flow-bench.ts'
+import { settings } from '../../harness/node-bench.ts'
 
 const VAULT = 'https://vault.example.org'
 

@@ -7,7 +7,7 @@ import { identityService } from '../../../src/grpc/identity.ts'
 import { nodeService } from '../../../src/grpc/node.ts'
 import { startGrpcServer } from '../../../src/grpc/server.ts'
 import { FakeLog } from '../../fakes/log.ts'
-import { FakeNodeFlow } from '../../fakes/node-flow.ts'
+import { FakeNodeService } from '../../fakes/node-service.ts'
 import { realClock } from '../real-clock.ts'
 import { connectKubelet, KubeletError, type KubeletOptions, type PublishArgs } from './kubelet.ts'
 
@@ -25,7 +25,7 @@ export async function servePlugin(
 ) {
   const endpoint = `unix://${join(socketDirectory(t), 'csi.sock')}`
   const log = new FakeLog()
-  const flow = new FakeNodeFlow()
+  const flow = new FakeNodeService()
   const base = { log, clock: options.clock ?? realClock }
   const server = await startGrpcServer({
     log,

@@ -3,7 +3,7 @@ import { FaultError } from '../../../src/core/faults/fault.ts'
 import { sourceCall } from '../../../src/core/imports/calls.ts'
 import type { ImportSpec } from '../../../src/core/imports/import.ts'
 import { fileSpec, importSpec } from '../../fakes/imports.ts'
-import { FlowBench, MINUTE } from '../../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../../harness/node-bench.ts'
 
 /** However Vault answers, nothing is asked of it, and nothing written, without pause. */
 const none = { version: undefined, data: undefined }
@@ -31,7 +31,7 @@ function withLease(): Partial<ImportSpec> {
 t.test(
   'tokens that Vault will not revoke: certificates are issued once, however long that lasts',
   async (t) => {
-    const bench = new FlowBench(withCertificates(3))
+    const bench = new NodeBench(withCertificates(3))
     bench.issuer.lease = undefined
     bench.issuer.endsAfterMs = 90 * 24 * 60 * MINUTE
     bench.issuer.failWith.revoke = new FaultError('read_denied')
@@ -52,8 +52,8 @@ t.test(
   },
 )
 
-t.test('what is edited away while nothing can be revoked leaves no date behind', async (t) => {
-  const bench = new FlowBench(withCertificates(3))
+t.test('a lease that is edited away while nothing can be revoked leaves no date behind', async (t) => {
+  const bench = new NodeBench(withCertificates(3))
   bench.issuer.lease = undefined
   bench.issuer.failWith.revoke = new FaultError('read_denied')
   await bench.publish()
@@ -61,13 +61,13 @@ t.test('what is edited away while nothing can be revoked leaves no date behind',
   await bench.clock.advance(5 * MINUTE)
   const before = bench.log.lines.length + bench.store.reads.length
   await bench.clock.advance(10 * MINUTE)
-  const looks = bench.meter.count('rotated unchanged')
-  t.ok(looks < 60, `${looks} refreshes in 15 minutes`)
+  const refreshes = bench.meter.count('rotated unchanged')
+  t.ok(refreshes < 60, `${refreshes} refreshes in 15 minutes`)
   t.ok(bench.log.lines.length + bench.store.reads.length - before < 200)
 })
 
 t.test('leases of a second are issued at a pace that grows, and written so', async (t) => {
-  const bench = new FlowBench(withLease())
+  const bench = new NodeBench(withLease())
   bench.issuer.lease = { durationMs: 1_000, renewable: false }
   await bench.publish()
   await bench.clock.advance(60 * MINUTE)
@@ -77,7 +77,7 @@ t.test('leases of a second are issued at a pace that grows, and written so', asy
 })
 
 t.test('certificates of six seconds are replaced each in its time', async (t) => {
-  const bench = new FlowBench(withCertificates(1))
+  const bench = new NodeBench(withCertificates(1))
   bench.issuer.lease = undefined
   bench.issuer.endsAfterMs = 6_000
   await bench.publish()
@@ -87,7 +87,7 @@ t.test('certificates of six seconds are replaced each in its time', async (t) =>
 })
 
 t.test('leases of a minute are replaced each in its time', async (t) => {
-  const bench = new FlowBench(withLease())
+  const bench = new NodeBench(withLease())
   bench.issuer.lease = { durationMs: MINUTE, renewable: false }
   await bench.publish()
   await bench.clock.advance(60 * MINUTE)
@@ -95,8 +95,8 @@ t.test('leases of a minute are replaced each in its time', async (t) => {
   t.ok(issues >= 80 && issues <= 100, `${issues} issues in an hour, each due after 40 s`)
 })
 
-t.test('a lease that is renewed by a second each time is not looked at without pause', async (t) => {
-  const bench = new FlowBench(withLease())
+t.test('a lease that is renewed by a second each time does not refresh without pause', async (t) => {
+  const bench = new NodeBench(withLease())
   bench.issuer.lease = { durationMs: 100, renewable: true }
   await bench.publish()
   await bench.clock.advance(MINUTE)

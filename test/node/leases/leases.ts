@@ -4,7 +4,7 @@ import { sourceCall } from '../../../src/core/imports/calls.ts'
 import type { FileSpec, ImportSpec } from '../../../src/core/imports/import.ts'
 import { fileSpec, importSpec } from '../../fakes/imports.ts'
 import { faulty } from '../../harness/faulty.ts'
-import { FlowBench, MINUTE } from '../../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../../harness/node-bench.ts'
 
 const CREDS = 'database/creds/app'
 const away = () => new FaultError('unreachable', { address: 'https://vault.example.org' })
@@ -22,11 +22,11 @@ function withDatabase(over: Partial<Parameters<typeof sourceCall>[0]> = {}): Par
   return { files: [fileSpec(), from('db-user', 'username'), from('db-pass', 'password')] }
 }
 
-const pair = (bench: FlowBench, volumeId?: string) =>
+const pair = (bench: NodeBench, volumeId?: string) =>
   [bench.content(volumeId, 'db-user'), bench.content(volumeId, 'db-pass')].join()
 
 t.test('one issue makes all of its files, and the clock never makes another', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   t.equal(pair(bench), `${CREDS}-1,${CREDS}-1`)
   await bench.clock.advance(19 * MINUTE)
@@ -36,7 +36,7 @@ t.test('one issue makes all of its files, and the clock never makes another', as
 })
 
 t.test('a lease is renewed at its share of its life, for as long as the pod lives', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   await bench.clock.advance(21 * MINUTE)
   t.equal(bench.issuer.count('renew'), 1, 'after 66 % of 30 minutes')
@@ -45,25 +45,25 @@ t.test('a lease is renewed at its share of its life, for as long as the pod live
   t.ok(bench.issuer.count('renew') >= 29, `${bench.issuer.count('renew')} renewals`)
   t.equal(pair(bench), `${CREDS}-1,${CREDS}-1`)
   t.equal(bench.node.writes.length, 1)
-  t.same(bench.notifier.told, [])
+  t.same(bench.notifier.events, [])
 })
 
 t.test('spec.sources[].lease.renewAt says when', async (t) => {
-  const bench = new FlowBench(withDatabase({ lease: { renewAt: 10, revokeOnUnmount: undefined } }))
+  const bench = new NodeBench(withDatabase({ lease: { renewAt: 10, revokeOnUnmount: undefined } }))
   await bench.publish()
   await bench.clock.advance(3.1 * MINUTE)
   t.equal(bench.issuer.count('renew'), 1)
 })
 
 t.test('when it can be renewed no more the new pair is in the files before the old one ends', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   bench.issuer.renewalsLeft = 0
   const seenAtRevocation: string[] = []
   const revoke = bench.issuer.revoke.bind(bench.issuer)
-  bench.issuer.revoke = async (holding, signal) => {
+  bench.issuer.revoke = async (lease, signal) => {
     seenAtRevocation.push(pair(bench))
-    return await revoke(holding, signal)
+    return await revoke(lease, signal)
   }
   await bench.clock.advance(20 * MINUTE)
   t.equal(pair(bench), `${CREDS}-2,${CREDS}-2`)
@@ -72,11 +72,11 @@ t.test('when it can be renewed no more the new pair is in the files before the o
   t.same(seenAtRevocation, [`${CREDS}-2,${CREDS}-2`])
   t.same(bench.issuer.revoked, ['own-1'])
   t.same([...bench.issuer.leasesAlive.values()], ['own-2'])
-  t.same(bench.notifier.told, ['backend rotated db-user,db-pass'])
+  t.same(bench.notifier.events, ['backend rotated db-user,db-pass'])
 })
 
-t.test('each volume has its own, and takes it along when it goes', async (t) => {
-  const bench = new FlowBench(withDatabase())
+t.test('each volume has a lease of its own, which is revoked when it goes', async (t) => {
+  const bench = new NodeBench(withDatabase())
   await bench.publish({ volumeId: 'one' })
   await bench.publish({ volumeId: 'two' })
   t.not(pair(bench, 'one'), pair(bench, 'two'))
@@ -88,8 +88,8 @@ t.test('each volume has its own, and takes it along when it goes', async (t) => 
   t.equal(bench.issuer.tokensAlive.size, 0)
 })
 
-t.test('revokeOnUnmount: false leaves the lease to its own end', async (t) => {
-  const bench = new FlowBench(withDatabase({ lease: { renewAt: undefined, revokeOnUnmount: false } }))
+t.test('revokeOnUnmount: false lets the lease end', async (t) => {
+  const bench = new NodeBench(withDatabase({ lease: { renewAt: undefined, revokeOnUnmount: false } }))
   await bench.publish()
   await bench.unpublish()
   t.same(bench.issuer.revoked, [])
@@ -97,13 +97,13 @@ t.test('revokeOnUnmount: false leaves the lease to its own end', async (t) => {
 
 t.test('a failed first publish leaves nothing issued', async (t) => {
   for (const fail of [
-    (bench: FlowBench) => bench.imports.put(importSpec({ files: [...files('no-such-key')] })),
-    (bench: FlowBench) => {
+    (bench: NodeBench) => bench.imports.put(importSpec({ files: [...files('no-such-key')] })),
+    (bench: NodeBench) => {
       bench.node.failWriteWith = new FaultError('volume_io')
     },
-    (bench: FlowBench) => bench.issuer.failPath.set('pki/issue/web', new FaultError('read_denied')),
+    (bench: NodeBench) => bench.issuer.failPath.set('pki/issue/web', new FaultError('read_denied')),
   ]) {
-    const bench = new FlowBench({ files: files('username') })
+    const bench = new NodeBench({ files: files('username') })
     fail(bench)
     await t.rejects(bench.publish())
     await bench.clock.advance(MINUTE)
@@ -122,7 +122,7 @@ t.test('a failed first publish leaves nothing issued', async (t) => {
 })
 
 t.test('while Vault is away at an unmount, it is tried again until the lease is gone', async (t) => {
-  const bench = new FlowBench(withDatabase())
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   bench.issuer.failWith.revoke = away()
   await bench.unpublish()
@@ -135,25 +135,25 @@ t.test('while Vault is away at an unmount, it is tried again until the lease is 
 })
 
 t.test(
-  'Vault away when a lease is due: files stay, it is told once, and nothing is issued anew',
+  'Vault away when a lease is due: files stay, one event is sent, and nothing is issued again',
   async (t) => {
-    const bench = new FlowBench(withDatabase())
+    const bench = new NodeBench(withDatabase())
     await bench.publish()
     await bench.clock.advance(19 * MINUTE)
     bench.issuer.failWith.renew = away()
     await bench.clock.advance(4 * MINUTE)
-    t.same(bench.notifier.told, ['backend failed unreachable'])
+    t.same(bench.notifier.events, ['backend failed unreachable'])
     t.ok(bench.issuer.count('renew') > 2, 'tried again before the lease ends')
     delete bench.issuer.failWith.renew
     await bench.clock.advance(3 * MINUTE)
-    t.same(bench.notifier.told, ['backend failed unreachable', 'backend recovered'])
+    t.same(bench.notifier.events, ['backend failed unreachable', 'backend recovered'])
     t.equal(bench.issuer.count('issue'), 1)
     t.equal(pair(bench), `${CREDS}-1,${CREDS}-1`)
   },
 )
 
-t.test('reads that fail do not let end what is issued', async (t) => {
-  const bench = new FlowBench(withDatabase())
+t.test('failing reads do not let leases end', async (t) => {
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   bench.store.failWith = new FaultError('read_denied')
   await bench.clock.advance(120 * MINUTE)
@@ -162,8 +162,8 @@ t.test('reads that fail do not let end what is issued', async (t) => {
   t.equal(pair(bench), `${CREDS}-1,${CREDS}-1`)
 })
 
-t.test('a changed KV secret is rendered with what was issued before', async (t) => {
-  const bench = new FlowBench(withDatabase())
+t.test('a changed KV secret is rendered with the same leases', async (t) => {
+  const bench = new NodeBench(withDatabase())
   await bench.publish()
   bench.setPassword('two')
   await bench.clock.advance(3 * MINUTE)
@@ -172,8 +172,8 @@ t.test('a changed KV secret is rendered with what was issued before', async (t) 
   t.equal(bench.issuer.count('issue'), 1)
 })
 
-t.test('an edited call is made anew, one that is gone is taken back', async (t) => {
-  const bench = new FlowBench(withDatabase({ method: 'PUT', data: { ttl: '1h' } }))
+t.test('an edited call is issued again, the lease of a removed one is revoked', async (t) => {
+  const bench = new NodeBench(withDatabase({ method: 'PUT', data: { ttl: '1h' } }))
   await bench.publish()
   bench.imports.put(importSpec(withDatabase({ method: 'PUT', data: { ttl: '2h' } })))
   await bench.clock.advance(1_000)
@@ -188,10 +188,10 @@ t.test('an edited call is made anew, one that is gone is taken back', async (t) 
   t.equal(bench.issuer.count('renew'), 0)
 })
 
-t.test('calls that differ in their data alone never share an answer', async (t) => {
+t.test('calls that differ only in their data never share an answer', async (t) => {
   const web = (name: string, common_name: string) =>
     call({ name, path: 'pki/issue/web', method: 'PUT', data: { common_name } })
-  const bench = new FlowBench({
+  const bench = new NodeBench({
     files: [
       fileSpec({ name: 'a', key: 'username', call: web('a', 'a.example.org') }),
       fileSpec({ name: 'b', key: 'username', call: web('b', 'b.example.org') }),
@@ -202,9 +202,9 @@ t.test('calls that differ in their data alone never share an answer', async (t) 
   t.equal(bench.issuer.count('issue'), 2)
 })
 
-t.test('a certificate is issued anew when it nears its end, and never before', async (t) => {
+t.test('a certificate is issued again when it nears its end, and never before', async (t) => {
   const web = call({ name: 'web', path: 'pki/issue/web', method: 'PUT', lease: undefined })
-  const bench = new FlowBench({ files: [fileSpec({ name: 'crt', key: 'username', call: web })] })
+  const bench = new NodeBench({ files: [fileSpec({ name: 'crt', key: 'username', call: web })] })
   bench.issuer.lease = undefined
   bench.issuer.endsAfterMs = 90 * 24 * 60 * MINUTE
   await bench.publish()
@@ -216,8 +216,8 @@ t.test('a certificate is issued anew when it nears its end, and never before', a
   t.equal(bench.content('volume-1', 'crt'), 'pki/issue/web-2')
 })
 
-t.test('a path that turns out to lease what it gives is issued to each volume by itself', async (t) => {
-  const bench = new FlowBench({ files: [fileSpec({ name: 'db-user', path: CREDS, key: 'username' })] })
+t.test('a path that turns out to give a lease is issued to each volume', async (t) => {
+  const bench = new NodeBench({ files: [fileSpec({ name: 'db-user', path: CREDS, key: 'username' })] })
   bench.store.data.set(CREDS, { username: 'of all' })
   bench.store.leases.set(CREDS, { id: 'of-all', leasedAt: 0, durationMs: MINUTE, renewable: true })
   await bench.publish({ volumeId: 'one' })
@@ -225,14 +225,14 @@ t.test('a path that turns out to lease what it gives is issued to each volume by
   t.equal(bench.content('one', 'db-user'), `${CREDS}-1`)
   t.equal(bench.content('two', 'db-user'), `${CREDS}-2`)
   t.equal(bench.store.reads.length, 1)
-  t.equal(bench.store.retired.length, 1, 'the token under which the first lease was given is gone')
+  t.equal(bench.store.discarded.length, 1, 'the token under which the first lease was given is gone')
   await bench.clock.advance(10 * MINUTE)
   t.equal(bench.store.reads.length, 1, 'it is not read by the clock')
 })
 
-t.test('a wrapped secret ID is replaced in time, and the old one taken back while it can be', async (t) => {
+t.test('a wrapped secret ID is replaced in time, and the old one revoked while it can be', async (t) => {
   const credential = { format: 'WrappedSecretID', name: 'wrapped', mode: undefined } as const
-  const bench = new FlowBench(
+  const bench = new NodeBench(
     { credentials: [{ ...credential, role: 'app', authPath: 'approle' }] },
     { allowTokenExport: true },
   )
@@ -253,7 +253,7 @@ t.test('nothing to issue is an answer: an optional file is left out until there 
     fileSpec({ name: 'db-user', key: 'username', call: call() }),
     fileSpec({ name: 'cert', key: 'username', call: web, optional }),
   ]
-  const bench = new FlowBench({ files: files(true) })
+  const bench = new NodeBench({ files: files(true) })
   const absent = new FaultError('path_not_found', { path: 'pki/issue/web' })
   bench.issuer.failPath.set('pki/issue/web', absent)
   await bench.publish()
@@ -265,7 +265,7 @@ t.test('nothing to issue is an answer: an optional file is left out until there 
   t.equal(bench.content('volume-1', 'cert'), 'pki/issue/web-2')
   t.equal(bench.content('volume-1', 'db-user'), `${CREDS}-1`)
 
-  const strict = new FlowBench({ files: files(false) })
+  const strict = new NodeBench({ files: files(false) })
   strict.issuer.failPath.set('pki/issue/web', absent)
   await t.rejects(strict.publish(), faulty('path_not_found'))
   t.equal(strict.issuer.tokensAlive.size, 0)

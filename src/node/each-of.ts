@@ -1,6 +1,6 @@
 /**
- * Works on all items, at most `atOnce` at a time, in their order. When one fails no other is begun; rejects when those
- * under way have ended, with the failure of the first in order.
+ * Works on all items, at most `atOnce` at a time, in their order. After a failure no other is begun; rejects when
+ * those under way have ended, with the failure of the first in order.
  */
 export async function eachOf<T>(
   items: readonly T[],

@@ -1,19 +1,19 @@
 import t from 'tap'
-import { waitAtMost } from '../../src/node/patience.ts'
-import { eachOf } from '../../src/node/pool.ts'
-import { createTurns } from '../../src/node/turns.ts'
+import { eachOf } from '../../src/node/each-of.ts'
+import { createPlaces } from '../../src/node/places.ts'
+import { waitAtMost } from '../../src/node/wait-at-most.ts'
 import { FakeClock } from '../fakes/clock.ts'
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-/** Tasks that end when they are told to. */
-function tasks(turns: ReturnType<typeof createTurns>) {
+/** Tasks that end when the test ends them. */
+function tasks(places: ReturnType<typeof createPlaces>) {
   const begun: string[] = []
   const ends: (() => void)[] = []
   return {
     begun,
     add: (namespace: string) =>
-      turns.run(namespace, async () => {
+      places.run(namespace, async () => {
         begun.push(namespace)
         await new Promise<void>((resolve) => ends.push(resolve))
       }),
@@ -25,14 +25,14 @@ function tasks(turns: ReturnType<typeof createTurns>) {
   }
 }
 
-t.test('one who comes behind a hundred of another namespace is next', async (t) => {
-  const { begun, add, endOne } = tasks(createTurns({ atOnce: 4, ofOne: 4 }))
+t.test('a task behind a hundred of another namespace is next', async (t) => {
+  const { begun, add, endOne } = tasks(createPlaces({ atOnce: 4, ofOne: 4 }))
   const all = Array.from({ length: 100 }, () => add('many'))
   all.push(add('one'))
   await turn()
   t.equal(begun.length, 4)
   await endOne()
-  t.equal(begun[4], 'many', 'who waited when nobody else did')
+  t.equal(begun[4], 'many', 'the only one that waited')
   await endOne()
   t.equal(begun[5], 'one')
   for (let i = 0; i < 110; i++) await endOne()
@@ -40,7 +40,7 @@ t.test('one who comes behind a hundred of another namespace is next', async (t) 
 })
 
 t.test('one namespace has no more than its places, while others have theirs', async (t) => {
-  const { begun, add, endOne } = tasks(createTurns({ atOnce: 3, ofOne: 2 }))
+  const { begun, add, endOne } = tasks(createPlaces({ atOnce: 3, ofOne: 2 }))
   const all = [add('a'), add('a'), add('a'), add('b'), add('c')]
   await turn()
   t.same(begun, ['a', 'a', 'b'])
@@ -51,19 +51,19 @@ t.test('one namespace has no more than its places, while others have theirs', as
   await Promise.all(all)
 })
 
-t.test('who gives up waiting takes no place', async (t) => {
-  const turns = createTurns({ atOnce: 1, ofOne: 1 })
-  const leave = await turns.enter('a')
+t.test('a task that gives up waiting takes no place', async (t) => {
+  const places = createPlaces({ atOnce: 1, ofOne: 1 })
+  const leave = await places.enter('a')
   const gone = new AbortController()
-  const waiting = turns.enter('b', gone.signal)
-  const next = turns.enter('c')
+  const waiting = places.enter('b', gone.signal)
+  const next = places.enter('c')
   gone.abort(new Error('no more'))
   await t.rejects(waiting, { message: 'no more' })
   leave()
   leave()
   ;(await next)()
-  ;(await turns.enter('d'))()
-  await t.rejects(turns.enter('e', gone.signal), { message: 'no more' })
+  ;(await places.enter('d'))()
+  await t.rejects(places.enter('e', gone.signal), { message: 'no more' })
 })
 
 t.test('patience ends although the task does not', async (t) => {
@@ -82,7 +82,7 @@ t.test('patience ends although the task does not', async (t) => {
   t.equal(clock.waiting, 0)
 })
 
-t.test('a pool begins nothing after a failure, and tells the first', async (t) => {
+t.test('a pool begins nothing after a failure, and rejects with the first', async (t) => {
   const begun: number[] = []
   let most = 0
   let running = 0

@@ -5,13 +5,13 @@ import type { PublishRequest } from '../../src/core/ports/node.ts'
 import type { ServiceAccountToken } from '../../src/core/ports/pod.ts'
 import { SecretText } from '../../src/core/secret.ts'
 import type { Config } from '../../src/core/settings/config.ts'
-import { createFlow, type Flow } from '../../src/node/node.ts'
+import { createNode, type Node } from '../../src/node/node.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeImports, importSpec } from '../fakes/imports.ts'
 import { FakeIssuer } from '../fakes/issuer.ts'
 import { FakeLog } from '../fakes/log.ts'
 import { FakeMeter } from '../fakes/meter.ts'
-import { FakeLedger, FakeNode, FakeSafe } from '../fakes/node.ts'
+import { FakeLedger, FakeNode } from '../fakes/node.ts'
 import { FakeNotifier } from '../fakes/notifier.ts'
 import { FakeSandbox } from '../fakes/sandbox.ts'
 import { FakeSecretStore } from '../fakes/secret-store.ts'
@@ -19,14 +19,14 @@ import { FakeSecretStore } from '../fakes/secret-store.ts'
 export const PATH = 'secret/data/database-for-python-app'
 export const MINUTE = 60_000
 
-/** The whole flow over fakes; `restart()` is a new process over the same node, ledger and Vault. */
-export class FlowBench {
+/** The whole node over fakes; `restart()` is a new process over the same node, ledger and Vault. */
+export class NodeBench {
   readonly clock = new FakeClock()
   readonly imports = new FakeImports()
   readonly store = new FakeSecretStore()
   readonly node = new FakeNode()
   readonly issuer = new FakeIssuer(this.clock)
-  readonly safe = new FakeSafe(this.node.mounts)
+  readonly leaseStore = this.node.leaseStore
   readonly ledger = new FakeLedger()
   readonly log = new FakeLog()
   readonly meter = new FakeMeter()
@@ -35,15 +35,15 @@ export class FlowBench {
   readonly signal = new AbortController().signal
   /** From 0 to under 1; the same every time unless a test says otherwise. */
   random = () => 0.5
-  /** What an API server would issue; audiences asked for are kept. */
+  /** Tokens of an API server; requested audiences are recorded. */
   readonly requested: string[] = []
   readonly tokenSource: TokenSource = {
     request: async (_pod, audience) => {
       this.requested.push(audience)
-      return audience === 'nobody' ? undefined : this.token()
+      return audience === 'unknown' ? undefined : this.token()
     },
   }
-  /** What caCertRef leads to, by the object's name. */
+  /** CAs behind caCertRef, by the object's name. */
   readonly caCerts = new Map<string, string>()
   /** Lets a test hold the API server's answer back. */
   caCert = async (name: string): Promise<string> => this.caCerts.get(name) ?? 'PEM'
@@ -51,17 +51,17 @@ export class FlowBench {
   readonly secretIds = new Map<string, string>()
   readonly secretIdsRead: string[] = []
   failSecretIdWith: FaultError | undefined
-  /** Every time Kubernetes Secrets were brought in step. */
+  /** Every sync of Kubernetes Secrets. */
   readonly synced: (readonly SyncedSecret[])[] = []
   failSyncWith: FaultError | undefined
   readonly #settings: Partial<Config>
-  flow: Flow
+  service: Node
 
   constructor(spec: Partial<ImportSpec> = {}, settings: Partial<Config> = {}) {
     this.#settings = settings
     this.imports.put(importSpec(spec))
     this.setPassword('one')
-    this.flow = this.#create()
+    this.service = this.#create()
   }
 
   setPassword(password: string): void {
@@ -69,11 +69,11 @@ export class FlowBench {
   }
 
   publish(over: Partial<PublishRequest> = {}): Promise<void> {
-    return this.flow.publish(this.request(over), this.signal)
+    return this.service.publish(this.request(over), this.signal)
   }
 
   unpublish(volumeId = 'volume-1', targetPath = `/pods/${volumeId}/mount`): Promise<void> {
-    return this.flow.unpublish({ volumeId, targetPath }, this.signal)
+    return this.service.unpublish({ volumeId, targetPath }, this.signal)
   }
 
   request(over: Partial<PublishRequest> = {}): PublishRequest {
@@ -104,22 +104,22 @@ export class FlowBench {
     return this.node.mounts.get(`/pods/${volumeId}/mount`)?.get(name)
   }
 
-  /** The process is killed: none of its timers runs any more, and a new one finds what is left. */
+  /** The process is killed: none of its timers runs any more, and a new one resumes. */
   async kill(): Promise<void> {
     this.clock.forget()
-    this.flow = this.#create()
-    await this.flow.resume()
+    this.service = this.#create()
+    await this.service.resume()
   }
 
   async restart(): Promise<void> {
-    await this.flow.stop()
-    this.flow = this.#create()
-    await this.flow.resume()
+    await this.service.stop()
+    this.service = this.#create()
+    await this.service.resume()
   }
 
-  #create(): Flow {
-    const { clock, imports, store, issuer, safe, node, ledger, log, meter, notifier } = this
-    return createFlow({
+  #create(): Node {
+    const { clock, imports, store, issuer, leaseStore, node, ledger, log, meter, notifier } = this
+    return createNode({
       settings: settings(this.#settings),
       clock,
       random: () => this.random(),
@@ -129,7 +129,7 @@ export class FlowBench {
       imports,
       store,
       issuer,
-      safe,
+      leaseStore,
       secretSync: {
         sync: async (secrets) => {
           this.synced.push(secrets)

@@ -3,7 +3,7 @@ import { FaultError } from '../../src/core/faults/fault.ts'
 import type { ImportSpec } from '../../src/core/imports/import.ts'
 import { fileSpec, importSpec } from '../fakes/imports.ts'
 import { faulty } from '../harness/faulty.ts'
-import { FlowBench, MINUTE } from '../harness/flow-bench.ts'
+import { MINUTE, NodeBench } from '../harness/node-bench.ts'
 
 const allowed = { allowSecretSync: true, allowTokenExport: true }
 const synced = (file = 'db-password'): Partial<ImportSpec> => ({
@@ -12,11 +12,11 @@ const synced = (file = 'db-password'): Partial<ImportSpec> => ({
   ],
 })
 
-const last = (bench: FlowBench) => bench.synced.at(-1)?.[0]
-const password = (bench: FlowBench) => last(bench)?.data.get('PASSWORD')?.reveal().toString()
+const last = (bench: NodeBench) => bench.synced.at(-1)?.[0]
+const password = (bench: NodeBench) => last(bench)?.data.get('PASSWORD')?.reveal().toString()
 
 t.test('a Secret is there before the container can start, and follows each rotation', async (t) => {
-  const bench = new FlowBench(synced(), allowed)
+  const bench = new NodeBench(synced(), allowed)
   await bench.publish()
   t.match(last(bench), {
     namespace: 'my-namespace1',
@@ -30,8 +30,8 @@ t.test('a Secret is there before the container can start, and follows each rotat
   t.equal(password(bench), 'two')
 })
 
-t.test('each look brings it in step again, with the time of the look', async (t) => {
-  const bench = new FlowBench(synced(), allowed)
+t.test('each refresh syncs it again, with the time of the fetch', async (t) => {
+  const bench = new NodeBench(synced(), allowed)
   await bench.publish()
   const first = last(bench)?.fetchedAt ?? 0
   await bench.clock.advance(10 * MINUTE)
@@ -41,30 +41,30 @@ t.test('each look brings it in step again, with the time of the look', async (t)
 })
 
 t.test('a Secret that cannot be had refuses a first publish, and nothing stays of it', async (t) => {
-  const bench = new FlowBench(synced(), allowed)
+  const bench = new NodeBench(synced(), allowed)
   bench.failSyncWith = new FaultError('sync_refused', { secret: 'my-namespace1/app-secret' })
   await t.rejects(bench.publish(), faulty('sync_refused'))
   t.equal(bench.node.mounts.size, 0)
 })
 
-t.test('later the files go on without it, and the pod is told once', async (t) => {
-  const bench = new FlowBench(synced(), allowed)
+t.test('later the files go on without it, and the pod gets one event', async (t) => {
+  const bench = new NodeBench(synced(), allowed)
   await bench.publish()
   bench.failSyncWith = new FaultError('sync_unavailable', { secret: 'my-namespace1/app-secret' })
   bench.setPassword('two')
   await bench.clock.advance(10 * MINUTE)
   t.equal(bench.content(), 'two')
   t.same(
-    bench.notifier.told.filter((line) => /failed/.test(line)),
+    bench.notifier.events.filter((line) => /failed/.test(line)),
     ['backend failed sync_unavailable'],
   )
   bench.failSyncWith = undefined
   await bench.clock.advance(6 * MINUTE)
-  t.ok(bench.notifier.told.includes('backend recovered'))
+  t.ok(bench.notifier.events.includes('backend recovered'))
 })
 
 t.test('a Secret that is refused for ever slows the files down no more than before', async (t) => {
-  const bench = new FlowBench(synced(), allowed)
+  const bench = new NodeBench(synced(), allowed)
   await bench.publish()
   bench.failSyncWith = new FaultError('sync_refused', { secret: 'my-namespace1/app-secret' })
   await bench.clock.advance(60 * MINUTE)
@@ -73,8 +73,8 @@ t.test('a Secret that is refused for ever slows the files down no more than befo
   t.equal(bench.content(), 'two')
 })
 
-t.test('what is issued to one pod alone says so', async (t) => {
-  const bench = new FlowBench(
+t.test('a Secret made from leases of one pod says so', async (t) => {
+  const bench = new NodeBench(
     {
       ...synced('vault-token'),
       credentials: [{ format: 'Token', name: 'vault-token', mode: 0o400, role: 'r', authPath: 'approle' }],
@@ -87,19 +87,19 @@ t.test('what is issued to one pod alone says so', async (t) => {
 })
 
 t.test('a file that is absent leaves its key out', async (t) => {
-  const bench = new FlowBench({ ...synced(), files: [fileSpec({ key: 'none', optional: true })] }, allowed)
+  const bench = new NodeBench({ ...synced(), files: [fileSpec({ key: 'none', optional: true })] }, allowed)
   await bench.publish()
   t.equal(last(bench)?.data.size, 0)
 })
 
 t.test('an import without secretSync asks for nothing', async (t) => {
-  const bench = new FlowBench()
+  const bench = new NodeBench()
   await bench.publish()
   await bench.clock.advance(10 * MINUTE)
   t.equal(bench.synced.length, 0)
 })
 
-t.test('credentials and synced Secrets need the flag of the operator', async (t) => {
+t.test('credentials and synced Secrets need the flag of the cluster admin', async (t) => {
   const credentials = [
     { format: 'Token', name: 'vault-token', mode: undefined, role: 'r', authPath: 'approle' },
   ] as const
@@ -107,10 +107,10 @@ t.test('credentials and synced Secrets need the flag of the operator', async (t)
     [synced(), /--allow-secret-sync/],
     [{ credentials }, /--allow-token-export/],
   ] as const) {
-    const bench = new FlowBench(spec)
+    const bench = new NodeBench(spec)
     await t.rejects(bench.publish(), faulty('policy_refused', flag))
   }
-  const bench = new FlowBench(importSpec({ credentials: [{ ...credentials[0], format: 'CABundle' }] }))
+  const bench = new NodeBench(importSpec({ credentials: [{ ...credentials[0], format: 'CABundle' }] }))
   bench.store.defaultCa = 'PEM'
   await bench.publish()
   t.equal(bench.content('volume-1', 'vault-token'), 'PEM')

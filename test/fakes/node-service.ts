@@ -1,11 +1,11 @@
 import { FaultError } from '../../src/core/faults/fault.ts'
-import type { NodeFlow, PublishRequest } from '../../src/core/ports/node.ts'
+import type { NodeService, PublishRequest } from '../../src/core/ports/node.ts'
 import type { VolumeStats } from '../../src/core/ports/volume.ts'
 
 type Behaviour = (request: PublishRequest, signal: AbortSignal) => Promise<void>
 
 /** Remembers what it was asked and mounts nothing. `onPublish` lets a test make it slow or fail. */
-export class FakeNodeFlow implements NodeFlow {
+export class FakeNodeService implements NodeService {
   readonly published: PublishRequest[] = []
   readonly unpublished: { volumeId: string; targetPath: string }[] = []
   readonly mounted = new Map<string, string>()

@@ -1,19 +1,19 @@
-/** A place taken; giving it back twice is giving it back once. */
-export type Leave = () => void
+/** Frees a place. Idempotent. */
+export type ReleasePlace = () => void
 
 /**
- * Places for so many tasks at once, so many of one namespace; who waits gets one by turns between namespaces, however
- * many others of another namespace came before.
+ * Limits how many tasks run at once, in all and of one namespace. Waiting namespaces are served round-robin, however many
+ * tasks another namespace has waiting.
  */
-export type Turns = {
+export type Places = {
   /** @throws the signal's reason when it aborts before there is a place */
-  enter(namespace: string, signal?: AbortSignal): Promise<Leave>
+  enter(namespace: string, signal?: AbortSignal): Promise<ReleasePlace>
   /** Runs the task in a place. */
   run<T>(namespace: string, task: () => Promise<T>): Promise<T>
 }
 
-export function createTurns({ atOnce, ofOne }: { atOnce: number; ofOne: number }): Turns {
-  /** Namespaces in the order of their turns. */
+export function createPlaces({ atOnce, ofOne }: { atOnce: number; ofOne: number }): Places {
+  /** In the order in which namespaces are served. */
   const waiting = new Map<string, (() => void)[]>()
   const running = new Map<string, number>()
   let total = 0
@@ -22,7 +22,7 @@ export function createTurns({ atOnce, ofOne }: { atOnce: number; ofOne: number }
     return total < atOnce && (running.get(namespace) ?? 0) < ofOne
   }
 
-  function take(namespace: string): Leave {
+  function take(namespace: string): ReleasePlace {
     total += 1
     running.set(namespace, (running.get(namespace) ?? 0) + 1)
     let isTaken = true
@@ -49,15 +49,15 @@ export function createTurns({ atOnce, ofOne }: { atOnce: number; ofOne: number }
     }
   }
 
-  function wait(namespace: string, signal: AbortSignal | undefined): Promise<Leave> {
+  function wait(namespace: string, signal: AbortSignal | undefined): Promise<ReleasePlace> {
     return new Promise((resolve, reject) => {
       const queue = waiting.get(namespace) ?? []
       waiting.set(namespace, queue)
       const start = () => {
         signal?.removeEventListener('abort', onAbort)
-        const leave = take(namespace)
-        // On a fresh turn of the event loop: a thousand volumes that change together must not hold it.
-        setImmediate(() => resolve(leave))
+        const release = take(namespace)
+        // In a later turn of the event loop: a thousand volumes that change together must not hold it.
+        setImmediate(() => resolve(release))
       }
       const onAbort = () => {
         const at = queue.indexOf(start)
@@ -70,7 +70,7 @@ export function createTurns({ atOnce, ofOne }: { atOnce: number; ofOne: number }
     })
   }
 
-  async function enter(namespace: string, signal?: AbortSignal): Promise<Leave> {
+  async function enter(namespace: string, signal?: AbortSignal): Promise<ReleasePlace> {
     signal?.throwIfAborted()
     return hasPlace(namespace) ? take(namespace) : wait(namespace, signal)
   }
@@ -78,11 +78,11 @@ export function createTurns({ atOnce, ofOne }: { atOnce: number; ofOne: number }
   return {
     enter,
     async run(namespace, task) {
-      const leave = await enter(namespace)
+      const release = await enter(namespace)
       try {
         return await task()
       } finally {
-        leave()
+        release()
       }
     },
   }

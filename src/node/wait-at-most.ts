@@ -1,8 +1,7 @@
 import type { Clock } from '../core/ports/clock.ts'
 
 /**
- * Waits for what others may hold up, at most `limitMs`: then the task's signal aborts, and whether it obeys or not the
- * caller goes on.
+ * Waits for a task at most `limitMs`: then its signal aborts, and the caller goes on, even if the task does not end.
  * @returns whether the task ended in time, however it ended
  */
 export async function waitAtMost(
