@@ -87,8 +87,7 @@ export const faultSamples = {
   key_unusable: {
     path,
     key: 'tls/key',
-    reason:
-      'cannot be a file: its name "tls/key" may hold letters, digits, "-", "_" and "." alone',
+    reason: 'cannot be a file: its name "tls/key" may hold letters, digits, "-", "_" and "." alone',
     setting: 'leave it out with dataFrom.exclude, or choose another dataFrom.format than Files',
   },
   name_taken: { file: 'password', reason: 'one of spec.files, one of "secret/data/my-app"' },

@@ -31,14 +31,14 @@ export type Call<T> = {
   /** What errors tell besides the address. */
   facts: Facts
   /** Makes the result of Vault's answer. @throws FaultError */
-  judge(answer: Answer): T
+  parse(answer: Answer): T
 }
 
 export type Connections = {
   /**
    * One call to Vault: limited, timed, counted.
    * @throws FaultError tls, unreachable, rate_limited, vault_error, import_too_large for a path that is too long, and
-   * what `judge` throws; else the signal's reason
+   * what `parse` throws; else the signal's reason
    */
   call<T>(call: Call<T>, signal: AbortSignal): Promise<T>
   /** PEM of the authorities that verify the endpoint; undefined: the system's, or none for http. */
@@ -110,7 +110,7 @@ export function createConnections(deps: {
     try {
       const answer = await exchange(call, signal)
       obey(caller, answer)
-      const result = call.judge(answer)
+      const result = call.parse(answer)
       count('ok')
       return result
     } catch (error) {

@@ -9,7 +9,7 @@ const DEFAULT_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 5 * 60_000
 
 /** Vault's own words for an error, safe to show; '' when it gave none. */
-export function wordsOf(answer: Answer): string {
+export function errorText(answer: Answer): string {
   if (!isJsonObject(answer.body)) return ''
   const words = scrub(joinWords(answer.body.errors, '; '))
   // Go's error lists come as "1 error occurred:\n\t* permission denied\n\n", of which scrub has made one line.
@@ -18,7 +18,7 @@ export function wordsOf(answer: Answer): string {
 
 /** Facts of the answer itself. */
 export function answerFacts(answer: Answer): Facts {
-  const words = wordsOf(answer)
+  const words = errorText(answer)
   return { httpStatus: answer.status, ...(words === '' ? {} : { words }) }
 }
 

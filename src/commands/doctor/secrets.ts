@@ -7,10 +7,10 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Sandbox } from '../../core/ports/sandbox.ts'
 import type { Identity, SecretData } from '../../core/ports/vault.ts'
 import type { Connections } from '../../vault/connections.ts'
-import { factsOf } from '../../vault/facts.ts'
 import { answerFacts } from '../../vault/faults.ts'
-import type { VaultToken } from '../../vault/login.ts'
-import { readPath } from '../../vault/store.ts'
+import { readPath } from '../../vault/read.ts'
+import { identityFacts } from '../../vault/request.ts'
+import type { VaultToken } from '../../vault/response-data.ts'
 import type { Answer } from '../../vault/transport.ts'
 import { examineFiles, NOT_TRIED } from './files.ts'
 import { ok, type Report, skipped, type Verdict, valueIn, warn } from './report.ts'
@@ -67,7 +67,7 @@ async function checkPolicyOf(
   { path, method }: Call,
   signal: AbortSignal,
 ): Promise<Verdict> {
-  const facts = { ...factsOf(identity), path }
+  const facts = { ...identityFacts(identity), path }
   const answer = await connections.call(
     {
       operation: 'probe',
@@ -78,7 +78,7 @@ async function checkPolicyOf(
       body: { paths: [path] },
       token: token.token,
       facts,
-      judge: (given: Answer) => given,
+      parse: (given: Answer) => given,
     },
     signal,
   )

@@ -27,11 +27,7 @@ export function untilReissueMs(
 }
 
 /** To be told of each issue: its own life is what warrants the next. */
-export function noteIssue(
-  { issued }: { issued: Map<string, Issued> },
-  holding: Lease,
-  clock: Clocks,
-): void {
+export function noteIssue({ issued }: { issued: Map<string, Issued> }, holding: Lease, clock: Clocks): void {
   const { key } = holding.request
   const isBrief = untilDueMs(holding, clock) < BRIEF_MS
   const brief = isBrief ? (issued.get(key)?.brief ?? 0) + 1 : 0

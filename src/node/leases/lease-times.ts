@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Lease, LeaseToken } from '../../core/ports/leases.ts'
 import type { Identity } from '../../core/ports/vault.ts'
-import { renewalAt } from '../../core/schedule.ts'
+import { type Lifetime, lifetimesOf, untilRenewalMs } from '../../core/schedule.ts'
 
 /** The shortest pause between two tries to renew what is issued, in milliseconds. */
 export const SHORTEST_PAUSE_MS = 1_000
@@ -11,30 +11,9 @@ const TRIES_BEFORE_END = 4
 /** Both clocks: leases live by the one, certificates and what Vault ends at a time of day by the other. */
 export type Clocks = Pick<Clock, 'now' | 'monotonic'>
 
-type Life = { from: number; to: number; now: number }
-
-/** Each part that ends, with the clock by which it does. */
-function livesOf(
-  { token, vaultLease, expiresAt, expiresAtMonotonic, issuedAt }: Lease,
-  clock: Clocks,
-): Life[] {
-  const leases = [token, vaultLease].filter((one) => one !== undefined)
-  const lives = leases.map(({ leasedAt, durationMs }) => ({
-    from: leasedAt,
-    to: leasedAt + durationMs,
-    now: clock.monotonic(),
-  }))
-  if (expiresAt === undefined) return lives
-  lives.push({ from: issuedAt, to: expiresAt, now: clock.now() })
-  // Whichever clock comes first: the wall clock may have been set back since.
-  if (expiresAtMonotonic !== undefined) {
-    lives.push({
-      from: expiresAtMonotonic - (expiresAt - issuedAt),
-      to: expiresAtMonotonic,
-      now: clock.monotonic(),
-    })
-  }
-  return lives
+/** All of them, whichever part of the lease they belong to. */
+function livesOf(lease: Lease, clock: Clocks): Lifetime[] {
+  return Object.values(lifetimesOf(lease, clock)).flat()
 }
 
 /** Milliseconds until nothing of it is good any more, unless it is renewed; Infinity for never. */
@@ -45,7 +24,7 @@ export function untilEndMs(holding: Lease, clock: Clocks): number {
 /** Milliseconds until it is to be renewed or replaced, none or less when it is due; Infinity for never. */
 export function untilDueMs(holding: Lease, clock: Clocks): number {
   const { renewAt } = holding.request
-  const dues = livesOf(holding, clock).map((life) => renewalAt(life, renewAt) - life.now)
+  const dues = livesOf(holding, clock).map((life) => untilRenewalMs(life, renewAt))
   return Math.min(Number.POSITIVE_INFINITY, ...dues)
 }
 
