@@ -152,7 +152,7 @@ async function issueCall(
 ): Promise<IssueResponse> {
   const askedAt = deps.clock.now()
   const { lease, ...data } = await answerTo(deps, identity, token, call, signal)
-  // What was merely stored gets no better by asking again.
+  // A stored value does not change by another request.
   const isMade = call.method !== 'GET' || lease !== undefined
   const expiresAt = isMade ? certificateEnd(data.values, askedAt) : undefined
   return { data, vaultLease: lease, expiresAt, needsToken: lease !== undefined }
@@ -171,10 +171,10 @@ function answerTo(
   }
   const askedAt = deps.clock.monotonic()
   const parse = (answer: Answer, facts: Facts) => {
-    const held = answerData(answer, askedAt)
-    if (held !== undefined) {
-      refuseTokenInData(held, token.token, facts)
-      return held
+    const made = answerData(answer, askedAt)
+    if (made !== undefined) {
+      refuseTokenInData(made, token.token, facts)
+      return made
     }
     throw new FaultError('call_refused', { ...facts, reason: emptyReason(answer) })
   }

@@ -29,7 +29,7 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
   /**
    * Vault answers a bare "permission denied" when there is no auth method at the mount, and also when the
    * TokenReview of a kubernetes mount failed or the caller's address is not allowed. A login without role and
-   * token tells them apart: an auth method complains of what is missing, no method denies again.
+   * token tells them apart: an auth method names the missing field, a missing method denies again.
    */
   const isMountMissing = async (identity: Identity, signal: AbortSignal): Promise<boolean> => {
     const { endpoint, authMount, podNamespace: asker } = identity
@@ -112,7 +112,7 @@ export function isAllOver(tokens: readonly ServiceAccountToken[], now: number): 
 }
 
 /**
- * Tries the candidates in turn for as long as the fault may lie with the token.
+ * Tries the candidates one after the other for as long as the fault may lie with the token.
  * @param tried what was tried is added to it
  * @throws FaultError of the first
  */
@@ -156,7 +156,7 @@ function loginBody({ method, role, roleId }: Identity, token: SecretText) {
   return { role, jwt: token.reveal() }
 }
 
-/** The audience that the service-account token was made for, which is no secret; for messages only. */
+/** The audience of the service-account token, which is not a secret; for messages only. */
 function audienceOf(jwt: string): Facts {
   try {
     const claims: unknown = JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString('utf8'))

@@ -1,3 +1,4 @@
+import { FaultError } from '../core/faults/fault.ts'
 import { isJsonObject } from '../core/json/json.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { LeaseToken, Revoked } from '../core/ports/leases.ts'
@@ -7,7 +8,6 @@ import type { Connections } from './connections.ts'
 import { errorText } from './faults.ts'
 import { createSend, identityFacts, type Send } from './request.ts'
 import { leaseOf, parseToken } from './response-data.ts'
-import { createRevocationWarnings } from './revocation-warnings.ts'
 import type { Answer } from './transport.ts'
 
 /**
@@ -146,3 +146,30 @@ function isUnknownToken({ status, body }: Answer): boolean {
 }
 
 const UNKNOWN = /^(permission denied|bad token)$|invalid token/
+
+/** Reports, once for each role, that its tokens may not revoke, and which policy lets them. */
+type RevocationWarnings = {
+  /** @param path that the policies lack */
+  report(identity: Identity, accessor: string, path: 'auth/token/revoke-self' | 'sys/leases/revoke'): void
+}
+
+/** Roles remembered; beyond it a role is reported again. */
+const MOST_ROLES = 1_000
+
+function createRevocationWarnings(log: Log): RevocationWarnings {
+  const reported = new Set<string>()
+  return {
+    report(identity, accessor, path) {
+      const { endpoint, authMount, role } = identity
+      const key = [endpoint.address, endpoint.namespace, authMount, role, path].join('|')
+      if (reported.has(key)) return
+      if (reported.size >= MOST_ROLES) reported.clear()
+      reported.add(key)
+      const error = new FaultError('read_denied', { ...identityFacts(identity), path, capability: 'update' })
+      log.warn(
+        { identity: identity.key, accessor, error },
+        'vault does not let tokens of this role revoke: they end, and what was issued with them, by TTL only',
+      )
+    },
+  }
+}

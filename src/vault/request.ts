@@ -4,8 +4,7 @@ import type { Clock } from '../core/ports/clock.ts'
 import type { Identity } from '../core/ports/vault.ts'
 import type { SecretText } from '../core/secret.ts'
 import type { Call, Connections } from './connections.ts'
-import { answerFacts } from './faults.ts'
-import { callFault } from './read-faults.ts'
+import { answerFacts, callFault } from './faults.ts'
 import type { Answer } from './transport.ts'
 
 export type TokenRequest<T> = Pick<Call<T>, 'operation' | 'method' | 'path' | 'body' | 'headers'> & {

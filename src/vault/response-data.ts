@@ -92,9 +92,9 @@ function notAfter(certificate: string): number | undefined {
   }
 }
 
-/** What is shorter would be asked for without a pause. Milliseconds. */
+/** A shorter life would be renewed without a pause. Milliseconds. */
 const SHORTEST_LIFE_MS = 1_000
-/** Longer than anything that is meant, in milliseconds: ten years. */
+/** Longer than any sensible TTL, in milliseconds: ten years. */
 const LONGEST_LIFE_MS = 10 * 365 * 24 * 60 * 60_000
 /** Characters. Vault's accessors have some 30. */
 const MOST_ACCESSOR = 256

@@ -4,12 +4,12 @@ import { remainingMs } from '../core/schedule.ts'
 import type { SecretText } from '../core/secret.ts'
 import type { VaultToken } from './response-data.ts'
 
-/** What we hold for one identity. */
+/** The state of one identity: its Vault token and the users of it. */
 export type Session = {
   readonly identity: Identity
-  /** Volumes whose files come through this session. */
+  /** IDs of the volumes that use the token. */
   readonly users: Set<string>
-  /** A volume has let go of it and none has come since: with its last use the token goes. */
+  /** A volume has released it and none has acquired it since: the token is revoked after its last use. */
   isReleased: boolean
   /** Reads and refreshes under way; the token is not revoked under them. */
   active: number
@@ -17,7 +17,7 @@ export type Session = {
   refresh: Refresh | undefined
   readonly references: TokenReferences
   readonly denials: Denials
-  /** Service-account tokens, over by our clock, that Vault refused too, and when: monotonic. */
+  /** Service-account tokens, expired by our clock, that Vault refused too, and when: monotonic. */
   refusedLate: { tokens: readonly SecretText[]; at: number } | undefined
 }
 
@@ -26,10 +26,12 @@ export type Refresh = {
   result: Promise<VaultToken>
   /** Service-account tokens that it has tried. */
   tried: SecretText[]
-  /** The Vault token in whose place another is wanted; undefined: any will do. */
+  /** The Vault token to replace; undefined: any token will do. */
   refused: VaultToken | undefined
 }
 
+/** A token this young, in milliseconds, is refused because of its policies, not because it was revoked. */
+const YOUNG_MS = 10_000
 /** A token that ends within this time is renewed even when a third of its life is left, in milliseconds. */
 const NEAR_END_MS = 5_000
 
@@ -57,24 +59,53 @@ export function isFresh(token: VaultToken, now: number): boolean {
   return remainingMs(token, now) > Math.min(Math.max(life / 3, NEAR_END_MS), life / 2)
 }
 
+/** How long a service-account token, expired by our clock and refused by Vault, is not tried again, in milliseconds. */
+const REFUSED_LATE_MS = 10 * 60_000
+
+/** Service-account tokens that Vault refused too, a short time ago: our clock was right about them. */
+export function refusedLately({ refusedLate: late }: Session, now: number): readonly SecretText[] {
+  return late !== undefined && now - late.at < REFUSED_LATE_MS ? late.tokens : []
+}
+
+/** A session that a volume has released ends when no volume and no call uses it any more. */
+export function isIdle({ isReleased, users, active }: Session): boolean {
+  return isReleased && users.size === 0 && active === 0
+}
+
+/**
+ * Whether a new token may be allowed what Vault refused to this one for the path.
+ * @param times.startedAt when the caller's use began: monotonic
+ */
+export function mayReplacementHelp(
+  { current, denials }: Session,
+  token: VaultToken,
+  path: string,
+  { startedAt, now }: { startedAt: number; now: number },
+): boolean {
+  const { issuedAt } = token
+  if (!isSameToken(current, token)) return true
+  if (issuedAt >= startedAt || now - issuedAt < YOUNG_MS) return false
+  return !denials.isDecided(path, issuedAt)
+}
+
 /** A renewed token is the same one, with another lease. */
 export function isSameToken(one: VaultToken | undefined, other: VaultToken | undefined): boolean {
   return one !== undefined && other !== undefined && one.token.equals(other.token)
 }
 
-/** Which of an identity's tokens are in use: one that was replaced is revoked when the last call with it has ended. */
+/** Counts the calls that use each token of an identity: a replaced token is revoked when its last call has ended. */
 export type TokenReferences = {
   /** A call begins. */
   acquire(token: VaultToken): void
-  /** It has ended. */
+  /** The call has ended. */
   release(token: VaultToken): void
-  /** Another has taken the token's place. */
+  /** Another token is current now. */
   replaced(token: VaultToken): void
 }
 
-/** @param revoke takes the token back, whenever it can */
+/** @param revoke must not throw */
 export function createTokenReferences(revoke: (token: VaultToken) => void): TokenReferences {
-  // By the text's object, which renewals hand on.
+  // By the object of the text, which renewals keep.
   const counts = new Map<SecretText, number>()
   const ending = new Map<SecretText, VaultToken>()
 
@@ -104,7 +135,7 @@ export function createTokenReferences(revoke: (token: VaultToken) => void): Toke
   }
 }
 
-/** Paths that Vault refuses to an identity's tokens, new ones too: a login for such a path is a login for nothing. */
+/** Paths that Vault refuses to an identity's tokens, new ones too: a login for such a path is useless. */
 export type Denials = {
   /**
    * Whether it is known that a token newer than this one would be refused as well.
@@ -117,10 +148,10 @@ export type Denials = {
   forget(path: string): void
 }
 
-/** How long after a login that did not help none is made for the path, in milliseconds: doubled for each. */
+/** How long no login is made for a path after one that did not help, in milliseconds: doubled for each. */
 const FIRST_HOLD_MS = 60_000
 const LONGEST_HOLD_MS = 10 * 60_000
-/** Paths remembered for an identity; of more the ones noted first are forgotten, and cost a login again. */
+/** Paths remembered for an identity; beyond it the oldest are forgotten, and cost a login again. */
 const MOST_PATHS = 1_000
 
 export function createDenials(clock: Pick<Clock, 'monotonic'>): Denials {
@@ -139,7 +170,7 @@ export function createDenials(clock: Pick<Clock, 'monotonic'>): Denials {
     isDecided(path, issuedAt) {
       const denial = known.get(path)
       if (denial === undefined) return false
-      // Another path had the token replaced: this was the try for which a login would be made.
+      // Another path had the token replaced: this was the attempt with a new token.
       if (issuedAt > denial.at) {
         note(path)
         return true

@@ -1,5 +1,5 @@
 import { waitFor } from '../core/collapse.ts'
-import { FaultError } from '../core/faults/fault.ts'
+import { toFault } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { ServiceAccountToken } from '../core/ports/pod.ts'
@@ -13,9 +13,12 @@ import {
   createDenials,
   createTokenReferences,
   isFresh,
+  isIdle,
   isSameToken,
+  mayReplacementHelp,
   openSession,
   type Refresh,
+  refusedLately,
   type Session,
 } from './session.ts'
 import type { TokenRevocations } from './token-revocations.ts'
@@ -42,19 +45,14 @@ export type Tokens = {
 export type Access = {
   token: VaultToken
   /**
-   * Vault refused this token for the path: another one, by a fresh login unless that has happened meanwhile; undefined
-   * where none would help, for this one is too young, or a new one was refused for the path lately.
+   * For a token that Vault refused for the path: another one, by a new login unless one has happened meanwhile; undefined
+   * where no token would help, because this one is too young, or a new one was refused for the path recently.
    */
   replace(path: string): Promise<VaultToken | undefined>
-  /** What came in its place was refused as well. */
+  /** Vault refused the replacement as well. */
   deniedAgain(path: string): void
   worked(path: string): void
 }
-
-/** A token this young, in milliseconds, is refused for what it may do, not for what became of it. */
-const YOUNG_MS = 10_000
-/** How long a service-account token, over by our clock and refused by Vault, is not tried again, in milliseconds. */
-const REFUSED_LATE_MS = 10 * 60_000
 
 export function createTokens(deps: {
   login: Login
@@ -81,14 +79,10 @@ export function createTokens(deps: {
 
   /** undefined: a login is to replace the token. */
   const renewed = async (identity: Identity, current: VaultToken): Promise<VaultToken | undefined> => {
-    try {
-      const token = await renewal.renewToken(identity, current, unaborted)
-      if (token && isFresh(token, clock.monotonic())) return token
-      log.debug({ identity: identity.key }, 'vault token not renewed')
-    } catch (error) {
-      const fault = error instanceof FaultError ? error.fault : 'aborted'
-      log.debug({ identity: identity.key, fault }, 'vault token not renewed')
-    }
+    const token = await renewal.renewToken(identity, current, unaborted).catch(toFault)
+    if (token && !(token instanceof Error) && isFresh(token, clock.monotonic())) return token
+    const fault = token instanceof Error ? { fault: token.fault } : {}
+    log.debug({ identity: identity.key, ...fault }, 'vault token not renewed')
     return undefined
   }
 
@@ -137,20 +131,16 @@ export function createTokens(deps: {
     }
     session.active += 1
     const refresh = { result: run(), tried, refused }
-    // With every caller gone nobody else would look at a failure.
+    // With every caller gone a failure would be unhandled.
     refresh.result.catch(() => {})
     session.refresh = refresh
     return refresh
   }
 
-  /** Refused by Vault too, a little while ago: our clock was right about them. */
-  const refusedLate = ({ refusedLate: late }: Session): readonly SecretText[] =>
-    late !== undefined && clock.monotonic() - late.at < REFUSED_LATE_MS ? late.tokens : []
-
   /**
-   * A token that is held from now on. A refresh that fails for somebody else's service-account token is tried again
-   * with one's own.
-   * @param refused another one is wanted; it comes back where Vault has no other
+   * A token with a reference to it. A refresh that fails with another caller's service-account token is retried with
+   * this caller's.
+   * @param refused to be replaced; it comes back where Vault gives no other
    */
   const acquireToken = async (
     session: Session,
@@ -158,8 +148,8 @@ export function createTokens(deps: {
     signal: AbortSignal,
     refused?: VaultToken,
   ): Promise<VaultToken> => {
-    const denied: SecretText[] = [...refusedLate(session)]
-    const held = (token: VaultToken) => {
+    const denied: SecretText[] = [...refusedLately(session, clock.monotonic())]
+    const acquired = (token: VaultToken) => {
       session.references.acquire(token)
       return token
     }
@@ -167,13 +157,13 @@ export function createTokens(deps: {
     for (;;) {
       const { current } = session
       if (current && !isSameToken(current, refused) && isFresh(current, clock.monotonic()))
-        return held(current)
+        return acquired(current)
       const refresh = session.refresh ?? startRefresh(session, left(), refused)
       try {
         const token = await waitFor(refresh.result, signal)
         // A refresh that was joined may have renewed the very token that was refused; a login made in its place that
         // brings it back, from a cache before Vault, would bring it again.
-        if (!isSameToken(token, refused) || isSameToken(refresh.refused, refused)) return held(token)
+        if (!isSameToken(token, refused) || isSameToken(refresh.refused, refused)) return acquired(token)
       } catch (error) {
         if (signal.aborted || !isTokenFault(error)) throw error
         denied.push(...refresh.tried)
@@ -196,10 +186,8 @@ export function createTokens(deps: {
   ): Access => ({
     token,
     replace: async (path) => {
-      const isOurs = isSameToken(session.current, token)
-      const { issuedAt } = token
-      if (isOurs && (issuedAt >= startedAt || clock.monotonic() - issuedAt < YOUNG_MS)) return undefined
-      if (isOurs && session.denials.isDecided(path, issuedAt)) return undefined
+      const times = { startedAt, now: clock.monotonic() }
+      if (!mayReplacementHelp(session, token, path, times)) return undefined
       const other = await acquireToken(session, candidates, signal, token)
       used.push(other)
       if (!isSameToken(other, token)) return other
@@ -214,9 +202,6 @@ export function createTokens(deps: {
     session.active -= 1
     if (isIdle(session)) await revoke(session, unaborted)
   }
-
-  /** A session that was retained once ends when no volume and no call uses it any more. */
-  const isIdle = (session: Session) => session.isReleased && session.users.size === 0 && session.active === 0
 
   const revoke = async (session: Session, signal: AbortSignal): Promise<void> => {
     const { identity, current } = session
@@ -244,7 +229,7 @@ export function createTokens(deps: {
     },
     discard: async (identity, signal) => {
       const session = sessions.get(identity.key)
-      // A renewal under way would bring the revoked token back.
+      // A renewal under way would restore the revoked token.
       if (session?.refresh) await waitFor(session.refresh.result, signal).catch(() => undefined)
       const current = session?.current
       if (!session || !current) return

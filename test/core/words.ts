@@ -2,8 +2,7 @@ import t from 'tap'
 import { scrub } from '../../src/core/faults/fault.ts'
 import { describeAnswer } from '../../src/kube/failure.ts'
 import { toLoggable } from '../../src/ops/loggable.ts'
-import { errorText } from '../../src/vault/faults.ts'
-import { warningFacts } from '../../src/vault/read-faults.ts'
+import { errorText, warningFacts } from '../../src/vault/faults.ts'
 import type { Answer } from '../../src/vault/transport.ts'
 
 /** Milliseconds of CPU for what took seconds; a slow machine has room. */

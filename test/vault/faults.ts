@@ -1,9 +1,15 @@
 import t from 'tap'
 import type { Facts, Fault } from '../../src/core/faults/facts.ts'
 import { parseJson } from '../../src/core/json/json.ts'
-import { connectionFault, errorText, retryAfterMs } from '../../src/vault/faults.ts'
+import {
+  connectionFault,
+  errorText,
+  isKv2Path,
+  kv2PathFault,
+  readFault,
+  retryAfterMs,
+} from '../../src/vault/faults.ts'
 import { isBareDenial, loginFault } from '../../src/vault/login-faults.ts'
-import { isKv2Path, kv2PathFault, readFault } from '../../src/vault/read-faults.ts'
 import { type Answer, TransportError } from '../../src/vault/transport.ts'
 
 const facts: Facts = {
