@@ -104,8 +104,7 @@ const MOST_LEASE_ID = 4_096 + 256
 const MOST_TOKEN = 8 * 1024
 
 /**
- * How long what Vault gave is good, in milliseconds. Vault writes 0 for a life without end, and what is negative or no
- * number tells of no end either.
+ * A lease duration in milliseconds. Vault writes 0 for a life without end; a negative or missing number means the same.
  */
 function lifeMs(seconds: Json | undefined): number {
   const life = jsonToNumber(seconds) ?? 0
@@ -113,12 +112,12 @@ function lifeMs(seconds: Json | undefined): number {
   return Math.min(Math.max(life * 1000, SHORTEST_LIFE_MS), LONGEST_LIFE_MS)
 }
 
-/** Only ever shown, so a part of it does. */
+/** Cut off when too long: it is only shown. */
 function accessorOf(accessor: Json | undefined): string {
   return typeof accessor === 'string' ? accessor.slice(0, MOST_ACCESSOR) : ''
 }
 
-/** A part of it would be of no use, and all of it goes where room is scarce. @throws FaultError vault_error */
+/** A cut-off ID would be useless, and the lease store has little room. @throws FaultError vault_error */
 function checkLeaseId(id: string): void {
   if (id.length > MOST_LEASE_ID) throw tooLong('a lease ID', id, {})
 }

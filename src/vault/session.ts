@@ -95,8 +95,8 @@ export function isSameToken(one: VaultToken | undefined, other: VaultToken | und
 
 /** Counts the calls that use each token of an identity: a replaced token is revoked when its last call has ended. */
 export type TokenReferences = {
-  /** A call begins. */
-  acquire(token: VaultToken): void
+  /** A call begins. @returns the token */
+  acquire(token: VaultToken): VaultToken
   /** The call has ended. */
   release(token: VaultToken): void
   /** Another token is current now. */
@@ -115,8 +115,9 @@ export function createTokenReferences(revoke: (token: VaultToken) => void): Toke
   }
 
   return {
-    acquire({ token }) {
-      counts.set(token, (counts.get(token) ?? 0) + 1)
+    acquire(one) {
+      counts.set(one.token, (counts.get(one.token) ?? 0) + 1)
+      return one
     },
     release({ token }) {
       const count = (counts.get(token) ?? 0) - 1

@@ -149,21 +149,19 @@ export function createTokens(deps: {
     refused?: VaultToken,
   ): Promise<VaultToken> => {
     const denied: SecretText[] = [...refusedLately(session, clock.monotonic())]
-    const acquired = (token: VaultToken) => {
-      session.references.acquire(token)
-      return token
-    }
+    const { references } = session
     const left = () => usable(candidates, denied, clock.now())
     for (;;) {
       const { current } = session
       if (current && !isSameToken(current, refused) && isFresh(current, clock.monotonic()))
-        return acquired(current)
+        return references.acquire(current)
       const refresh = session.refresh ?? startRefresh(session, left(), refused)
       try {
         const token = await waitFor(refresh.result, signal)
         // A refresh that was joined may have renewed the very token that was refused; a login made in its place that
         // brings it back, from a cache before Vault, would bring it again.
-        if (!isSameToken(token, refused) || isSameToken(refresh.refused, refused)) return acquired(token)
+        if (!isSameToken(token, refused) || isSameToken(refresh.refused, refused))
+          return references.acquire(token)
       } catch (error) {
         if (signal.aborted || !isTokenFault(error)) throw error
         denied.push(...refresh.tried)

@@ -58,7 +58,7 @@ t.test('a client has none of the generated functions', (t) => {
   t.end()
 })
 
-t.test('axios is not loaded, and whoever asks for it later gets the real one', (t) => {
+t.test('axios is not loaded, and a later require gets the real one', (t) => {
   createNodeVault('http://vault.test', async () => answer(200))
   const require = createRequire(import.meta.url)
   const axios = createRequire(require.resolve('node-vault')).resolve('axios')
