@@ -47,7 +47,7 @@ const revealing = [
   'vault/connections.ts',
   'vault/issuer.ts',
   'vault/login.ts',
-  'vault/own-token-fault.ts',
+  'vault/read.ts',
   'volume/file.ts',
   'volume/serialize-leases.ts',
 ]

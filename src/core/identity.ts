@@ -8,10 +8,10 @@ import type { Config } from './settings/config.ts'
 export type VaultSettings = Pick<Config, 'vaultAddr' | 'vaultAuthPath' | 'vaultNamespace' | 'vaultSkipVerify'>
 
 /**
- * Who the pod is for Vault: the import's fields, with the plugin's settings where the import is silent.
+ * The pod's identity at Vault: the import's fields, with the plugin's settings as defaults.
  * `kubernetes` logins of one service account share a Vault token; a `jwt` login belongs to one pod.
  * @param caCert PEM, when it came by spec.caCertRef
- * @throws FaultError import_invalid when nobody names an address
+ * @throws FaultError import_invalid when neither has an address
  */
 export function resolveIdentity(
   spec: ImportSpec,
@@ -51,12 +51,12 @@ export function resolveIdentity(
   }
 }
 
-/** The same pod for what is issued to one of its volumes alone: shares no Vault token with anybody. */
+/** The per-volume identity for the leases of one volume: it shares its Vault token with no other volume. */
 export function perVolumeIdentity(identity: Identity, volumeId: string): Identity {
   return { ...identity, key: `${identity.key}|${volumeId}` }
 }
 
-/** The address without a trailing slash, so that spelling makes no second identity. */
+/** The address without trailing slashes, so that equal addresses make one identity. */
 export function normalAddress(address: string): string {
   return address.slice(0, endBefore(address, '/'))
 }
@@ -84,12 +84,12 @@ function resolveEndpoint(spec: ImportSpec, settings: VaultSettings): Omit<VaultE
     })
   }
   const address = normalAddress(given)
-  const isOperators = settings.vaultAddr !== undefined && address === normalAddress(settings.vaultAddr)
+  const isDefaultAddress = settings.vaultAddr !== undefined && address === normalAddress(settings.vaultAddr)
   return {
     address,
     namespace: trimSlashes(spec.vaultNamespace ?? settings.vaultNamespace),
-    // The operator's own choice covers the operator's own address, nobody else's.
-    skipTLSVerify: spec.skipTLSVerify || (isOperators && settings.vaultSkipVerify),
+    // --vault-skip-verify covers the address of --vault-addr only.
+    skipTLSVerify: spec.skipTLSVerify || (isDefaultAddress && settings.vaultSkipVerify),
     tlsServerName: spec.tlsServerName,
   }
 }

@@ -18,7 +18,7 @@ export type Operation = 'login' | 'renew' | 'read' | 'issue' | 'revoke' | 'probe
 
 export type Call<T> = {
   operation: Operation
-  /** Kubernetes namespace of the pod for which it is made, which takes turns with others; '' for none. */
+  /** Kubernetes namespace of the pod for which it is made: calls are queued fairly by it; '' for none. */
   asker: string
   endpoint: VaultEndpoint
   method: 'GET' | 'POST' | 'PUT'
@@ -28,17 +28,17 @@ export type Call<T> = {
   /** Headers besides token and namespace. */
   headers?: Readonly<Record<string, string>>
   token?: SecretText
-  /** What errors tell besides the address. */
+  /** Facts of errors besides the address. */
   facts: Facts
-  /** Makes the result of Vault's answer. @throws FaultError */
-  judge(answer: Answer): T
+  /** Makes the result of Vault's response. @throws FaultError */
+  parse(answer: Answer): T
 }
 
 export type Connections = {
   /**
    * One call to Vault: limited, timed, counted.
    * @throws FaultError tls, unreachable, rate_limited, vault_error, import_too_large for a path that is too long, and
-   * what `judge` throws; else the signal's reason
+   * what `parse` throws; else the signal's reason
    */
   call<T>(call: Call<T>, signal: AbortSignal): Promise<T>
   /** PEM of the authorities that verify the endpoint; undefined: the system's, or none for http. */
@@ -53,7 +53,7 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024
 
 /** Characters. Vault's own paths are far shorter; a server takes some 16,000 with all headers. */
 const MAX_PATH = 4_096
-/** What pods have must go on, or must end: it goes before the same namespace's reads. */
+/** Tokens and leases in use must go on, or must end: these go before the same namespace's reads. */
 const urgent: readonly Operation[] = ['login', 'renew', 'revoke']
 
 /** Connections to Vault, one client per endpoint: address, authority, verification and server name. */
@@ -110,7 +110,7 @@ export function createConnections(deps: {
     try {
       const answer = await exchange(call, signal)
       obey(caller, answer)
-      const result = call.judge(answer)
+      const result = call.parse(answer)
       count('ok')
       return result
     } catch (error) {

@@ -1,6 +1,6 @@
 import type { Facts } from '../core/faults/facts.ts'
 import { FaultError, joinMessages, scrub } from '../core/faults/fault.ts'
-import { isJsonObject } from '../core/json/json.ts'
+import { isJsonObject, jsonToNumber } from '../core/json/json.ts'
 import { type Answer, TransportError, type TransportFailure } from './transport.ts'
 
 /** The pause after a 429 that names none, in milliseconds: OpenBao's quotas do not by default. */
@@ -8,21 +8,21 @@ const DEFAULT_PAUSE_MS = 1_000
 /** A Retry-After beyond this is taken as this: a slip in a header must not silence a node for a day. */
 const LONGEST_PAUSE_MS = 5 * 60_000
 
-/** Vault's own words for an error, safe to show; '' when it gave none. */
-export function wordsOf(answer: Answer): string {
+/** Vault's text for an error, safe to show; '' when it gave none. */
+export function errorText(answer: Answer): string {
   if (!isJsonObject(answer.body)) return ''
-  const words = scrub(joinMessages(answer.body.errors, '; '))
+  const text = scrub(joinMessages(answer.body.errors, '; '))
   // Go's error lists come as "1 error occurred:\n\t* permission denied\n\n", of which scrub has made one line.
-  return words.replace(/ ?\b\d{1,6} errors? occurred: ?\* ?/g, ' ').trim()
+  return text.replace(/ ?\b\d{1,6} errors? occurred: ?\* ?/g, ' ').trim()
 }
 
 /** Facts of the answer itself. */
 export function answerFacts(answer: Answer): Facts {
-  const words = wordsOf(answer)
-  return { httpStatus: answer.status, ...(words === '' ? {} : { serverMessage: words }) }
+  const text = errorText(answer)
+  return { httpStatus: answer.status, ...(text === '' ? {} : { serverMessage: text }) }
 }
 
-/** Milliseconds that Vault asks to be left alone; undefined when it does not. */
+/** The pause that Vault asks for, in milliseconds; undefined for none. */
 export function retryAfterMs(answer: Answer, now: number): number | undefined {
   const given = answer.retryAfter
   if (given === undefined) return answer.status === 429 ? DEFAULT_PAUSE_MS : undefined
@@ -31,7 +31,7 @@ export function retryAfterMs(answer: Answer, now: number): number | undefined {
   return Math.min(Math.max(wait, 0), LONGEST_PAUSE_MS)
 }
 
-/** What is the same for logins and reads: states of the server, not of the request. Undefined for all else. */
+/** Faults of the server's state, the same for logins and reads. Undefined for other responses. */
 export function serverFault(answer: Answer, now: number, facts: Facts): FaultError | undefined {
   const pause = retryAfterMs(answer, now)
   const known = {
@@ -54,6 +54,75 @@ function redirectReason(answer: Answer): Facts {
   return { reason: target ? `it redirects to ${target.origin.slice(0, 300)}` : 'it redirects' }
 }
 
+/** Why Vault did not give what stands at `path`; a path of a KV v2 engine without data/ is found by isKv2Path. */
+export function readFault(answer: Answer, path: string, now: number, facts: Facts): FaultError {
+  const known = { ...facts, path, ...answerFacts(answer) }
+  if (answer.status === 403) return new FaultError('read_denied', known)
+  if (answer.status === 400) return new FaultError('call_refused', known)
+  if (answer.status === 404) return deletedFault(answer, known) ?? new FaultError('path_not_found', known)
+  // "unsupported operation": there is something at the path, but nothing that GET brings.
+  if (answer.status === 405) return new FaultError('path_not_found', known)
+  const server = serverFault(answer, now, { ...facts, path })
+  return server ?? new FaultError('vault_error', known)
+}
+
+/** Why Vault did not do what was asked of it. */
+export function callFault(
+  answer: Answer,
+  { method, path }: { method: 'GET' | 'POST' | 'PUT'; path: string },
+  now: number,
+  facts: Facts,
+): FaultError {
+  const known = { ...facts, path, ...answerFacts(answer) }
+  if (method === 'GET') return readFault(answer, path, now, facts)
+  if (answer.status === 403) return new FaultError('read_denied', { ...known, capability: 'update' })
+  if (answer.status === 405) return new FaultError('call_refused', known)
+  return readFault(answer, path, now, facts)
+}
+
+/** Whether Vault warns that the path belongs to a KV v2 engine but leaves out data/. */
+export function isKv2Path(answer: Answer): boolean {
+  if (answer.status !== 404 || !isJsonObject(answer.body)) return false
+  const { warnings } = answer.body
+  return Array.isArray(warnings) && warnings.some((text) => typeof text === 'string' && VERSIONED.test(text))
+}
+
+const VERSIONED = /invalid path for a versioned k\/v secrets engine/i
+
+/** Facts of a fault that Vault explains by warnings. */
+export function warningFacts(answer: Answer): Facts {
+  const warnings = isJsonObject(answer.body) ? answer.body.warnings : undefined
+  const serverMessage = scrub(joinMessages(warnings, ' '))
+  return { httpStatus: answer.status, serverMessage }
+}
+
+/** @param mount where the engine is mounted; undefined: take the first segment, the usual case */
+export function kv2PathFault(path: string, mount: string | undefined, facts: Facts): FaultError {
+  const root = mount ?? path.split('/', 1)[0] ?? ''
+  const rest = path.slice(root.length).replace(/^\/+/, '')
+  return new FaultError('kv2_path', {
+    ...facts,
+    path,
+    wanted: `${root}/data/${rest === '' ? '<name>' : rest}`,
+  })
+}
+
+/** KV v2 answers 404 with the metadata of a version that was deleted or destroyed. */
+function deletedFault(answer: Answer, facts: Facts): FaultError | undefined {
+  const data = isJsonObject(answer.body) ? answer.body.data : undefined
+  if (!isJsonObject(data) || !isJsonObject(data.metadata)) return undefined
+  const { version, destroyed, deletion_time: deletedAt } = data.metadata
+  const number = jsonToNumber(version)
+  return new FaultError('version_deleted', {
+    ...facts,
+    ...(number === undefined ? {} : { version: number }),
+    reason: destroyed === true ? 'destroyed' : 'deleted',
+    ...(typeof deletedAt === 'string' && deletedAt !== ''
+      ? { deletedAt: scrub(deletedAt).slice(0, 64) }
+      : {}),
+  })
+}
+
 /** A failure below HTTP: TLS, the socket, or an answer that is none. */
 export function connectionFault(error: unknown, facts: Facts): FaultError {
   if (error instanceof FaultError) return error
@@ -68,7 +137,7 @@ export function connectionFault(error: unknown, facts: Facts): FaultError {
   return new FaultError('unreachable', { ...withoutCa(facts), reason })
 }
 
-/** Go's server answers http on its https port in plain words, but a longer request often meets a reset instead. */
+/** Go's server answers http on its https port in plain text, but a longer request often meets a reset instead. */
 function resetReason(code: string, { address }: Facts): string | undefined {
   const isReset = code === 'ECONNRESET' || code === 'EPIPE'
   return isReset && address?.startsWith('http:')
@@ -92,7 +161,7 @@ function transportFault(failure: TransportFailure, facts: Facts): FaultError {
   return new FaultError('vault_error', { ...known, reason })
 }
 
-/** Which authority was used matters to TLS faults alone. */
+/** The authority used matters to TLS faults only. */
 function withoutCa(facts: Facts): Facts {
   const { caSource: _unused, ...rest } = facts
   return rest

@@ -1,43 +1,43 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
+import { createFairQueue } from './fair-queue.ts'
 import { createPauses } from './pauses.ts'
-import { createWaiting } from './waiting.ts'
 
-/** Who calls, and what of Vault the call needs. */
+/** The origin of a call, and the part of Vault that it needs. */
 export type Caller = {
   address: string
   /** Kubernetes namespace of the pod; '' where the plugin asks for itself. */
   asker: string
-  /** What Vault limits as one, and what hangs as one: Vault namespace and mount. */
+  /** Vault namespace and mount: Vault limits them together, and they hang together. */
   mount: string
-  /** Keeps alive, or ends, what pods have. */
+  /** A login, renewal or revocation. */
   isUrgent: boolean
 }
 
 /** The calls to one address. */
 export type Lane = {
   /**
-   * Resolves when it is the caller's turn, who must leave again.
+   * Resolves when the call may start; the caller must leave afterwards.
    * @throws FaultError rate_limited; the signal's reason
    */
   enter(caller: Caller, signal: AbortSignal): Promise<void>
   leave(caller: Caller): void
-  /** Lets in whoever may go now. */
+  /** Starts the calls that may start now. */
   admit(): void
   limited(caller: Caller, pauseMs: number): void
   pauseAll(pauseMs: number): void
-  /** Nobody is in it or waits for it, and whoever comes would not have to wait. */
+  /** No call runs or waits, and a new one would not have to wait. */
   isAtRest(): boolean
 }
 
-/** A longer pause than this, in milliseconds, is told to the caller instead of waited out: it holds files that stay good. */
+/** For a longer pause than this, in milliseconds, calls fail instead of waiting: the files stay as they are. */
 const PATIENCE_MS = 5_000
 /** Calls that one asker may have waiting. */
 export const MOST_WAITING = 1_000
 /** A mount may have so many times as many places as are left free: two thirds of all. */
 const MOUNT_SHARE = 2
 
-/** Addresses whose places one asker's calls may fill: an import may name what addresses it likes where all are allowed. */
+/** Addresses whose places one asker's calls may fill: an import may name any address where all are allowed. */
 const EVERYWHERE = 4
 
 type Waiter = Caller & { letIn(): void; refuse(error: FaultError): void }
@@ -53,7 +53,7 @@ export function createLane(deps: {
   everywhere: Counter
 }): Lane {
   const { address, clock, callsPerSecond, concurrency, everywhere } = deps
-  const waiting = createWaiting<Waiter>()
+  const waiting = createFairQueue<Waiter>()
   const pauses = createPauses(clock)
   const running = createCounter()
   const burst = Math.max(1, callsPerSecond)
@@ -68,9 +68,9 @@ export function createLane(deps: {
   }
 
   /**
-   * Whatever hangs leaves places free. An asker has no more places than it leaves to others: alone half of all, of two
-   * each a third; the same holds for one of its mounts beside its others. A mount that several use has two thirds. Whose
-   * calls hang at one mount may still make one at each of the others, for as long as a quarter is free.
+   * Calls that hang leave places free. An asker has no more places than it leaves to others: a single one half of all, of
+   * two each a third; the same holds for one of its mounts beside its others. A mount that several use has two thirds. An
+   * asker whose calls hang at one mount may still make one at each of the others while a quarter is free.
    */
   const hasRoom = (asker: string, mount: string) => {
     const free = concurrency - running.of(EVERYTHING)
@@ -102,7 +102,7 @@ export function createLane(deps: {
     armTimer()
   }
 
-  /** For what nobody tells of: the next turn, and the end of a pause. A place that becomes free comes by `leave`. */
+  /** For the next token of the rate limit and the end of a pause. A place that becomes free comes by `leave`. */
   const armTimer = () => {
     cancelTimer()
     cancelTimer = () => {}

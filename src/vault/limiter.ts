@@ -6,8 +6,8 @@ export type Limiter = {
   /** Calls under way at once to one address. */
   readonly concurrency: number
   /**
-   * Runs `task` when it is the caller's turn: those who ask at one address take turns, and no one's calls that hang
-   * take the places of others.
+   * Runs `task` when the call may start: fair queueing among the askers of one address, where one's calls that hang
+   * do not take the places of others.
    * @throws FaultError rate_limited when Vault asked for a longer pause than is worth waiting for, or when too many
    * calls of this asker wait
    * @throws the signal's reason when it aborts while waiting
@@ -36,7 +36,7 @@ export function createLimiter(ceiling: Ceiling): Limiter {
   const laneOf = (address: string) => {
     const known = lanes.get(address)
     if (known !== undefined) return known
-    // Imports come and go with their addresses: one that is as good as new need not be remembered.
+    // Imports come and go with their addresses: a lane at rest is the same as a new one.
     for (const [other, lane] of lanes) if (lane.isAtRest()) lanes.delete(other)
     const lane = createLane({ ...ceiling, address, everywhere })
     lanes.set(address, lane)
@@ -53,7 +53,7 @@ export function createLimiter(ceiling: Ceiling): Limiter {
         return await task()
       } finally {
         lane.leave(caller)
-        // What the asker has room for again may wait at any address.
+        // The asker's next call may wait at any address.
         for (const one of lanes.values()) one.admit()
       }
     },

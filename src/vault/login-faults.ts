@@ -5,8 +5,8 @@ import { answerFacts, serverFault } from './faults.ts'
 import type { Answer } from './transport.ts'
 
 type Rule = {
-  words: RegExp
-  /** Auth method of the import for which these words mean this; undefined: any. */
+  text: RegExp
+  /** Auth method of the import to which the rule applies; undefined: any. */
   method?: Identity['method']
   fault: 'login_denied' | 'login_reviewer' | 'login_audience' | 'login_mount'
   facts?: Facts
@@ -16,46 +16,46 @@ type Rule = {
 export const UNKNOWN_ROLE = 'the role does not exist at this auth mount'
 
 /**
- * OpenBao's and HashiCorp Vault's words for a refused login, most telling first.
- * "permission denied" alone is not among them: see login.ts.
+ * Error texts of OpenBao and HashiCorp Vault for a refused login, most specific first.
+ * A bare "permission denied" is not among them: see login.ts.
  */
 const rules: readonly Rule[] = [
-  { words: /audience/i, fault: 'login_audience' },
+  { text: /audience/i, fault: 'login_audience' },
   {
-    words: /lookup failed|tokenreview|token review/i,
+    text: /lookup failed|tokenreview|token review/i,
     fault: 'login_reviewer',
   },
   {
-    words: /invalid (role|secret)( or secret)? id/i,
+    text: /invalid (role|secret)( or secret)? id/i,
     fault: 'login_denied',
     facts: { reason: 'role ID or secret ID is wrong, or the secret ID has ended or was used up' },
   },
   {
-    // HashiCorp Vault looks for a name of the caller first.
-    words: /missing role_id|failed to determine alias name/i,
+    // HashiCorp Vault looks up a name of the caller first.
+    text: /missing role_id|failed to determine alias name/i,
     method: 'approle',
     fault: 'login_denied',
     facts: { reason: 'no role ID was sent', setting: 'spec.appRole.roleId of the import' },
   },
   {
-    // HashiCorp Vault looks for a name of the caller first.
-    words: /missing role_id|failed to determine alias name/i,
+    // HashiCorp Vault looks up a name of the caller first.
+    text: /missing role_id|failed to determine alias name/i,
     fault: 'login_mount',
     facts: { reason: 'is of type approle', setting: 'spec.authPath or spec.authMethod of the import' },
   },
   {
-    words: /missing (role|jwt)\b/i,
+    text: /missing (role|jwt)\b/i,
     method: 'approle',
     fault: 'login_mount',
     facts: { reason: 'is not of type approle', setting: 'spec.authPath or spec.authMethod of the import' },
   },
   {
-    words: /missing secret_id/i,
+    text: /missing secret_id/i,
     fault: 'login_denied',
     facts: { reason: 'the secret ID is empty', setting: 'the Secret of spec.appRole.secretIdRef' },
   },
   {
-    words: /\bCIDR/i,
+    text: /\bCIDR/i,
     fault: 'login_denied',
     facts: {
       reason: "the role does not take logins from this node's address",
@@ -63,32 +63,32 @@ const rules: readonly Rule[] = [
     },
   },
   {
-    words: /service account name not authorized/i,
+    text: /service account name not authorized/i,
     fault: 'login_denied',
     facts: { reason: 'the service account is not bound to the role' },
   },
   {
-    words: /namespace not authorized/i,
+    text: /namespace not authorized/i,
     fault: 'login_denied',
     facts: { reason: "the pod's namespace is not bound to the role" },
   },
   {
-    words: /invalid subject|\(sub\) claim/i,
+    text: /invalid subject|\(sub\) claim/i,
     fault: 'login_denied',
     facts: { reason: 'the service account is not the bound subject of the role' },
   },
   {
-    words: /bound claim|validating claims/i,
+    text: /bound claim|validating claims/i,
     fault: 'login_denied',
     facts: { reason: "the service-account token lacks a claim that the role's bound_claims ask for" },
   },
   {
-    words: /invalid role name|role .*could not be found|role .*not found|missing role/i,
+    text: /invalid role name|role .*could not be found|role .*not found|missing role/i,
     fault: 'login_denied',
     facts: { reason: UNKNOWN_ROLE },
   },
   {
-    words: /\(exp\) claim|token is expired|token has expired/i,
+    text: /\(exp\) claim|token is expired|token has expired/i,
     fault: 'login_denied',
     facts: {
       reason: 'the service-account token has expired',
@@ -96,7 +96,7 @@ const rules: readonly Rule[] = [
     },
   },
   {
-    words: /signature|no known key|\(iss\) claim|issuer|error verifying token/i,
+    text: /signature|no known key|\(iss\) claim|issuer|error verifying token/i,
     fault: 'login_denied',
     facts: {
       reason: "the auth mount does not trust this cluster's service-account tokens",
@@ -105,12 +105,12 @@ const rules: readonly Rule[] = [
     },
   },
   {
-    words: /could not load (backend )?configuration|not configured/i,
+    text: /could not load (backend )?configuration|not configured/i,
     fault: 'login_mount',
     facts: { reason: 'is not configured' },
   },
   {
-    words: /namespace not found/i,
+    text: /namespace not found/i,
     fault: 'login_mount',
     facts: {
       reason: 'cannot be asked, for the Vault namespace does not exist',
@@ -118,8 +118,7 @@ const rules: readonly Rule[] = [
     },
   },
   {
-    words:
-      /no handler for route|unsupported path|unsupported operation|missing client token|route entry not found/i,
+    text: /no handler for route|unsupported path|unsupported operation|missing client token|route entry not found/i,
     fault: 'login_mount',
   },
 ]
@@ -128,8 +127,8 @@ const rules: readonly Rule[] = [
 export function loginFault(answer: Answer, now: number, facts: Facts): FaultError {
   const known = { ...facts, ...answerFacts(answer) }
   const rule = rules.find(
-    ({ words, method }) =>
-      words.test(known.serverMessage ?? '') && (method === undefined || method === facts.method),
+    ({ text, method }) =>
+      text.test(known.serverMessage ?? '') && (method === undefined || method === facts.method),
   )
   // A broken TokenReview may come as a 500.
   if (rule && answer.status !== 503 && answer.status !== 429) {
@@ -144,7 +143,7 @@ export function loginFault(answer: Answer, now: number, facts: Facts): FaultErro
   return new FaultError('vault_error', known)
 }
 
-/** Whether Vault gave nothing but the refusal that it gives for several causes. */
+/** Whether Vault gave only the error that it gives for several causes. */
 export function isBareDenial({ fault, facts }: FaultError): boolean {
   return fault === 'login_denied' && facts.httpStatus === 403 && facts.serverMessage === 'permission denied'
 }

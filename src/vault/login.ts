@@ -1,34 +1,15 @@
-import type { Facts } from '../core/faults/facts.ts'
+import type { Facts, Fault } from '../core/faults/facts.ts'
 import { FaultError } from '../core/faults/fault.ts'
-import { isJsonObject } from '../core/json/json.ts'
-import type { Json } from '../core/json/types.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Meter } from '../core/ports/metrics.ts'
 import type { ServiceAccountToken } from '../core/ports/pod.ts'
 import type { Identity } from '../core/ports/vault.ts'
-import { SecretText } from '../core/secret.ts'
-import { accessorOf, checkToken, lifeMs } from './bounds.ts'
+import type { SecretText } from '../core/secret.ts'
 import type { Connections } from './connections.ts'
-import { factsOf } from './facts.ts'
 import { isBareDenial, loginFault } from './login-faults.ts'
+import { identityFacts } from './request.ts'
+import { parseToken, type VaultToken } from './response-data.ts'
 import type { Answer } from './transport.ts'
-
-/** A Vault token as login or renewal gave it. */
-export type VaultToken = {
-  token: SecretText
-  accessor: string
-  /** When the login was made, which fixed what the token may do: monotonic, in milliseconds. */
-  issuedAt: number
-  /** When the lease was last given: later than issuedAt once it was renewed. */
-  leasedAt: number
-  /** Milliseconds; Infinity for a token that never ends. */
-  leaseDurationMs: number
-  renewable: boolean
-  /** May do everything: never made by an auth method of Vault's own. */
-  isRoot: boolean
-  /** A batch token: it cannot be renewed, nor revoked. */
-  isBatch: boolean
-}
 
 export type Login = {
   /**
@@ -48,14 +29,14 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
   /**
    * Vault answers a bare "permission denied" when there is no auth method at the mount, and also when the
    * TokenReview of a kubernetes mount failed or the caller's address is not allowed. A login without role and
-   * token tells them apart: an auth method complains of what is missing, no method denies again.
+   * token tells them apart: an auth method names the missing field, a missing method denies again.
    */
   const isMountMissing = async (identity: Identity, signal: AbortSignal): Promise<boolean> => {
     const { endpoint, authMount, podNamespace: asker } = identity
-    const judge = (answer: Answer) => answer.status === 403 || answer.status === 404
+    const parse = (answer: Answer) => answer.status === 403 || answer.status === 404
     const path = `auth/${authMount}/login`
     return connections
-      .call({ operation: 'probe', asker, endpoint, method: 'POST', path, body: {}, facts: {}, judge }, signal)
+      .call({ operation: 'probe', asker, endpoint, method: 'POST', path, body: {}, facts: {}, parse }, signal)
       .catch(() => false)
   }
 
@@ -71,9 +52,9 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
     signal: AbortSignal,
   ): Promise<VaultToken> => {
     const body = loginBody(identity, serviceAccountToken.token)
-    const facts = { ...('jwt' in body ? audienceOf(body.jwt) : {}), ...factsOf(identity) }
+    const facts = { ...('jwt' in body ? audienceOf(body.jwt) : {}), ...identityFacts(identity) }
     const startedAt = clock.monotonic()
-    const judge = (answer: Answer) => {
+    const parse = (answer: Answer) => {
       if (answer.status >= 300) throw loginFault(answer, clock.now(), facts)
       return parseToken(answer.body, startedAt, facts)
     }
@@ -81,7 +62,7 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
     const path = `auth/${authMount}/login`
     try {
       return await connections.call(
-        { operation: 'login', asker, endpoint, method: 'POST', path, body, facts, judge },
+        { operation: 'login', asker, endpoint, method: 'POST', path, body, facts, parse },
         signal,
       )
     } catch (error) {
@@ -104,37 +85,78 @@ export function createLogin(deps: { connections: Connections; clock: Clock; mete
   }
 }
 
+/** Faults that another service-account token may not have. */
+const tokenFaults: readonly Fault[] = ['login_denied', 'login_reviewer', 'login_audience', 'token_missing']
+
+export function isTokenFault(error: unknown): error is FaultError {
+  return error instanceof FaultError && tokenFaults.includes(error.fault)
+}
+
+/**
+ * The tokens to log in with, best first, without those in `refused`: those that Kubernetes still vouches for; where all
+ * are over by our clock, all the same, for it may be wrong, and Vault decides.
+ * @param now milliseconds since the Unix epoch
+ */
+export function usable(
+  tokens: readonly ServiceAccountToken[],
+  refused: readonly SecretText[],
+  now: number,
+): ServiceAccountToken[] {
+  const tried = isAllOver(tokens, now) ? tokens : tokens.filter(({ expiresAt }) => expiresAt > now)
+  return tried.filter(({ token }) => !refused.some((other) => other.equals(token)))
+}
+
+/** Whether no token is good by our clock. @param now milliseconds since the Unix epoch */
+export function isAllOver(tokens: readonly ServiceAccountToken[], now: number): boolean {
+  return tokens.every(({ expiresAt }) => expiresAt <= now)
+}
+
+/**
+ * Tries the candidates one after the other for as long as the fault may lie with the token.
+ * @param tried what was tried is added to it
+ * @throws FaultError of the first
+ */
+export async function logInWithAny(
+  login: Login,
+  identity: Identity,
+  candidates: readonly ServiceAccountToken[],
+  tried: SecretText[],
+  signal: AbortSignal,
+): Promise<VaultToken> {
+  let first: unknown
+  for (const candidate of candidates) {
+    tried.push(candidate.token)
+    try {
+      return await login.login(identity, candidate, signal)
+    } catch (error) {
+      first ??= error
+      if (!isTokenFault(error)) break
+    }
+  }
+  throw first ?? new FaultError('token_missing', identityFacts(identity))
+}
+
+/** Says why there was nothing to log in with. */
+export function missingFault(identity: Identity, candidates: readonly ServiceAccountToken[]): FaultError {
+  return new FaultError('token_missing', {
+    ...identityFacts(identity),
+    reason: missingReason(identity, candidates),
+  })
+}
+
+function missingReason({ method }: Identity, candidates: readonly ServiceAccountToken[]): string {
+  if (method === 'approle') return 'no secret ID of the AppRole was read'
+  if (candidates.length === 0) return 'kubelet passed no service-account token'
+  const latest = Math.max(...candidates.map(({ expiresAt }) => expiresAt))
+  return `the service-account token from kubelet expired at ${new Date(latest).toISOString()}, Vault refused it, and no newer one came`
+}
+
 function loginBody({ method, role, roleId }: Identity, token: SecretText) {
   if (method === 'approle') return { role_id: roleId ?? '', secret_id: token.reveal() }
   return { role, jwt: token.reveal() }
 }
 
-/**
- * The `auth` part of Vault's answer.
- * @param leasedAt when Vault was asked: monotonic
- * @throws FaultError vault_error when it holds no token
- */
-export function parseToken(body: Json | undefined, leasedAt: number, facts: Facts): VaultToken {
-  const auth = isJsonObject(body) ? body.auth : undefined
-  if (!isJsonObject(auth) || typeof auth.client_token !== 'string' || auth.client_token === '') {
-    throw new FaultError('vault_error', { ...facts, reason: 'an answer to a login without a token' })
-  }
-  checkToken(auth.client_token, facts)
-  return {
-    token: new SecretText(auth.client_token),
-    accessor: accessorOf(auth.accessor),
-    leaseDurationMs: lifeMs(auth.lease_duration),
-    renewable: auth.renewable === true,
-    isRoot: [auth.policies, auth.token_policies].some(
-      (policies) => Array.isArray(policies) && policies.includes('root'),
-    ),
-    isBatch: auth.token_type === 'batch',
-    issuedAt: leasedAt,
-    leasedAt,
-  }
-}
-
-/** The audience that the service-account token was made for, which is no secret; for messages only. */
+/** The audience of the service-account token, which is not a secret; for messages only. */
 function audienceOf(jwt: string): Facts {
   try {
     const claims: unknown = JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString('utf8'))

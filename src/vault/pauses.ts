@@ -2,7 +2,7 @@ import type { Clock } from '../core/ports/clock.ts'
 
 type Who = { asker: string; mount: string }
 
-/** For how long calls to one address are to wait because Vault asked for it. */
+/** How long calls to one address wait because Vault asked for it. */
 export type Pauses = {
   /** Milliseconds that a call is to wait; 0: none. */
   leftMs(who: Who): number
@@ -12,7 +12,7 @@ export type Pauses = {
    * the asker's; when several meet it at several, for the address's.
    */
   limited(who: Who, pauseMs: number): void
-  /** Nobody is to call. */
+  /** No call is to start. */
   all(pauseMs: number): void
   /** Milliseconds until the first of them ends; undefined: there is none. */
   nextEndMs(): number | undefined
@@ -50,14 +50,14 @@ export function createPauses(clock: Pick<Clock, 'monotonic'>): Pauses {
       scopeOf(asker, mount),
       ...(askersHere.size >= ASKERS_OF_MOUNT ? [scopeOf('', mount)] : []),
       ...(mountsOfAsker.size >= MOUNTS_OF_ASKER ? [scopeOf(asker, '')] : []),
-      ...(askers.size >= ASKERS_OF_ADDRESS && mounts.size > 1 ? [EVERYBODY] : []),
+      ...(askers.size >= ASKERS_OF_ADDRESS && mounts.size > 1 ? [EVERY_CALL] : []),
     ]
   }
 
   return {
     leftMs({ asker, mount }) {
       if (ends.size === 0) return 0
-      const scopes = [scopeOf(asker, mount), scopeOf('', mount), scopeOf(asker, ''), EVERYBODY]
+      const scopes = [scopeOf(asker, mount), scopeOf('', mount), scopeOf(asker, ''), EVERY_CALL]
       const now = clock.monotonic()
       return Math.max(0, ...scopes.map((scope) => (ends.get(scope) ?? now) - now))
     },
@@ -70,7 +70,7 @@ export function createPauses(clock: Pick<Clock, 'monotonic'>): Pauses {
     },
     all(pauseMs) {
       forgetEnded()
-      pause(EVERYBODY, pauseMs)
+      pause(EVERY_CALL, pauseMs)
     },
     nextEndMs() {
       forgetEnded()
@@ -85,4 +85,4 @@ function scopeOf(asker: string, mount: string): string {
   return `${asker}\n${mount}`
 }
 
-const EVERYBODY = scopeOf('', '')
+const EVERY_CALL = scopeOf('', '')

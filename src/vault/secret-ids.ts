@@ -7,47 +7,47 @@ import type { Value } from '../core/json/value.ts'
 import type { IssueResponse } from '../core/ports/leases.ts'
 import type { SecretData } from '../core/ports/vault.ts'
 import { SecretText } from '../core/secret.ts'
-import type { Ask } from './ask.ts'
-import { wordsOf } from './faults.ts'
+import { errorText } from './faults.ts'
+import type { Send } from './request.ts'
 import type { Answer } from './transport.ts'
 
-export type SecretIdOrder = Extract<IssueRequest, { kind: 'secret-id' }>
+export type SecretIdRequest = Extract<IssueRequest, { kind: 'secret-id' }>
 
 /** Seconds for which an application may unwrap a secret ID. */
 const WRAP_SECONDS = 60
 
 /**
- * A new secret ID of the order's AppRole, with its role ID.
+ * A new secret ID of the requested AppRole, with its role ID.
  * @param now milliseconds since the Unix epoch
  * @throws FaultError read_denied, credential_refused, …
  */
 export async function issueSecretId(
-  ask: Ask,
-  request: SecretIdOrder,
+  send: Send,
+  request: SecretIdRequest,
   now: number,
   signal: AbortSignal,
 ): Promise<IssueResponse> {
   const role = `auth/${request.authPath}/role/${request.role}`
-  const refused = (answer: Answer, facts: Facts) => missingRole(request, answer, facts)
-  const roleId = await ask(
+  const parseError = (answer: Answer, facts: Facts) => missingRole(request, answer, facts)
+  const roleId = await send(
     {
       operation: 'read',
       method: 'GET',
       path: `${role}/role-id`,
-      judge: (answer, facts) => textIn(dataOf(answer), 'role_id', facts),
-      refused,
+      parse: (answer, facts) => textIn(dataOf(answer), 'role_id', facts),
+      parseError,
     },
     signal,
   )
-  const made = await ask(
+  const made = await send(
     {
       operation: 'issue',
       method: 'POST',
       path: `${role}/secret-id`,
       body: {},
       ...(request.isWrapped ? { headers: { 'X-Vault-Wrap-TTL': `${WRAP_SECONDS}s` } } : {}),
-      judge: request.isWrapped ? wrappedSecretId : plainSecretId,
-      refused,
+      parse: request.isWrapped ? wrappedSecretId : plainSecretId,
+      parseError,
     },
     signal,
   )
@@ -88,22 +88,22 @@ function wrappedSecretId(answer: Answer, facts: Facts): Made {
  * @throws FaultError
  */
 export async function destroySecretId(
-  ask: Ask,
-  askWith: (token: SecretText) => Ask,
-  request: SecretIdOrder,
+  send: Send,
+  sendWith: (token: SecretText) => Send,
+  request: SecretIdRequest,
   { values }: SecretData,
   signal: AbortSignal,
 ): Promise<void> {
-  const accessor = request.isWrapped ? await unwrapAccessor(askWith, values, signal) : values.get('accessor')
+  const accessor = request.isWrapped ? await unwrapAccessor(sendWith, values, signal) : values.get('accessor')
   if (typeof accessor !== 'string') return
-  await ask(
+  await send(
     {
       operation: 'revoke',
       method: 'POST',
       path: `auth/${request.authPath}/role/${request.role}/secret-id-accessor/destroy`,
       body: { secret_id_accessor: accessor },
-      judge: () => undefined,
-      refused: (answer) => (isGone(answer) ? { result: undefined } : undefined),
+      parse: () => undefined,
+      parseError: (answer) => (isGone(answer) ? { result: undefined } : undefined),
     },
     signal,
   )
@@ -111,32 +111,32 @@ export async function destroySecretId(
 
 /** The role, or the secret ID under it, is not there any more: OpenBao says so with a 500. */
 function isGone(answer: Answer): boolean {
-  return answer.status === 404 || /accessor entry|does not exist/.test(wordsOf(answer))
+  return answer.status === 404 || /accessor entry|does not exist/.test(errorText(answer))
 }
 
 /** undefined: unwrapped or ended already. */
 async function unwrapAccessor(
-  askWith: (token: SecretText) => Ask,
+  sendWith: (token: SecretText) => Send,
   values: SecretData['values'],
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const wrapping = values.get('wrappedSecretId')
   if (typeof wrapping !== 'string') return undefined
-  return askWith(new SecretText(wrapping))(
+  return sendWith(new SecretText(wrapping))(
     {
       operation: 'revoke',
       method: 'POST',
       path: 'sys/wrapping/unwrap',
       body: {},
-      judge: (answer, facts) => textIn(dataOf(answer), 'secret_id_accessor', facts),
-      refused: ({ status }) => (status === 400 || status === 403 ? { result: undefined } : undefined),
+      parse: (answer, facts) => textIn(dataOf(answer), 'secret_id_accessor', facts),
+      parseError: ({ status }) => (status === 400 || status === 403 ? { result: undefined } : undefined),
     },
     signal,
   )
 }
 
 function missingRole(
-  { role, authPath }: SecretIdOrder,
+  { role, authPath }: SecretIdRequest,
   answer: Answer,
   facts: Facts,
 ): FaultError | undefined {

@@ -7,7 +7,7 @@ import type { Clock } from '../core/ports/clock.ts'
 export type Sockets = {
   /** Makes and keeps the connection of a call that starts now. */
   agent(): http.Agent
-  /** The server is not the one to ask, or not now: calls from now on connect anew. Those under way are not touched. */
+  /** The server is the wrong one, or unavailable: later calls use new connections. Calls under way are not touched. */
   renew(): void
   /** Breaks what is under way, too. */
   close(): void
@@ -15,7 +15,7 @@ export type Sockets = {
 
 /** How long an idle connection is kept, in milliseconds: below the 90 s and more of common load balancers. */
 const IDLE_MS = 45_000
-/** No connection is used for longer, in milliseconds: a name or a load balancer that points elsewhere now is followed. */
+/** No connection is used for longer, in milliseconds: so that a change of a name or a load balancer is followed. */
 const MOST_AGE_MS = 5 * 60_000
 
 export type SocketSettings = {
@@ -74,7 +74,7 @@ function isBusy(agent: http.Agent): boolean {
   return Object.keys(agent.sockets).length > 0
 }
 
-/** What is idle closes now, what is under way when it is done. */
+/** Idle connections close now, busy ones when their call is done. */
 function stopKeeping(agent: http.Agent): void {
   agent.maxFreeSockets = 0
   for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy()

@@ -1,14 +1,27 @@
 import { waitFor } from '../core/collapse.ts'
+import { toFault } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
+import type { Log } from '../core/ports/log.ts'
 import type { ServiceAccountToken } from '../core/ports/pod.ts'
 import type { Identity } from '../core/ports/vault.ts'
+import { remainingMs } from '../core/schedule.ts'
 import type { SecretText } from '../core/secret.ts'
-import { isAllOver, isTokenFault, logInWithAny, missingFault, usable } from './candidates.ts'
-import { createDenials } from './denials.ts'
-import type { Login, VaultToken } from './login.ts'
-import { isFresh, isSameToken, openSession, type Refresh, remainingMs, type Session } from './session.ts'
-import type { TokenLease } from './token-lease.ts'
-import { createTokenUses } from './token-uses.ts'
+import { isAllOver, isTokenFault, type Login, logInWithAny, missingFault, usable } from './login.ts'
+import type { Renewal } from './renewal.ts'
+import type { VaultToken } from './response-data.ts'
+import {
+  createDenials,
+  createTokenReferences,
+  isFresh,
+  isIdle,
+  isSameToken,
+  mayReplacementHelp,
+  openSession,
+  type Refresh,
+  refusedLately,
+  type Session,
+} from './session.ts'
+import type { TokenRevocations } from './token-revocations.ts'
 
 /** Vault tokens: one per identity, renewed and replaced on use, never by a timer. */
 export type Tokens = {
@@ -23,31 +36,32 @@ export type Tokens = {
     signal: AbortSignal,
     task: (access: Access) => Promise<T>,
   ): Promise<T>
-  /** Revokes the identity's token and forgets it: whoever uses it meanwhile logs in anew. Never throws. */
-  retire(identity: Identity, signal: AbortSignal): Promise<void>
-  retain(identity: Identity, volumeId: string): void
+  /** Revokes the identity's token and forgets it: the next use logs in again. Never throws. */
+  discard(identity: Identity, signal: AbortSignal): Promise<void>
+  acquire(identity: Identity, volumeId: string): void
   release(identityKey: string, volumeId: string, signal: AbortSignal): Promise<void>
 }
 
 export type Access = {
   token: VaultToken
   /**
-   * Vault refused this token for the path: another one, by a fresh login unless that has happened meanwhile; undefined
-   * where none would help, for this one is too young, or a new one was refused for the path lately.
+   * For a token that Vault refused for the path: another one, by a new login unless one has happened meanwhile; undefined
+   * where no token would help, because this one is too young, or a new one was refused for the path recently.
    */
   replace(path: string): Promise<VaultToken | undefined>
-  /** What came in its place was refused as well. */
-  wasNoHelp(path: string): void
+  /** Vault refused the replacement as well. */
+  deniedAgain(path: string): void
   worked(path: string): void
 }
 
-/** A token this young, in milliseconds, is refused for what it may do, not for what became of it. */
-const YOUNG_MS = 10_000
-/** How long a service-account token, over by our clock and refused by Vault, is not tried again, in milliseconds. */
-const REFUSED_LATE_MS = 10 * 60_000
-
-export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clock }): Tokens {
-  const { login, lease, clock } = deps
+export function createTokens(deps: {
+  login: Login
+  renewal: Pick<Renewal, 'renewToken'>
+  revocations: Pick<TokenRevocations, 'revoke'>
+  clock: Clock
+  log: Log
+}): Tokens {
+  const { login, renewal, revocations, clock, log } = deps
   const sessions = new Map<string, Session>()
   // Logins and renewals serve all callers of a session: none of these can abort them, their time limit does.
   const unaborted = new AbortController().signal
@@ -56,11 +70,20 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     const existing = sessions.get(identity.key)
     if (existing) return existing
     const session = openSession(identity, {
-      uses: createTokenUses((token) => void lease.revoke(identity, token, unaborted)),
+      references: createTokenReferences((token) => void revocations.revoke(identity, token, unaborted)),
       denials: createDenials(clock),
     })
     sessions.set(identity.key, session)
     return session
+  }
+
+  /** undefined: a login is to replace the token. */
+  const renewed = async (identity: Identity, current: VaultToken): Promise<VaultToken | undefined> => {
+    const token = await renewal.renewToken(identity, current, unaborted).catch(toFault)
+    if (token && !(token instanceof Error) && isFresh(token, clock.monotonic())) return token
+    const fault = token instanceof Error ? { fault: token.fault } : {}
+    log.debug({ identity: identity.key, ...fault }, 'vault token not renewed')
+    return undefined
   }
 
   /** Renews if that may do, else logs in; without a way to log in a token is used to its end. */
@@ -72,8 +95,8 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     const current = isSameToken(session.current, refused) ? undefined : session.current
     const isAlive = current !== undefined && remainingMs(current, clock.monotonic()) > 0
     if (current && isAlive && current.renewable) {
-      const renewed = await lease.renew(session.identity, current, unaborted)
-      if (renewed) return renewed
+      const token = await renewed(session.identity, current)
+      if (token) return token
     }
     try {
       return await logInWithAny(login, session.identity, candidates, tried, unaborted)
@@ -88,7 +111,7 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     // A cache before Vault may answer a login with the token that we have: its uses are counted by one object.
     const next = before && isSameToken(before, token) ? { ...token, token: before.token } : token
     session.current = next
-    if (before && !isSameToken(before, next)) session.uses.replaced(before)
+    if (before && !isSameToken(before, next)) session.references.replaced(before)
     return next
   }
 
@@ -108,43 +131,37 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     }
     session.active += 1
     const refresh = { result: run(), tried, refused }
-    // With every caller gone nobody else would look at a failure.
+    // With every caller gone a failure would be unhandled.
     refresh.result.catch(() => {})
     session.refresh = refresh
     return refresh
   }
 
-  /** Refused by Vault too, a little while ago: our clock was right about them. */
-  const refusedLate = ({ refusedLate: late }: Session): readonly SecretText[] =>
-    late !== undefined && clock.monotonic() - late.at < REFUSED_LATE_MS ? late.tokens : []
-
   /**
-   * A token that is held from now on. A refresh that fails for somebody else's service-account token is tried again
-   * with one's own.
-   * @param refused another one is wanted; it comes back where Vault has no other
+   * A token with a reference to it. A refresh that fails with another caller's service-account token is retried with
+   * this caller's.
+   * @param refused to be replaced; it comes back where Vault gives no other
    */
-  const acquire = async (
+  const acquireToken = async (
     session: Session,
     candidates: readonly ServiceAccountToken[],
     signal: AbortSignal,
     refused?: VaultToken,
   ): Promise<VaultToken> => {
-    const denied: SecretText[] = [...refusedLate(session)]
-    const held = (token: VaultToken) => {
-      session.uses.hold(token)
-      return token
-    }
+    const denied: SecretText[] = [...refusedLately(session, clock.monotonic())]
+    const { references } = session
     const left = () => usable(candidates, denied, clock.now())
     for (;;) {
       const { current } = session
       if (current && !isSameToken(current, refused) && isFresh(current, clock.monotonic()))
-        return held(current)
+        return references.acquire(current)
       const refresh = session.refresh ?? startRefresh(session, left(), refused)
       try {
         const token = await waitFor(refresh.result, signal)
         // A refresh that was joined may have renewed the very token that was refused; a login made in its place that
         // brings it back, from a cache before Vault, would bring it again.
-        if (!isSameToken(token, refused) || isSameToken(refresh.refused, refused)) return held(token)
+        if (!isSameToken(token, refused) || isSameToken(refresh.refused, refused))
+          return references.acquire(token)
       } catch (error) {
         if (signal.aborted || !isTokenFault(error)) throw error
         denied.push(...refresh.tried)
@@ -167,17 +184,15 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
   ): Access => ({
     token,
     replace: async (path) => {
-      const isOurs = isSameToken(session.current, token)
-      const { issuedAt } = token
-      if (isOurs && (issuedAt >= startedAt || clock.monotonic() - issuedAt < YOUNG_MS)) return undefined
-      if (isOurs && session.denials.isDecided(path, issuedAt)) return undefined
-      const other = await acquire(session, candidates, signal, token)
+      const times = { startedAt, now: clock.monotonic() }
+      if (!mayReplacementHelp(session, token, path, times)) return undefined
+      const other = await acquireToken(session, candidates, signal, token)
       used.push(other)
       if (!isSameToken(other, token)) return other
       session.denials.note(path)
       return undefined
     },
-    wasNoHelp: session.denials.note,
+    deniedAgain: session.denials.note,
     worked: session.denials.forget,
   })
 
@@ -186,14 +201,11 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
     if (isIdle(session)) await revoke(session, unaborted)
   }
 
-  /** A session that was retained once ends when no volume and no call uses it any more. */
-  const isIdle = (session: Session) => session.isReleased && session.users.size === 0 && session.active === 0
-
   const revoke = async (session: Session, signal: AbortSignal): Promise<void> => {
     const { identity, current } = session
     sessions.delete(identity.key)
     session.current = undefined
-    if (current) await lease.revoke(identity, current, signal)
+    if (current) await revocations.revoke(identity, current, signal)
   }
 
   return {
@@ -204,25 +216,25 @@ export function createTokens(deps: { login: Login; lease: TokenLease; clock: Clo
       const used: VaultToken[] = []
       session.active += 1
       try {
-        const token = await acquire(session, candidates, signal)
+        const token = await acquireToken(session, candidates, signal)
         used.push(token)
         return await task(access(session, candidates, signal, startedAt, token, used))
       } finally {
-        for (const token of used) session.uses.free(token)
+        for (const token of used) session.references.release(token)
         // Not awaited: the caller has what it asked for.
         leave(session)
       }
     },
-    retire: async (identity, signal) => {
+    discard: async (identity, signal) => {
       const session = sessions.get(identity.key)
-      // A renewal under way would bring the revoked token back.
+      // A renewal under way would restore the revoked token.
       if (session?.refresh) await waitFor(session.refresh.result, signal).catch(() => undefined)
       const current = session?.current
       if (!session || !current) return
       session.current = undefined
-      await lease.revoke(identity, current, signal)
+      await revocations.revoke(identity, current, signal)
     },
-    retain: (identity, volumeId) => {
+    acquire: (identity, volumeId) => {
       const session = sessionOf(identity)
       session.isReleased = false
       session.users.add(volumeId)

@@ -56,7 +56,7 @@ export type Transport = {
 
 export type TransportFailure = 'timeout' | 'too-large' | 'not-json' | 'cut-off' | 'https-expected'
 
-/** What can go wrong beyond the socket itself. Holds nothing of the answer. */
+/** Failures beyond the socket itself. Holds nothing of the response. */
 export class TransportError extends Error {
   override readonly name = 'TransportError'
   readonly failure: TransportFailure
@@ -67,16 +67,16 @@ export class TransportError extends Error {
   }
 }
 
-/** Headers of an answer that are looked at; all together have 16 KiB at most. */
+/** Headers of a response that are parsed; all together have 16 KiB at most. */
 const MOST_HEADERS = 100
 const MAX_HEADER_BYTES = 16 * 1024
 /** Answers before the answer (`103 Early Hints`); Vault sends none. */
 const MOST_HINTS = 10
-/** What Go's server says, in plain text, to http on its https port. */
+/** The reply of Go's server, in plain text, to http on its https port. */
 const HTTPS_EXPECTED = 'HTTP request to an HTTPS server'
 /** Bytes of an answer that are parsed on the spot: some milliseconds. */
 const LARGE = 128 * 1024
-/** Bytes of an error's body that are worth a look. */
+/** Bytes of an error's body that are parsed at most. */
 const LARGEST_ERROR = 64 * 1024
 
 type Received = { response: http.IncomingMessage; bytes: Buffer }
@@ -209,17 +209,17 @@ async function toAnswer(
   parseAnswer: ParseResponse,
 ): Promise<Answer> {
   const status = response.statusCode ?? 0
-  const told = {
+  const common = {
     status,
     retryAfter: response.headers['retry-after'],
     location: response.headers.location,
   }
-  if (status >= 300 || bytes.byteLength <= LARGE) return { ...told, body: parseBody(status, bytes) }
+  if (status >= 300 || bytes.byteLength <= LARGE) return { ...common, body: parseBody(status, bytes) }
   const parsed = await parseAnswer(bytes, podNamespace, signal)
   if (parsed === undefined) throw new TransportError('not-json')
   // Nothing that we know has much beside its data.
   if (parsed.rest.length > LARGE) throw new TransportError('too-large')
-  return { ...told, body: parseJson(parsed.rest), held: parsed.data }
+  return { ...common, body: parseJson(parsed.rest), held: parsed.data }
 }
 
 function parseBody(status: number, bytes: Buffer): Json | undefined {

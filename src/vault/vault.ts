@@ -7,14 +7,18 @@ import type { SecretStore } from '../core/ports/vault.ts'
 import { createConnections, type DefaultCa } from './connections.ts'
 import { createIssuer } from './issuer.ts'
 import type { Limiter } from './limiter.ts'
+import { createLogin } from './login.ts'
+import { createRenewal } from './renewal.ts'
 import { createSecretStore } from './store.ts'
+import { createTokenRevocations } from './token-revocations.ts'
+import { createTokens } from './tokens.ts'
 
-/** Vault or OpenBao: what all may read, and what is issued to one. Both over the same connections. */
+/** Vault or OpenBao: shared reads, and leases of single volumes. */
 export type Vault = { store: SecretStore; issuer: Issuer }
 
 /**
- * `store.close()` closes the connections of both.
- * @param deps.defaultCa authority for imports without a caCert, asked at each call
+ * Builds one stack for both: connections, login and renewal of tokens, requests. `store.close()` closes the connections.
+ * @param deps.defaultCa authority for imports without a caCert, read at each call
  */
 export function createVault(deps: {
   clock: Clock
@@ -24,12 +28,16 @@ export function createVault(deps: {
   defaultCa: DefaultCa
   /** Milliseconds a call to Vault may take; default 15,000. */
   callTimeoutMs?: number
-  /** For large answers; default: on the spot. */
+  /** For large responses; default: parsed on the spot. */
   parseAnswer?: ParseResponse
 }): Vault {
   const connections = createConnections(deps)
+  const login = createLogin({ ...deps, connections })
+  const renewal = createRenewal({ ...deps, connections })
+  const revocations = createTokenRevocations({ ...deps, renewal })
+  const tokens = createTokens({ ...deps, login, renewal, revocations })
   return {
-    store: createSecretStore({ ...deps, connections }),
-    issuer: createIssuer({ ...deps, connections }),
+    store: createSecretStore({ ...deps, connections, tokens, revocations }),
+    issuer: createIssuer({ ...deps, connections, login, renewal }),
   }
 }

@@ -173,7 +173,7 @@ t.test('files that grow beyond the volume are refused and the old ones stay', as
   const volume = await node.publish({ importName: 'grows' })
   await vault.admin.write('kv1/grows', { password: 'x'.repeat(3 * MIB) })
   await until('the refusal', () =>
-    node.log().find(({ msg, error }) => msg.startsWith('look failed') && isFault(error, 'volume_full')),
+    node.log().find(({ msg, error }) => msg.startsWith('refresh failed') && isFault(error, 'volume_full')),
   )
   t.equal(volume.read('password'), 'small')
   const error = await node.refusal({ importName: 'grows' })

@@ -22,7 +22,7 @@ const isState = async (state: string, volumes: number) =>
 const lookFailures = (fault: string) =>
   node
     .log()
-    .filter(({ msg }) => msg.startsWith('look failed'))
+    .filter(({ msg }) => msg.startsWith('refresh failed'))
     .map(({ error }) => error as { fault: string; message: string })
     .filter((error) => error.fault === fault)
     .map(({ message }) => message)

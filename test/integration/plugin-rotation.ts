@@ -165,7 +165,7 @@ t.test('an import that is edited reaches its own volumes and no other', async (t
   await until('the loss to be reported', () =>
     node
       .log()
-      .find(({ msg, error }) => msg.startsWith('look failed') && /not found/.test(JSON.stringify(error))),
+      .find(({ msg, error }) => msg.startsWith('refresh failed') && /not found/.test(JSON.stringify(error))),
   )
   t.strictSame(edited.names(), ['login', 'password'], 'a deleted import leaves the files')
   t.equal(edited.read('login'), 'app')

@@ -28,7 +28,7 @@ async function bench(t: Test) {
   return { vault, clock, clients, endpoint, get, call, connections }
 }
 
-t.test('an endpoint has one client, whoever uses it, for as long as it is used', async (t) => {
+t.test('an endpoint has one client for all callers, for as long as it is used', async (t) => {
   const { clock, clients, call, connections } = await bench(t)
   await call('a', 'one')
   await call('a', 'other')

@@ -1,9 +1,15 @@
 import t from 'tap'
 import type { Facts, Fault } from '../../src/core/faults/facts.ts'
 import { parseJson } from '../../src/core/json/json.ts'
-import { connectionFault, retryAfterMs, wordsOf } from '../../src/vault/faults.ts'
+import {
+  connectionFault,
+  errorText,
+  isKv2Path,
+  kv2PathFault,
+  readFault,
+  retryAfterMs,
+} from '../../src/vault/faults.ts'
 import { isBareDenial, loginFault } from '../../src/vault/login-faults.ts'
-import { isKv2Path, kv2PathFault, readFault } from '../../src/vault/read-faults.ts'
 import { type Answer, TransportError } from '../../src/vault/transport.ts'
 
 const facts: Facts = {
@@ -316,9 +322,9 @@ t.test('what the transport found wrong is told in plain words', (t) => {
 t.test("Vault's words come on one line and without tokens", (t) => {
   const token = `s.${'a'.repeat(24)}`
   t.equal(
-    wordsOf(answer(400, { errors: [`1 error occurred:\n\t* bad token ${token}\n\n`, 7] })),
+    errorText(answer(400, { errors: [`1 error occurred:\n\t* bad token ${token}\n\n`, 7] })),
     'bad token [token]',
   )
-  t.equal(wordsOf(answer(400, { errors: 'no list' })), '')
+  t.equal(errorText(answer(400, { errors: 'no list' })), '')
   t.end()
 })

@@ -107,7 +107,7 @@ t.test('logging in', async (t) => {
     t.equal(vault.count(LOGIN), 2)
   })
 
-  t.test('without a token asks nobody', async (t) => {
+  t.test('makes no request without a token', async (t) => {
     const { issuer, identity, vault } = await bench(t)
     t.equal((await faultOf(t, issuer.logIn(identity, [], patient))).fault, 'token_missing')
     t.equal(vault.requests.length, 0)

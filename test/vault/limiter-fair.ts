@@ -69,7 +69,7 @@ t.test('one that was quiet waits for one turn, whatever another has waiting', as
   t.ok(startedAt - cameAt <= 20, `${startedAt - cameAt} ms`)
 })
 
-t.test('nobody starves, though others come anew all the time', async (t) => {
+t.test('no asker starves, although others keep coming', async (t) => {
   const { clock, caller, call, count } = bench()
   for (let i = 0; i < 500; i++) call(caller('steady'), 5).catch(() => undefined)
   for (let i = 0; i < 1_000; i++) {

@@ -145,7 +145,7 @@ t.test('a wall clock that is set makes no pause longer or shorter', async (t) =>
   await call('in time')
 })
 
-t.test('whoever gives up leaves the queue and takes nothing', async (t) => {
+t.test('an aborted call leaves the queue and takes nothing', async (t) => {
   const { clock, started, call } = bench({ callsPerSecond: 1 })
   await call('1')
   const abort = new AbortController()

@@ -60,7 +60,7 @@ t.test('a token that cannot be renewed is replaced by a login', async (t) => {
   await read()
   t.equal(vault.count(RENEW), 0)
   t.same(tokensSeen(), ['t1', 't2'])
-  t.equal(vault.count(REVOKE), 1, 'nobody reads with the one that was replaced')
+  t.equal(vault.count(REVOKE), 1, 'no read uses the replaced token')
 })
 
 t.test('a renewal that fails or gives next to nothing leads to a login', async (t) => {
@@ -132,7 +132,7 @@ t.test('the one who gives up does not end the login for the others', async (t) =
   t.equal(vault.count(LOGIN), 1)
 })
 
-t.test('nobody is refused for the service-account token of another', async (t) => {
+t.test('a refused service-account token does not fail the callers of another', async (t) => {
   const { vault, read, rules } = await bench(t)
   const first = deferred<FakeAnswer>()
   rules[LOGIN] = ({ body }) => (body.jwt === 'bad' ? first.promise : authAnswer('t1'))
@@ -302,7 +302,7 @@ t.test('a refused token is not taken back from a renewal that was under way', as
   t.equal(tokensSeen().filter((token) => token === 't2').length, 1)
 })
 
-t.test('a token that is given up is revoked, and whoever reads next logs in anew', async (t) => {
+t.test('a discarded token is revoked, and the next read logs in again', async (t) => {
   const { vault, store, identity, read, tokensSeen } = await bench(t)
   await store.discardToken(identity, patient)
   t.equal(vault.requests.length, 0, 'before there is one, nothing happens')
@@ -317,16 +317,16 @@ t.test('a token that is given up is revoked, and whoever reads next logs in anew
 t.test('a read under way when the token is given up is done again with another', async (t) => {
   const { vault, store, identity, rules, read, tokensSeen } = await bench(t)
   await read()
-  const retired = deferred<void>()
+  const finished = deferred<void>()
   rules['kv1/slow'] = async ({ headers }) => {
     if (headers['x-vault-token'] !== 't1') return { body: { data: { key: 'value' } } }
-    await retired.promise
+    await finished.promise
     return { status: 403, body: { errors: ['permission denied'] } }
   }
   const reading = read('kv1/slow')
   await moment()
   await store.discardToken(identity, patient)
-  retired.resolve()
+  finished.resolve()
   t.equal((await reading).values.get('key'), 'value')
   t.same(tokensSeen(), ['t1', 't1', 't2'])
   t.equal(vault.count(LOGIN), 2)
@@ -343,15 +343,15 @@ t.test('a renewal under way does not bring a token back that is given up', async
   }
   const reading = read()
   await moment()
-  const retiring = store.discardToken(identity, patient)
+  const discarding = store.discardToken(identity, patient)
   held.resolve()
-  await Promise.all([reading, retiring])
+  await Promise.all([reading, discarding])
   t.equal(vault.count(REVOKE), 1)
   await read()
   t.equal(tokensSeen().at(-1), 't2')
 })
 
-t.test('giving a token up that Vault does not revoke fails nobody', async (t) => {
+t.test('discarding a token that Vault does not revoke never throws', async (t) => {
   const { store, identity, rules, log, read } = await bench(t)
   await read()
   rules[REVOKE] = () => ({ status: 500 })

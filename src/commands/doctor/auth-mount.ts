@@ -3,8 +3,8 @@ import { FaultError } from '../../core/faults/fault.ts'
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Identity, VaultEndpoint } from '../../core/ports/vault.ts'
 import type { Connections } from '../../vault/connections.ts'
-import { factsOf } from '../../vault/facts.ts'
 import { isBareDenial, loginFault, UNKNOWN_ROLE } from '../../vault/login-faults.ts'
+import { identityFacts } from '../../vault/request.ts'
 import type { Answer } from '../../vault/transport.ts'
 import { ok, skipped, type Verdict } from './report.ts'
 
@@ -39,7 +39,7 @@ export async function checkAuthMount(
 export async function checkRole(deps: Deps, identity: Identity, signal: AbortSignal): Promise<Verdict> {
   const { endpoint, authMount, role, method } = identity
   // This is not a login, so no audience is tried; the account is for the suggested command that binds it.
-  const { audience: _unused, ...known } = factsOf(identity)
+  const { audience: _unused, ...known } = identityFacts(identity)
   const facts = { ...known, serviceAccount: identity.serviceAccount || 'NAME' }
   // A made-up secret ID would count as a failed login, and Vault locks the AppRole after a few of them.
   const body = method === 'approle' ? {} : { role, jwt: NO_TOKEN }
@@ -58,10 +58,10 @@ async function refusal(
   signal: AbortSignal,
 ): Promise<FaultError | undefined> {
   const { endpoint, authMount, body, facts } = login
-  const judge = (answer: Answer) => (answer.status < 300 ? undefined : loginFault(answer, clock.now(), facts))
+  const parse = (answer: Answer) => (answer.status < 300 ? undefined : loginFault(answer, clock.now(), facts))
   const path = `auth/${authMount}/login`
   return connections.call(
-    { operation: 'probe', asker: '', endpoint, method: 'POST', path, body, facts, judge },
+    { operation: 'probe', asker: '', endpoint, method: 'POST', path, body, facts, parse },
     signal,
   )
 }

@@ -6,8 +6,10 @@ import type { ServiceAccountToken } from '../../core/ports/pod.ts'
 import type { Identity } from '../../core/ports/vault.ts'
 import { createKubeReferences } from '../../kube/references.ts'
 import type { Connections } from '../../vault/connections.ts'
-import { createLogin, type VaultToken } from '../../vault/login.ts'
-import { createTokenLease } from '../../vault/token-lease.ts'
+import { createLogin } from '../../vault/login.ts'
+import { createRenewal } from '../../vault/renewal.ts'
+import type { VaultToken } from '../../vault/response-data.ts'
+import { createTokenRevocations } from '../../vault/token-revocations.ts'
 import { fail, ok, type Verdict, valueIn, warn } from './report.ts'
 import { checkSecrets } from './secrets.ts'
 import { type Account, checkAudience, readTokenFile, requestToken } from './service-account.ts'
@@ -109,10 +111,8 @@ async function logIn(
 ): Promise<Verdict<VaultToken>> {
   const login = createLogin({ connections, clock, meter })
   const given = await login.login(identity, token, signal)
-  const { leaseDurationMs } = given
-  const lifetime = Number.isFinite(leaseDurationMs)
-    ? `for ${formatDuration(leaseDurationMs)}`
-    : 'without expiry'
+  const { durationMs } = given
+  const lifetime = Number.isFinite(durationMs) ? `for ${formatDuration(durationMs)}` : 'without expiry'
   return ok(`as role "${identity.role}" at auth/${identity.authMount}: a Vault token ${lifetime}`, given)
 }
 
@@ -122,8 +122,9 @@ async function revoke({ connections, clock }: Deps, identity: Identity, token: V
     isRevoked = false
   }
   const log: Log = { debug() {}, info() {}, warn: onWarn, error() {} }
-  const lease = createTokenLease({ connections, clock, log })
-  await lease.revoke(identity, token, AbortSignal.timeout(REVOKE_MS))
+  const renewal = createRenewal({ connections, clock, log })
+  const revocations = createTokenRevocations({ renewal, clock, log })
+  await revocations.revoke(identity, token, AbortSignal.timeout(REVOKE_MS))
   if (isRevoked) return ok('the Vault token of the login is revoked')
   return warn(
     `the Vault token of the login could not be revoked; it expires on its own (accessor ${token.accessor})`,

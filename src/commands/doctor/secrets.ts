@@ -7,10 +7,10 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Sandbox } from '../../core/ports/sandbox.ts'
 import type { Identity, SecretData } from '../../core/ports/vault.ts'
 import type { Connections } from '../../vault/connections.ts'
-import { factsOf } from '../../vault/facts.ts'
 import { answerFacts } from '../../vault/faults.ts'
-import type { VaultToken } from '../../vault/login.ts'
-import { readPath } from '../../vault/store.ts'
+import { readPath } from '../../vault/read.ts'
+import { identityFacts } from '../../vault/request.ts'
+import type { VaultToken } from '../../vault/response-data.ts'
 import type { Answer } from '../../vault/transport.ts'
 import { checkFiles, NOT_TRIED } from './files.ts'
 import { ok, type Report, skipped, type Verdict, valueIn, warn } from './report.ts'
@@ -63,7 +63,7 @@ async function checkCapabilities(
   { path, method }: Call,
   signal: AbortSignal,
 ): Promise<Verdict> {
-  const facts = { ...factsOf(identity), path }
+  const facts = { ...identityFacts(identity), path }
   const answer = await connections.call(
     {
       operation: 'probe',
@@ -74,7 +74,7 @@ async function checkCapabilities(
       body: { paths: [path] },
       token: token.token,
       facts,
-      judge: (given: Answer) => given,
+      parse: (given: Answer) => given,
     },
     signal,
   )

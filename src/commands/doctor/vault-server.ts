@@ -33,7 +33,7 @@ export async function checkVaultServer(
       method: 'GET',
       path: 'sys/health',
       facts: {},
-      judge: (given: Answer) => given,
+      parse: (given: Answer) => given,
     },
     signal,
   )

@@ -1,7 +1,7 @@
 import type { Value } from '../json/value.ts'
 import type { ServiceAccountToken } from './pod.ts'
 
-/** Who is asking Vault: the TLS endpoint and the login. Two equal keys share one Vault token. */
+/** A client of Vault: the TLS endpoint and the login. Equal keys share one Vault token. */
 export type Identity = {
   /** Stable, printable, free of secrets. */
   key: string
@@ -27,25 +27,25 @@ export type VaultEndpoint = {
   tlsServerName: string | undefined
 }
 
-/** What one path held. `keys` stand in the order in which Vault sent them. */
+/** The data of one path, with its keys in the order in which Vault sent them. */
 export type SecretData = {
   values: ReadonlyMap<string, Value>
-  /** KV v2 version, when the engine tells one. */
+  /** KV v2 version, when the engine gives one. */
   version: number | undefined
-  /** Set when the answer was made for whoever asked and ends by itself: it must not be shared. */
+  /** Set when Vault leased the data to this token: it must not be shared. */
   lease?: VaultLease
 }
 
 /**
- * Vault, as the flow sees it. Every call collapses with an equal one under way. Calls wait for their turn: the namespaces
- * of pods take turns at each address, and one may have MOST_WAITING calls waiting (vault/lane.ts), beyond which it is
- * told rate_limited. How many reads of one import run at once, and how many it may ask for, the flow decides.
+ * Shared reads from Vault. Every call collapses with an equal one under way. Calls are queued fairly by pod namespace at
+ * each address. A namespace may have MOST_WAITING calls waiting (vault/lane.ts); more fail with rate_limited. The caller
+ * bounds how many reads of one import run at once, and how many it may request.
  */
 export type SecretStore = {
   /**
    * Reads `path` (full API path without /v1/, with `?version=N` for a version of KV v2) as `identity`, logging in first when there is no usable Vault token.
    * A 403 leads to one fresh login and one more try, unless a new token was refused for this path lately.
-   * A service-account token that is over by our clock is tried for want of a better one: Vault decides.
+   * A service-account token that has expired by our clock is tried when there is no better one: Vault decides.
    * @param tokens service-account tokens that may be used to log in, best first; may be empty when a Vault token is still good
    * @throws FaultError login_*, read_*, path_*, tls, unreachable, sealed, standby, rate_limited, vault_error, token_missing
    */
@@ -56,7 +56,7 @@ export type SecretStore = {
     signal: AbortSignal,
   ): Promise<SecretData>
   /**
-   * Gives the identity's Vault token up for another: what was leased by a read, which nobody may keep, ends with it.
+   * Revokes the identity's Vault token, and with it any lease that a read made; the next read logs in again.
    * Best effort, never throws.
    */
   discardToken(identity: Identity, signal: AbortSignal): Promise<void>
@@ -66,14 +66,14 @@ export type SecretStore = {
   acquire(identity: Identity, volumeId: string): void
   /** The volume is gone: with its last user the Vault token is revoked (best effort, never throws). Idempotent. */
   release(identityKey: string, volumeId: string, signal: AbortSignal): Promise<void>
-  /** Closes connections. Revokes nothing: other processes of ours may go on with the volumes. */
+  /** Closes connections. Revokes nothing: the next process of the plugin continues with the volumes. */
   close(): Promise<void>
 }
 
-/** Vault's promise that an answer stays good, which it keeps for as long as the token that asked lives. */
+/** A lease of Vault's; it ends with the token of its request at the latest. */
 export type VaultLease = {
   id: string
-  /** When it was given or renewed last, by Clock.monotonic(). */
+  /** When it was issued or last renewed, by Clock.monotonic(). */
   leasedAt: number
   durationMs: number
   renewable: boolean

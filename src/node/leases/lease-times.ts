@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Lease, LeaseToken } from '../../core/ports/leases.ts'
 import type { Identity } from '../../core/ports/vault.ts'
-import { renewalAt } from '../../core/schedule.ts'
+import { type Lifetime, lifetimesOf, untilRenewalMs } from '../../core/schedule.ts'
 
 /** The shortest pause between two attempts to renew a lease, in milliseconds. */
 export const SHORTEST_PAUSE_MS = 1_000
@@ -11,30 +11,9 @@ const TRIES_BEFORE_END = 4
 /** Both clocks: leases end by the monotonic one, certificates and everything with a time of day by the wall clock. */
 export type Clocks = Pick<Clock, 'now' | 'monotonic'>
 
-type Life = { from: number; to: number; now: number }
-
-/** Each part of a lease that ends, with the clock by which it does. */
-function livesOf(
-  { token, vaultLease, expiresAt, expiresAtMonotonic, issuedAt }: Lease,
-  clock: Clocks,
-): Life[] {
-  const parts = [token, vaultLease].filter((one) => one !== undefined)
-  const lives = parts.map(({ leasedAt, durationMs }) => ({
-    from: leasedAt,
-    to: leasedAt + durationMs,
-    now: clock.monotonic(),
-  }))
-  if (expiresAt === undefined) return lives
-  lives.push({ from: issuedAt, to: expiresAt, now: clock.now() })
-  // Whichever clock comes first: the wall clock may have been set back since.
-  if (expiresAtMonotonic !== undefined) {
-    lives.push({
-      from: expiresAtMonotonic - (expiresAt - issuedAt),
-      to: expiresAtMonotonic,
-      now: clock.monotonic(),
-    })
-  }
-  return lives
+/** All of them, whichever part of the lease they belong to. */
+function livesOf(lease: Lease, clock: Clocks): Lifetime[] {
+  return Object.values(lifetimesOf(lease, clock)).flat()
 }
 
 /** Milliseconds until the first part of it ends, unless it is renewed; Infinity for never. */
@@ -45,7 +24,7 @@ export function untilEndMs(lease: Lease, clock: Clocks): number {
 /** Milliseconds until it is to be renewed or replaced, 0 or less when it is due; Infinity for never. */
 export function untilDueMs(lease: Lease, clock: Clocks): number {
   const { renewAt } = lease.request
-  const dues = livesOf(lease, clock).map((life) => renewalAt(life, renewAt) - life.now)
+  const dues = livesOf(lease, clock).map((life) => untilRenewalMs(life, renewAt))
   return Math.min(Number.POSITIVE_INFINITY, ...dues)
 }
 

@@ -2,8 +2,7 @@ import t from 'tap'
 import { scrub } from '../../../src/core/faults/fault.ts'
 import { describeAnswer } from '../../../src/kube/failure.ts'
 import { toLoggable } from '../../../src/ops/loggable.ts'
-import { wordsOf } from '../../../src/vault/faults.ts'
-import { warningFacts } from '../../../src/vault/read-faults.ts'
+import { errorText, warningFacts } from '../../../src/vault/faults.ts'
 import type { Answer } from '../../../src/vault/transport.ts'
 
 /** Milliseconds of CPU, with reserve for slow machines; quadratic patterns took seconds. */
@@ -19,8 +18,8 @@ const answer = (body: Answer['body']): Answer => ({
 
 const readers: [string, (text: string) => unknown][] = [
   ['scrub', scrub],
-  ["Vault's errors", (text) => wordsOf(answer({ errors: [text] }))],
-  ["many of Vault's errors", (text) => wordsOf(answer({ errors: text.match(/.{1,100}/gs) ?? [] }))],
+  ["Vault's errors", (text) => errorText(answer({ errors: [text] }))],
+  ["many of Vault's errors", (text) => errorText(answer({ errors: text.match(/.{1,100}/gs) ?? [] }))],
   ["Vault's warnings", (text) => warningFacts(answer({ warnings: [text] }))],
   ['a log field', toLoggable],
   ["the API server's message", (text) => describeAnswer({ status: 403, body: { message: text } } as never)],
@@ -60,7 +59,7 @@ t.test('a token is removed wherever the text is cut', async (t) => {
       for (const filler of [' ', 'word ']) {
         for (let before = length - secret.length - 5; before < length + 5; before++) {
           const text = `${filler.repeat(length).slice(0, before - 1)} ${secret} and more`.padEnd(20_000, '.')
-          const shown = scrub(text) + JSON.stringify(toLoggable(text)) + wordsOf(answer({ errors: [text] }))
+          const shown = scrub(text) + JSON.stringify(toLoggable(text)) + errorText(answer({ errors: [text] }))
           if (/\b(s|b|hvs)\.[\w-]|eyJ[\w-]/.test(shown))
             t.fail(`${secret.slice(0, 4)} at ${before}: ${shown.slice(-80)}`)
         }
@@ -70,9 +69,12 @@ t.test('a token is removed wherever the text is cut', async (t) => {
 })
 
 t.test('ordinary text is unchanged', async (t) => {
-  t.equal(wordsOf(answer({ errors: ['1 error occurred:\n\t* permission denied\n\n'] })), 'permission denied')
   t.equal(
-    wordsOf(answer({ errors: ['a', 7, '2 errors occurred:\n\t* one\n\t* two\n\n', 'b'] as never })),
+    errorText(answer({ errors: ['1 error occurred:\n\t* permission denied\n\n'] })),
+    'permission denied',
+  )
+  t.equal(
+    errorText(answer({ errors: ['a', 7, '2 errors occurred:\n\t* one\n\t* two\n\n', 'b'] as never })),
     'a; one * two ; b',
   )
   t.equal(scrub(`a  ${token}\n${jwt} b`), 'a [token] [token] b')

@@ -1,26 +1,26 @@
-/** One call that waits for its turn. */
+/** One call in the queue. */
 export type Waiter = {
-  /** Whose turn it uses up. */
+  /** Kubernetes namespace that it counts for. */
   asker: string
-  /** What it needs of Vault. */
+  /** Vault namespace and mount that it calls. */
   mount: string
-  /** Goes before what else its asker waits for. */
+  /** Goes before the other calls of its asker. */
   isUrgent: boolean
 }
 
 /**
- * Calls that wait, by who asks. Askers take turns, and one that was quiet goes first: how many calls another has waiting
- * delays nobody. Among its own calls an asker's urgent ones go first, then its mounts take turns.
+ * A round robin over askers: however many calls one has waiting, the others are not delayed, and one that was quiet goes
+ * first. Among the calls of one asker the urgent ones go first, then a round robin over its mounts.
  */
-export type Waiting<W extends Waiter> = {
+export type FairQueue<W extends Waiter> = {
   readonly size: number
   countOf(asker: string): number
   add(waiter: W): void
-  /** Whoever gives up, at the same price wherever it stands. */
+  /** For an aborted call; the cost does not depend on its position. */
   remove(waiter: W): void
-  /** Takes out whose turn it is, of those that may go at all. */
+  /** Takes out the next of those that may start. */
   take(mayGo: (asker: string, mount: string) => boolean): W | undefined
-  /** Takes out all of the askers and mounts that match. */
+  /** Takes out all calls of the askers and mounts that match. */
   drop(matches: (asker: string, mount: string) => boolean): W[]
 }
 
@@ -28,29 +28,29 @@ export type Waiting<W extends Waiter> = {
 type Line<W> = { urgent: Set<W>; others: Set<W> }
 
 type Asker<W> = {
-  /** Turns that it has had, counted as if it had always waited: who has had fewer goes first. */
-  turns: number
+  /** Calls served, counted as if it had always waited: the asker with the fewest goes first. */
+  served: number
   count: number
-  /** In the order in which they were served last. */
+  /** The one served last comes last. */
   lines: Map<string, Line<W>>
 }
 
-export function createWaiting<W extends Waiter>(): Waiting<W> {
+export function createFairQueue<W extends Waiter>(): FairQueue<W> {
   const askers = new Map<string, Asker<W>>()
-  /** Turns of the one served last: whoever comes back from a rest starts here, and gains nothing by having rested. */
+  /** The count of the asker served last: one that comes back from a rest starts here, and gains nothing by the rest. */
   let round = 0
   let size = 0
 
-  /** One that waits for nothing and has no turn too many is as good as new. */
+  /** An asker without calls and without a lead is the same as a new one. */
   const forgetQuiet = () => {
-    for (const [name, { count, turns }] of askers) if (count === 0 && turns <= round) askers.delete(name)
+    for (const [name, { count, served }] of askers) if (count === 0 && served <= round) askers.delete(name)
   }
 
   const askerOf = (name: string): Asker<W> => {
     const known = askers.get(name)
     if (known !== undefined) return known
     forgetQuiet()
-    const asker: Asker<W> = { turns: round, count: 0, lines: new Map() }
+    const asker: Asker<W> = { served: round, count: 0, lines: new Map() }
     askers.set(name, asker)
     return asker
   }
@@ -68,8 +68,8 @@ export function createWaiting<W extends Waiter>(): Waiting<W> {
   const serve = (waiter: W) => {
     const asker = askerOf(waiter.asker)
     remove(waiter)
-    round = Math.max(round, asker.turns)
-    asker.turns = Math.max(asker.turns, round) + 1
+    round = Math.max(round, asker.served)
+    asker.served = Math.max(asker.served, round) + 1
     moveToEnd(askers, waiter.asker)
     moveToEnd(asker.lines, waiter.mount)
   }
@@ -90,15 +90,15 @@ export function createWaiting<W extends Waiter>(): Waiting<W> {
     },
     remove,
     take(mayGo) {
-      let best: { waiter: W; turns: number } | undefined
+      let best: { waiter: W; served: number } | undefined
       for (const [name, asker] of askers) {
-        const turns = Math.max(asker.turns, round)
-        if (asker.count === 0 || (best && turns > best.turns)) continue
+        const served = Math.max(asker.served, round)
+        if (asker.count === 0 || (best && served > best.served)) continue
         const waiter = nextOf(asker, (mount) => mayGo(name, mount))
         if (waiter === undefined) continue
         const isBetter =
-          best === undefined || turns < best.turns || (waiter.isUrgent && !best.waiter.isUrgent)
-        if (isBetter) best = { waiter, turns }
+          best === undefined || served < best.served || (waiter.isUrgent && !best.waiter.isUrgent)
+        if (isBetter) best = { waiter, served }
       }
       if (best !== undefined) serve(best.waiter)
       return best?.waiter
