@@ -38,10 +38,7 @@ export type KubeClient = {
   close(): void
 }
 
-/**
- * A client of just what this plugin asks the API server. The generated one of @kubernetes/client-node would
- * take some 80 MB of memory on every node of the cluster, so from that package come the types and exec logins only.
- */
+/** A client of the few calls that the plugin makes; docs/decisions/0001-no-kubernetes-client.md says why. */
 export function createKubeClient(deps: { connection: Connection; clock: Pick<Clock, 'after'> }): KubeClient {
   const { connection, clock } = deps
   const exchange = createExchange(connection, clock)

@@ -54,7 +54,10 @@ type User = z.output<typeof userSchema>
  * The connection of the current context. Of several files the first that names something wins, as with kubectl.
  * @throws Error that names the file and the field at fault, never what it holds
  */
-export function readKubeconfig(paths: readonly string[], clock: Pick<Clock, 'monotonic'>): Connection {
+export function readKubeconfig(
+  paths: readonly string[],
+  clock: Pick<Clock, 'monotonic' | 'now'>,
+): Connection {
   const files = paths.map(readFile)
   const contextName = files.find((file) => file['current-context'])?.['current-context'] ?? ''
   const { context } = find(files, 'contexts', contextName, 'current-context')
@@ -67,7 +70,9 @@ export function readKubeconfig(paths: readonly string[], clock: Pick<Clock, 'mon
     ca: source(clusterFile, decoded(cluster['certificate-authority-data']), cluster['certificate-authority']),
     clientCertificate: source(userFile, decoded(user['client-certificate-data']), user['client-certificate']),
     clientKey: source(userFile, decoded(user['client-key-data']), user['client-key']),
-    exec: user.exec ? { name: context.user, exec: withExecInfo(user.exec, cluster) } : undefined,
+    exec: user.exec
+      ? { ...user.exec, args: user.exec.args ?? [], env: user.exec.env ?? [], server: cluster.server }
+      : undefined,
   }
   return {
     server: cluster.server.replace(/\/+$/, ''),
@@ -134,15 +139,4 @@ function source(
 
 function decoded(base64: string | null | undefined): string | undefined {
   return base64 ? Buffer.from(base64, 'base64').toString('utf8') : undefined
-}
-
-/** Commands of the cloud providers want to be told whom they log in to. */
-function withExecInfo(exec: z.output<typeof execSchema>, cluster: Cluster): object {
-  const info = {
-    apiVersion: exec.apiVersion,
-    kind: 'ExecCredential',
-    spec: { interactive: false, cluster: { server: cluster.server } },
-  }
-  const env = [...(exec.env ?? []), { name: 'KUBERNETES_EXEC_INFO', value: JSON.stringify(info) }]
-  return { command: exec.command, args: exec.args ?? [], env }
 }
