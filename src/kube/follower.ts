@@ -1,3 +1,4 @@
+import type { FairQueue } from '../core/fair-queue.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { KubeClient } from './client.ts'
 import type { Contact } from './contact.ts'
@@ -6,7 +7,6 @@ import type { JudgedImport } from './judged-import.ts'
 import type { Places } from './places.ts'
 import { createSettling } from './settle.ts'
 import { TooLarge } from './stream.ts'
-import type { Turns } from './turns.ts'
 import { parseChange, watchImport } from './watch.ts'
 
 /** A watch that lived for less without a word is a failure, or an ill server would be asked without end. */
@@ -46,10 +46,10 @@ export function followImport(deps: {
   /** From 0 to under 1. */
   random: () => number
   contact: Contact
-  turns: Turns
+  reads: FairQueue
   places: Places
 }): Follower {
-  const { ref, judged, client, clock, random, contact, turns, places } = deps
+  const { ref, judged, client, clock, random, contact, reads, places } = deps
   const stop = new AbortController()
   const { signal } = stop
   /** Last heard of. */
@@ -74,10 +74,10 @@ export function followImport(deps: {
     if (!isThere) throw new NotThere()
   }
 
-  /** @returns whether the import is there */
+  /** @rereads whether the import is there */
   async function read(notOlderThan: string | undefined): Promise<boolean> {
     const look = () => readImport(client, ref, notOlderThan, signal)
-    const found = await turns.run(ref.namespace, look, signal).catch((error: unknown) => {
+    const found = await reads.run(ref.namespace, look, signal).catch((error: unknown) => {
       if (error instanceof TooLarge) return error
       throw error
     })

@@ -1,8 +1,8 @@
 import { createCollapse } from '../core/collapse.ts'
+import type { FairQueue } from '../core/fair-queue.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { KubeClient } from './client.ts'
 import { listNames } from './import-calls.ts'
-import type { Turns } from './turns.ts'
 
 /** Names stand in a message: what was true a moment ago is good enough for a thousand pods that are tried again. */
 const KEPT_MS = 10_000
@@ -17,15 +17,15 @@ export type ImportNames = {
 export function createImportNames(deps: {
   client: KubeClient
   clock: Pick<Clock, 'monotonic'>
-  turns: Turns
+  reads: FairQueue
 }): ImportNames {
-  const { client, clock, turns } = deps
+  const { client, clock, reads } = deps
   /** Oldest first. */
   const kept = new Map<string, { names: readonly string[]; until: number }>()
   const collapse = createCollapse<readonly string[]>()
 
   async function ask(namespace: string, signal: AbortSignal): Promise<readonly string[]> {
-    const names = await turns
+    const names = await reads
       .run(namespace, () => listNames(client, namespace, signal), signal)
       .catch(() => [])
     const sorted = names.sort()

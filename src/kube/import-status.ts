@@ -1,3 +1,4 @@
+import { createFairQueue } from '../core/fair-queue.ts'
 import { identifyImport } from '../core/imports/import.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Log } from '../core/ports/log.ts'
@@ -5,7 +6,6 @@ import type { KubeClient } from './client.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
 import { importsPath } from './import-calls.ts'
 import { type Condition, toStatus } from './import-condition.ts'
-import { createTurns } from './turns.ts'
 
 /**
  * Every node that uses an import has the same to say: whoever waits least says it, and the others hear of it before
@@ -14,7 +14,7 @@ import { createTurns } from './turns.ts'
 const SPREAD_MS = 8_000
 /** After the API server was away. */
 const RETRY_MS = 30_000
-const WRITES_AT_ONCE = { all: 4, namespace: 2 }
+const WRITES_AT_ONCE = { total: 4, perNamespace: 2 }
 
 export type ImportStatus = {
   /** What the plugin makes of the manifest, as it came from the API server; no faults: it is accepted. Never throws. */
@@ -57,7 +57,7 @@ export function createImportStatus(deps: {
 }): ImportStatus {
   const { client, log, clock, random = Math.random } = deps
   const records = new Map<string, Telling>()
-  const turns = createTurns(WRITES_AT_ONCE)
+  const writes = createFairQueue(WRITES_AT_ONCE)
   const closing = new AbortController()
 
   function judged(manifest: unknown, faults: readonly string[]): void {
@@ -113,7 +113,7 @@ export function createImportStatus(deps: {
     const { signal } = closing
     try {
       const call = { method: 'PATCH', path, body, contentType } as const
-      const answer = await turns.run(namespace, () => client.call(call, signal), signal)
+      const answer = await writes.run(namespace, () => client.call(call, signal), signal)
       if (answer.status === 200) return 'told'
       if (answer.status === 404 || answer.status === 409) return 'moved'
       if (isPassing(answer)) return 'again'

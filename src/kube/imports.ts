@@ -1,4 +1,5 @@
 import { waitFor } from '../core/collapse.ts'
+import { createFairQueue } from '../core/fair-queue.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import { type ImportSpec, parseImport } from '../core/imports/import.ts'
 import type { Clock } from '../core/ports/clock.ts'
@@ -13,12 +14,11 @@ import type { ImportRef } from './import-calls.ts'
 import { createImportNames } from './import-names.ts'
 import { createJudgedImport, type JudgedImport } from './judged-import.ts'
 import { createPlaces } from './places.ts'
-import { createTurns } from './turns.ts'
 
 /** How long start() waits for an answer: pods that run already must not wait for an API server that is away. */
 const START_MS = 10_000
 /** Reads of imports under way at once. */
-const READS_AT_ONCE = { all: 8, namespace: 4 }
+const READS_AT_ONCE = { total: 8, perNamespace: 4 }
 /** Watches; what more a node or a namespace uses is looked at once a minute. */
 const WATCHES = { node: 256, namespace: 128 }
 /** Nobody uses it, and it is followed on: pods are replaced, and what failed is tried again within two minutes. */
@@ -62,9 +62,9 @@ export function createKubeImports(deps: {
   const { judge = async (manifest: unknown) => parseImport(manifest) } = deps
   const listeners: Listener[] = []
   const contact = createContact({ client, log, clock, random })
-  const turns = createTurns(READS_AT_ONCE)
+  const reads = createFairQueue(READS_AT_ONCE)
   const places = createPlaces(WATCHES)
-  const names = createImportNames({ client, clock, turns })
+  const names = createImportNames({ client, clock, reads })
   const followed = new Map<string, Followed>()
   /** Keys of those that nobody uses, longest unused first. */
   const lingering = new Set<string>()
@@ -77,7 +77,7 @@ export function createKubeImports(deps: {
       for (const listener of listeners) listener(namespace, name)
     }
     const judged = createJudgedImport({ ref, log, judge, onChange, onJudged })
-    const follower = followImport({ ref, judged, client, clock, random, contact, turns, places })
+    const follower = followImport({ ref, judged, client, clock, random, contact, reads, places })
     const entry: Followed = { ref, judged, follower, cancelEnd: undefined }
     followed.set(keyOf(ref), entry)
     // What could not be read once is not followed: whoever asks again has it read again.

@@ -1,3 +1,4 @@
+import type { FairQueue } from '../core/fair-queue.ts'
 import { type FaultError, toFault } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { SecretSync } from '../core/ports/kubernetes.ts'
@@ -12,7 +13,6 @@ import type { Lookups } from './read-cache.ts'
 import type { Release } from './release.ts'
 import { wantedSecrets } from './secrets.ts'
 import type { Room } from './tmpfs-size.ts'
-import type { Turns } from './turns.ts'
 import { heldBy, LIGHT_BYTES, type MountedVolume, type Volumes } from './volumes.ts'
 
 /** A look older than this part of the interval is made anew; under 0.9, the shortest jittered interval. */
@@ -58,7 +58,7 @@ export function createDelivery(deps: {
   files: VolumeFiles
   volumes: Volumes
   queue: Queue
-  writes: Turns
+  writes: FairQueue
   room: Room
   weighing: Weighing
   clock: Clock

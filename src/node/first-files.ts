@@ -1,4 +1,5 @@
 import { waitFor } from '../core/collapse.ts'
+import type { FairQueue } from '../core/fair-queue.ts'
 import { toFault } from '../core/faults/fault.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { LedgerStore, Mounter, VolumeFiles } from '../core/ports/volume.ts'
@@ -8,7 +9,6 @@ import type { Weighing } from './large-imports.ts'
 import type { Leases } from './leases/leases.ts'
 import type { Plan } from './plan.ts'
 import type { Room } from './tmpfs-size.ts'
-import type { Turns } from './turns.ts'
 import type { Farewell } from './unpublish.ts'
 import { LIGHT_BYTES, type MountedVolume } from './volumes.ts'
 
@@ -30,7 +30,7 @@ export function createFirstFiles(deps: {
   delivery: Pick<Delivery, 'collect' | 'sync'>
   leases: Pick<Leases, 'adopt' | 'discard'>
   room: Pick<Room, 'make'>
-  writes: Turns
+  writes: FairQueue
   weighing: Weighing
   incomplete: Set<string>
   farewell: Pick<Farewell, 'wipe' | 'forget'>

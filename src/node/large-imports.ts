@@ -1,10 +1,10 @@
+import { createFairQueue } from '../core/fair-queue.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import { createTurns } from './turns.ts'
 import type { MountedVolume } from './volumes.ts'
 
 /** Of the node, and of one namespace. What one of them holds in memory is several times its volume. */
-const PLACES = { atOnce: 2, ofOne: 1 }
+const PLACES = { total: 2, perNamespace: 1 }
 /** After so long a place is given up, in milliseconds: others wait. */
 const HOLD_MS = 10_000
 /** Until a task that was told to end has ended its place stays taken, at most so long. */
@@ -25,7 +25,7 @@ export type Weighing = {
 }
 
 export function createWeighing({ clock }: { clock: Clock }): Weighing {
-  const places = createTurns(PLACES)
+  const places = createFairQueue(PLACES)
 
   async function inPlace<T>(
     namespace: string,

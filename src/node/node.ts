@@ -1,3 +1,4 @@
+import { createFairQueue } from '../core/fair-queue.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { ImportSource } from '../core/ports/imports.ts'
 import type { Notifier, References, SecretSync, TokenSource } from '../core/ports/kubernetes.ts'
@@ -30,12 +31,11 @@ import { createRotation } from './refresh.ts'
 import { createRelease } from './release.ts'
 import { resumeVolumes } from './resume.ts'
 import { createRoom } from './tmpfs-size.ts'
-import { createTurns } from './turns.ts'
 import { createFarewell, createUnpublish } from './unpublish.ts'
 import { createVolumes, type Volumes } from './volumes.ts'
 
 /** Volumes written at the same time. Their writes are synchronous; what overlaps is the grace of a live change. */
-const WRITES = { atOnce: 64, ofOne: 32 }
+const WRITES = { total: 64, perNamespace: 32 }
 
 export type FlowDeps = {
   settings: Config
@@ -74,7 +74,7 @@ export function createFlow(deps: FlowDeps): Flow {
   const { clock, random, store, imports } = deps
   const volumes = createVolumes()
   const queue = createQueue()
-  const writes = createTurns(WRITES)
+  const writes = createFairQueue(WRITES)
   const weighing = createWeighing(deps)
   const budget = createBudget(deps.settings)
   const room = createRoom({ ...deps, budget })

@@ -1,70 +1,9 @@
 import t from 'tap'
 import { waitAtMost } from '../../src/node/patience.ts'
 import { eachOf } from '../../src/node/pool.ts'
-import { createTurns } from '../../src/node/turns.ts'
 import { FakeClock } from '../fakes/clock.ts'
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-/** Tasks that end when they are told to. */
-function tasks(turns: ReturnType<typeof createTurns>) {
-  const begun: string[] = []
-  const ends: (() => void)[] = []
-  return {
-    begun,
-    add: (namespace: string) =>
-      turns.run(namespace, async () => {
-        begun.push(namespace)
-        await new Promise<void>((resolve) => ends.push(resolve))
-      }),
-    async endOne() {
-      ends.shift()?.()
-      await turn()
-      await turn()
-    },
-  }
-}
-
-t.test('one who comes behind a hundred of another namespace is next', async (t) => {
-  const { begun, add, endOne } = tasks(createTurns({ atOnce: 4, ofOne: 4 }))
-  const all = Array.from({ length: 100 }, () => add('many'))
-  all.push(add('one'))
-  await turn()
-  t.equal(begun.length, 4)
-  await endOne()
-  t.equal(begun[4], 'many', 'who waited when nobody else did')
-  await endOne()
-  t.equal(begun[5], 'one')
-  for (let i = 0; i < 110; i++) await endOne()
-  await Promise.all(all)
-})
-
-t.test('one namespace has no more than its places, while others have theirs', async (t) => {
-  const { begun, add, endOne } = tasks(createTurns({ atOnce: 3, ofOne: 2 }))
-  const all = [add('a'), add('a'), add('a'), add('b'), add('c')]
-  await turn()
-  t.same(begun, ['a', 'a', 'b'])
-  await endOne()
-  t.same(begun, ['a', 'a', 'b', 'a'])
-  for (let i = 0; i < 5; i++) await endOne()
-  t.same(begun, ['a', 'a', 'b', 'a', 'c'])
-  await Promise.all(all)
-})
-
-t.test('who gives up waiting takes no place', async (t) => {
-  const turns = createTurns({ atOnce: 1, ofOne: 1 })
-  const leave = await turns.enter('a')
-  const gone = new AbortController()
-  const waiting = turns.enter('b', gone.signal)
-  const next = turns.enter('c')
-  gone.abort(new Error('no more'))
-  await t.rejects(waiting, { message: 'no more' })
-  leave()
-  leave()
-  ;(await next)()
-  ;(await turns.enter('d'))()
-  await t.rejects(turns.enter('e', gone.signal), { message: 'no more' })
-})
 
 t.test('patience ends although the task does not', async (t) => {
   const clock = new FakeClock()
