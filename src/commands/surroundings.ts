@@ -29,8 +29,8 @@ type Deps = {
   config: Config
   log: Log
   clock: Clock
-  /** How an import from the API server is checked; on the spot unless said. */
-  judge?: ValidateImport
+  /** Validates imports; defaults to parseImport in this process. */
+  validate?: ValidateImport
 }
 
 /** @throws FaultError imports_unavailable when --imports=kube finds no way to an API server */
@@ -39,8 +39,8 @@ export function connectCluster(deps: Deps): Promise<Cluster> {
 }
 
 /** Imports from a directory; there is nobody to tell and nobody to ask. */
-async function directory(path: string, { log, clock, judge }: Deps): Promise<Cluster> {
-  const imports = createDirImports({ path, log, clock, ...(judge && { judge }) })
+async function directory(path: string, { log, clock, validate }: Deps): Promise<Cluster> {
+  const imports = createDirImports({ path, log, clock, ...(validate && { validate }) })
   return {
     imports,
     notifier: createLogNotifier(log),
@@ -54,7 +54,7 @@ async function directory(path: string, { log, clock, judge }: Deps): Promise<Clu
 }
 
 /** Loaded only where it is used: a node without an API server does not pay for it. */
-async function apiServer({ config, log, clock, judge }: Deps): Promise<Cluster> {
+async function apiServer({ config, log, clock, validate }: Deps): Promise<Cluster> {
   const [
     { loadConnection },
     { createKubeClient },
@@ -82,8 +82,8 @@ async function apiServer({ config, log, clock, judge }: Deps): Promise<Cluster> 
     client,
     log,
     clock,
-    ...(judge && { judge }),
-    onJudged: status.judged,
+    ...(validate && { validate }),
+    onValidated: status.report,
     onForgotten: status.forget,
   })
   const { driverName, nodeId, removeStartupTaint: key } = config

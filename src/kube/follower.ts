@@ -3,10 +3,11 @@ import type { Clock } from '../core/ports/clock.ts'
 import type { KubeClient } from './client.ts'
 import type { Contact } from './contact.ts'
 import { type ImportRef, Refused, readImport } from './import-calls.ts'
-import type { JudgedImport } from './judged-import.ts'
+
 import type { Places } from './places.ts'
 import { createSettling } from './settle.ts'
 import { TooLarge } from './stream.ts'
+import type { ValidatedImport } from './validated-import.ts'
 import { parseChange, watchImport } from './watch.ts'
 
 /** A watch that lived for less without a word is a failure, or an ill server would be asked without end. */
@@ -25,8 +26,8 @@ const RESUMES = 3
 const TRIES_OF_MEMORY = 2
 /** Between looks at an import for which there is no watch. */
 const LOOK_MS = 60_000
-/** What could not be judged is judged again after so long. */
-const REJUDGE_MS = 30_000
+/** After a validation that failed, before the next one. */
+const REVALIDATE_MS = 30_000
 
 /** Follows one import from its first reading on. */
 export type Follower = {
@@ -40,7 +41,7 @@ export class NotThere extends Error {}
 
 export function followImport(deps: {
   ref: ImportRef
-  judged: JudgedImport
+  validated: ValidatedImport
   client: KubeClient
   clock: Clock
   /** From 0 to under 1. */
@@ -49,7 +50,7 @@ export function followImport(deps: {
   reads: FairQueue
   places: Places
 }): Follower {
-  const { ref, judged, client, clock, random, contact, reads, places } = deps
+  const { ref, validated, client, clock, random, contact, reads, places } = deps
   const stop = new AbortController()
   const { signal } = stop
   /** Last heard of. */
@@ -62,7 +63,7 @@ export function followImport(deps: {
   /** A bookmark came after the change that is held: the version is past it already. */
   let isPast = false
   let lane = Promise.resolve()
-  let cancelRejudge = () => {}
+  let cancelRevalidation = () => {}
   const changes = createSettling({ clock, signal, take: takeChange })
 
   async function first(): Promise<void> {
@@ -87,7 +88,7 @@ export function followImport(deps: {
     readFailures = 0
     if (found instanceof TooLarge) {
       version = undefined
-      judged.spoil(found.message)
+      validated.setFault(found.message)
       return true
     }
     version = found.resourceVersion
@@ -98,19 +99,19 @@ export function followImport(deps: {
   /** One after the other, for judging takes its time. */
   function take(manifest: unknown): Promise<void> {
     const taking = lane.then(async () => {
-      cancelRejudge()
-      if (await judged.put(manifest, signal)) return
-      cancelRejudge = clock.after(REJUDGE_MS, () => void rejudge())
+      cancelRevalidation()
+      if (await validated.update(manifest, signal)) return
+      cancelRevalidation = clock.after(REVALIDATE_MS, () => void revalidate())
     })
     lane = taking.catch(() => {})
     return taking
   }
 
-  async function rejudge(): Promise<void> {
+  async function revalidate(): Promise<void> {
     try {
       await read(version)
     } catch {
-      if (!signal.aborted) cancelRejudge = clock.after(REJUDGE_MS, () => void rejudge())
+      if (!signal.aborted) cancelRevalidation = clock.after(REVALIDATE_MS, () => void revalidate())
     }
   }
 
@@ -202,11 +203,11 @@ export function followImport(deps: {
     ready,
     async close() {
       stop.abort()
-      cancelRejudge()
+      cancelRevalidation()
       await following
       await changes.settled()
       await lane
-      cancelRejudge()
+      cancelRevalidation()
     },
   }
 }

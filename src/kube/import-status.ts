@@ -18,7 +18,7 @@ const WRITES_AT_ONCE = { total: 4, perNamespace: 2 }
 
 export type ImportStatus = {
   /** What the plugin makes of the manifest, as it came from the API server; no faults: it is accepted. Never throws. */
-  judged(manifest: unknown, faults: readonly string[]): void
+  report(manifest: unknown, faults: readonly string[]): void
   /** The import is followed no more. */
   forget(namespace: string, name: string): void
   close(): void
@@ -60,7 +60,7 @@ export function createImportStatus(deps: {
   const writes = createFairQueue(WRITES_AT_ONCE)
   const closing = new AbortController()
 
-  function judged(manifest: unknown, faults: readonly string[]): void {
+  function report(manifest: unknown, faults: readonly string[]): void {
     const identity = identifyImport(manifest)
     const metadata = fieldOf(manifest, 'metadata')
     const generation = fieldOf(metadata, 'generation')
@@ -142,7 +142,7 @@ export function createImportStatus(deps: {
   }
 
   return {
-    judged,
+    report,
     forget(namespace, name) {
       const key = keyOf(namespace, name)
       const record = records.get(key)

@@ -12,8 +12,8 @@ import { describeError } from './failure.ts'
 import { type Follower, followImport, NotThere } from './follower.ts'
 import type { ImportRef } from './import-calls.ts'
 import { createImportNames } from './import-names.ts'
-import { createJudgedImport, type JudgedImport } from './judged-import.ts'
 import { createPlaces } from './places.ts'
+import { createValidatedImport, type ValidatedImport } from './validated-import.ts'
 
 /** How long start() waits for an answer: pods that run already must not wait for an API server that is away. */
 const START_MS = 10_000
@@ -34,7 +34,7 @@ type Listener = (namespace: string, name: string) => void
 
 type Followed = {
   ref: ImportRef
-  judged: JudgedImport
+  validated: ValidatedImport
   follower: Follower
   /** Set while nobody uses it. */
   cancelEnd: (() => void) | undefined
@@ -52,14 +52,14 @@ export function createKubeImports(deps: {
   /** From 0 to under 1. */
   random?: () => number
   /** How a manifest is checked; on the spot unless said. */
-  judge?: ValidateImport
+  validate?: ValidateImport
   /** Told of each manifest that comes, with its faults. */
-  onJudged?: (manifest: unknown, faults: readonly string[]) => void
+  onValidated?: (manifest: unknown, faults: readonly string[]) => void
   /** An import is not followed any more. */
   onForgotten?: (namespace: string, name: string) => void
 }): KubeImports {
-  const { client, log, clock, random = Math.random, onJudged = () => {}, onForgotten = () => {} } = deps
-  const { judge = async (manifest: unknown) => parseImport(manifest) } = deps
+  const { client, log, clock, random = Math.random, onValidated = () => {}, onForgotten = () => {} } = deps
+  const { validate = async (manifest: unknown) => parseImport(manifest) } = deps
   const listeners: Listener[] = []
   const contact = createContact({ client, log, clock, random })
   const reads = createFairQueue(READS_AT_ONCE)
@@ -76,9 +76,9 @@ export function createKubeImports(deps: {
     const onChange = () => {
       for (const listener of listeners) listener(namespace, name)
     }
-    const judged = createJudgedImport({ ref, log, judge, onChange, onJudged })
-    const follower = followImport({ ref, judged, client, clock, random, contact, reads, places })
-    const entry: Followed = { ref, judged, follower, cancelEnd: undefined }
+    const validated = createValidatedImport({ ref, log, validate, onChange, onValidated })
+    const follower = followImport({ ref, validated, client, clock, random, contact, reads, places })
+    const entry: Followed = { ref, validated, follower, cancelEnd: undefined }
     followed.set(keyOf(ref), entry)
     // What could not be read once is not followed: whoever asks again has it read again.
     follower.ready.catch(() => end(entry))
@@ -112,7 +112,7 @@ export function createKubeImports(deps: {
     signal.throwIfAborted()
     if (failure !== undefined && !(failure instanceof NotThere))
       throw unavailable(entry.ref, describeError(failure))
-    const spec = failure === undefined ? entry.judged.get() : undefined
+    const spec = failure === undefined ? entry.validated.get() : undefined
     if (spec !== undefined) return spec
     const known = contact.state()
     // It was deleted, but may well exist again: only an API server that answers can say that it does not.

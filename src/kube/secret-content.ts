@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { FaultError } from '../core/faults/fault.ts'
 import type { SyncedSecret } from '../core/ports/kubernetes.ts'
-import { contentFault } from './secret-types.ts'
+import { contentFault } from './secret-formats.ts'
 
 // The one file of this folder that reveals what files hold: a request to write a Secret is made of it.
 
