@@ -2,8 +2,8 @@ import type { Clock } from '../core/ports/clock.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { Answer, KubeClient } from './client.ts'
 import { type EventRef, toSeries } from './event.ts'
-import type { Call } from './exchange.ts'
 import { describeAnswer, describeError, isPassing } from './failure.ts'
+import type { Call } from './http.ts'
 
 /** Events that wait while the API server is away; more are dropped. */
 const LONGEST_QUEUE = 256

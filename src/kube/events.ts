@@ -4,7 +4,6 @@ import type { Notifier } from '../core/ports/kubernetes.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { KubeClient } from './client.ts'
 import { type EventRef, type Notice, noticeKey, toEvent } from './event.ts'
-import { createEventBudget } from './event-budget.ts'
 import { createEventWriter } from './event-writer.ts'
 
 /** The same words about the same pod are written at most once in this time. */
@@ -151,4 +150,44 @@ function listed(files: readonly string[]): string {
   const shown = files.slice(0, NAMED_FILES).join(', ')
   const more = files.length - NAMED_FILES
   return more > 0 ? `${shown} and ${more} more` : shown
+}
+
+/** Writes at once, and the time until one more is allowed. */
+type Rate = { burst: number; refillMs: number }
+
+type Bucket = { tokens: number; at: number }
+
+type EventBudget = {
+  /** Takes one write for the pod; false when the pod or the node exceeds its rate. */
+  take(podUid: string): boolean
+}
+
+/** A token bucket for each pod and one for the node, so that events stay few. */
+function createEventBudget(clock: Pick<Clock, 'monotonic'>, rates: { pod: Rate; node: Rate }): EventBudget {
+  const pods = new Map<string, Bucket>()
+  let node: Bucket = { tokens: rates.node.burst, at: clock.monotonic() }
+
+  /** A full bucket is the same as none: deleted pods do not stay here. */
+  function dropFull(): void {
+    for (const [uid, bucket] of pods) {
+      if (filled(bucket, rates.pod, clock.monotonic()).tokens >= rates.pod.burst) pods.delete(uid)
+    }
+  }
+
+  return {
+    take(podUid) {
+      const now = clock.monotonic()
+      if (pods.size > 1000) dropFull()
+      node = filled(node, rates.node, now)
+      const pod = filled(pods.get(podUid) ?? { tokens: rates.pod.burst, at: now }, rates.pod, now)
+      if (node.tokens < 1 || pod.tokens < 1) return false
+      node.tokens -= 1
+      pods.set(podUid, { ...pod, tokens: pod.tokens - 1 })
+      return true
+    },
+  }
+}
+
+function filled({ tokens, at }: Bucket, { burst, refillMs }: Rate, now: number): Bucket {
+  return { tokens: Math.min(burst, tokens + (now - at) / refillMs), at: now }
 }

@@ -1,7 +1,7 @@
 import http from 'node:http'
 import https from 'node:https'
 import type { Connection, Credential } from './connection.ts'
-import { type Reply, type Request, StaleConnection, type Transport } from './wire.ts'
+import { type Reply, type Request, StaleConnection, type Transport } from './http.ts'
 
 const MOST_IDLE = 4
 

@@ -5,7 +5,7 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import { waitFor } from '../core/collapse.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Connection, Credential } from './connection.ts'
-import { NoHttp2, type Reply, type Request, StaleConnection, type Transport } from './wire.ts'
+import { NoHttp2, type Reply, type Request, StaleConnection, type Transport } from './http.ts'
 
 /** Streams of one connection; the API server allows a hundred, and refuses more. */
 const MOST_STREAMS = 90

@@ -5,7 +5,6 @@ import type { Log } from '../core/ports/log.ts'
 import type { KubeClient } from './client.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
 import { importsPath } from './import-calls.ts'
-import { type Condition, toStatus } from './import-condition.ts'
 
 /**
  * Every node that uses an import has the same to say: whoever waits least says it, and the others hear of it before
@@ -15,6 +14,9 @@ const SPREAD_MS = 8_000
 /** After the API server was away. */
 const RETRY_MS = 30_000
 const WRITES_AT_ONCE = { total: 4, perNamespace: 2 }
+
+/** Characters of a condition's message, which the CRD holds to 32,768. */
+const LONGEST_MESSAGE = 4096
 
 export type ImportStatus = {
   /** What the plugin makes of the manifest, as it came from the API server; no faults: it is accepted. Never throws. */
@@ -166,4 +168,43 @@ function rest(record: Telling): void {
 /** Neither part can hold a slash. */
 function keyOf(namespace: string, name: string): string {
   return `${namespace}/${name}`
+}
+
+/** The condition Accepted of one generation of an import; without faults it is True. */
+type Condition = { generation: number; faults: readonly string[] }
+
+/**
+ * The import's status with that condition; undefined when it has it already.
+ * @param manifest the import with its current status
+ * @param now milliseconds since the Unix epoch
+ */
+function toStatus(manifest: unknown, condition: Condition, now: number): object | undefined {
+  const { generation, faults } = condition
+  const status = fieldOf(manifest, 'status')
+  const list = fieldOf(status, 'conditions')
+  const all: unknown[] = Array.isArray(list) ? list : []
+  const isOurs = (one: unknown) => fieldOf(one, 'type') === 'Accepted'
+  const before = all.find(isOurs)
+  const accepted = {
+    type: 'Accepted',
+    status: faults.length === 0 ? 'True' : 'False',
+    observedGeneration: generation,
+    reason: faults.length === 0 ? 'Valid' : 'Invalid',
+    message: messageOf(faults),
+  }
+  const isSame = Object.entries(accepted).every(([name, value]) => fieldOf(before, name) === value)
+  if (isSame && fieldOf(status, 'observedGeneration') === generation) return undefined
+  const isTransition = fieldOf(before, 'status') !== accepted.status
+  const since = fieldOf(before, 'lastTransitionTime')
+  // Without fractions, as Kubernetes writes times.
+  const lastTransitionTime = isTransition ? new Date(now).toISOString().replace(/\.\d+Z$/, 'Z') : since
+  // A merge patch replaces the list as a whole: conditions of others must stay in it.
+  const conditions = [...all.filter((one) => !isOurs(one)), { ...accepted, lastTransitionTime }]
+  return { observedGeneration: generation, conditions }
+}
+
+function messageOf(faults: readonly string[]): string {
+  const text = faults.join('; ')
+  if (text === '') return 'every field is valid'
+  return text.length > LONGEST_MESSAGE ? `${text.slice(0, LONGEST_MESSAGE)}…` : text
 }

@@ -1,8 +1,8 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { SyncedSecret } from '../core/ports/kubernetes.ts'
 import type { Answer, KubeClient } from './client.ts'
-import type { Call } from './exchange.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
+import type { Call } from './http.ts'
 import type { SecretContent } from './secret-content.ts'
 import { type FoundSecret, type Holder, readSecret, type Writer } from './secret-object.ts'
 

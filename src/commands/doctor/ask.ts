@@ -1,6 +1,6 @@
 import type { Answer, KubeClient } from '../../kube/client.ts'
-import type { Call } from '../../kube/exchange.ts'
 import { describeAnswer, describeError } from '../../kube/failure.ts'
+import type { Call } from '../../kube/http.ts'
 
 /** What the API server said to one question; denied: whoever runs the doctor may not ask it. */
 export type Asked =
