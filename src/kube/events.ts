@@ -6,39 +6,39 @@ import type { KubeClient } from './client.ts'
 import { type EventRef, type Notice, noticeKey, toEvent } from './event.ts'
 import { createEventWriter } from './event-writer.ts'
 
-/** The same words about the same pod are written at most once in this time. */
+/** The same note on the same pod is written at most once in this time. */
 const REPEAT_MS = 10 * 60_000
-/** The API server forgets events after an hour by default: so do we. */
+/** The API server deletes events after an hour by default. */
 const FORGET_MS = 60 * 60_000
-/** Held in memory; beyond it the oldest are forgotten. */
+/** In memory; beyond it the oldest are dropped. */
 const MOST_SERIES = 2000
 /** As client-go has it, a little tighter. */
 const RATES = { pod: { burst: 10, refillMs: 5 * 60_000 }, node: { burst: 50, refillMs: 1000 } }
 /** File names that a note lists; the rest is a number. */
 const NAMED_FILES = 20
 
-/** What was told of one kind to one pod's owner. */
+/** One note on one pod, which may occur again. */
 type Series = {
   count: number
-  /** Milliseconds since the Unix epoch: it stands in the event. */
+  /** Milliseconds since the Unix epoch, as the event has it. */
   seenAt: number
   /** Of the monotonic clock, as `writtenAt`. */
-  toldAt: number
+  reportedAt: number
   writtenAt: number
   /** Undefined until the API server has it. */
   event: EventRef | undefined
-  /** It came again since it was written: a timer will tell so. */
+  /** It occurred again since it was written: a timer will update the event. */
   isDue: boolean
 }
 
 export type KubeNotifier = Notifier & {
-  /** Writes what waits, for as long as `signal` allows. Never throws. */
+  /** Writes pending events until `signal` aborts. Never throws. */
   close(signal: AbortSignal): Promise<void>
 }
 
 /**
  * Events on pods. Best effort: never throws, never makes its caller wait, never a flood,
- * and no call to the API server unless there is news.
+ * and no call to the API server without a change.
  */
 export function createKubeNotifier(deps: {
   client: KubeClient
@@ -48,27 +48,27 @@ export function createKubeNotifier(deps: {
   nodeId: string
 }): KubeNotifier {
   const { client, log, clock, driverName, nodeId } = deps
-  const told = new Map<string, Series>()
+  const reported = new Map<string, Series>()
   const budget = createEventBudget(clock, RATES)
   const writer = createEventWriter({ client, log, clock })
   let isClosed = false
 
-  function tell(notice: Notice): void {
+  function report(notice: Notice): void {
     const now = clock.monotonic()
     forgetOld(now)
     const key = noticeKey(notice)
-    const series = told.get(key) ?? {
+    const series = reported.get(key) ?? {
       count: 0,
       seenAt: 0,
-      toldAt: now,
+      reportedAt: now,
       writtenAt: -Infinity,
       event: undefined,
       isDue: false,
     }
-    told.set(key, series)
+    reported.set(key, series)
     series.count += 1
     series.seenAt = clock.now()
-    series.toldAt = now
+    series.reportedAt = now
     const waitMs = series.writtenAt + REPEAT_MS - now
     if (waitMs <= 0) write(notice, series)
     else if (!series.isDue) {
@@ -94,7 +94,7 @@ export function createKubeNotifier(deps: {
 
   function repeat(notice: Notice, series: Series, event: EventRef): void {
     writer.repeat(event, series.count, series.seenAt, (outcome) => {
-      // Expired or deleted meanwhile: it begins anew.
+      // It expired or was deleted meanwhile: a new event replaces it.
       if (outcome !== 'gone') return
       series.event = undefined
       series.count = 1
@@ -103,14 +103,14 @@ export function createKubeNotifier(deps: {
   }
 
   function forgetOld(now: number): void {
-    for (const [key, { toldAt }] of told) {
-      if (now - toldAt >= FORGET_MS || told.size > MOST_SERIES) told.delete(key)
+    for (const [key, { reportedAt }] of reported) {
+      if (now - reportedAt >= FORGET_MS || reported.size > MOST_SERIES) reported.delete(key)
     }
   }
 
   return {
     failed: (pod, importName, error) =>
-      tell({
+      report({
         pod,
         type: 'Warning',
         reason: 'SecretsStoreImportFailed',
@@ -118,7 +118,7 @@ export function createKubeNotifier(deps: {
         note: `${importName}: ${steadyMessage(error)}`,
       }),
     recovered: (pod, importName) =>
-      tell({
+      report({
         pod,
         type: 'Normal',
         reason: 'SecretsStoreImportRecovered',
@@ -126,7 +126,7 @@ export function createKubeNotifier(deps: {
         note: `${importName}: secrets are read again, the files are up to date`,
       }),
     rotated: (pod, importName, files) =>
-      tell({
+      report({
         pod,
         type: 'Normal',
         reason: 'SecretsStoreImportRotated',
@@ -140,7 +140,7 @@ export function createKubeNotifier(deps: {
   }
 }
 
-/** The message without its countdown, which would make each one another event. */
+/** The message without its countdown, which would make each occurrence a different event. */
 function steadyMessage(error: FaultError): string {
   const { retryAfterMs: _, ...facts } = error.facts
   return new FaultError(error.fault, facts).message

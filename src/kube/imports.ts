@@ -161,7 +161,7 @@ export function createKubeImports(deps: {
         waited.abort()
       })
       if (!health.hasAnswered())
-        log.warn({ server: client.server }, 'started without imports, the API server is tried on')
+        log.warn({ server: client.server }, 'started without imports, retrying the API server')
     },
     async close() {
       stop.abort()

@@ -52,7 +52,7 @@ type User = z.output<typeof userSchema>
 
 /**
  * The connection of the current context. Of several files the first that names something wins, as with kubectl.
- * @throws Error that names the file and the field at fault, never what it holds
+ * @throws Error that names the file and the field at fault, never its value
  */
 export function readKubeconfig(
   paths: readonly string[],
@@ -94,14 +94,14 @@ function parseFile(path: string): unknown {
   try {
     return parse(content, { prettyErrors: false, logLevel: 'error' })
   } catch {
-    // The parser's words quote the text, which holds tokens and keys.
+    // The parser's message quotes the text, which holds tokens and keys.
     throw new Error(`${path} is not YAML`)
   }
 }
 
 type Lists = Pick<Kubeconfig, 'contexts' | 'clusters' | 'users'>
 
-/** @param what the field that names it, for the error's text */
+/** @param what the field that names the entry, for the error */
 function find<List extends keyof Lists>(
   files: readonly Kubeconfig[],
   list: List,
@@ -127,7 +127,7 @@ function refuseUnsupported(cluster: Cluster, user: User, paths: readonly string[
   if (named.length > 0) throw new Error(`${paths.join(', ')}: not supported here: ${named.join(', ')}`)
 }
 
-/** A file's path counts from the kubeconfig that names it. */
+/** A relative path starts at the kubeconfig's directory. */
 function source(
   kubeconfig: string,
   content: string | null | undefined,

@@ -12,7 +12,7 @@ const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount'
 
 /**
  * Finds the API server: $KUBECONFIG, else the pod's own service account, else ~/.kube/config.
- * @throws FaultError imports_unavailable when there is none or what is there cannot be read
+ * @throws FaultError imports_unavailable when there is none or it cannot be read
  */
 export function loadConnection(deps: {
   clock: Pick<Clock, 'monotonic' | 'now'>

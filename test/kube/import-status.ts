@@ -107,7 +107,7 @@ t.test('each generation is reported once, also where another release contradicts
 })
 
 t.test(
-  'while the API server is ill it is tried on, and what moved on is left to its next version',
+  'a write that fails is retried while the API server is broken, and left to the next version when the import changed',
   async (t) => {
     const answers: Answer[] = [status(503, 'Unavailable'), status(409, 'Conflict')]
     const { report, writes, later, written } = await bench(t, () => answers.shift() ?? { status: 200 })
