@@ -39,7 +39,7 @@ const corePackages = new Set([
 
 /** Files are written there, calls are sent, or a secret goes to where it is kept. */
 const revealing = [
-  'kube/exchange.ts',
+  'kube/client.ts',
   'kube/http1.ts',
   'kube/http2.ts',
   'kube/secret-content.ts',

@@ -114,7 +114,7 @@ export async function startApp(
     })
     closers.push(() => store.close())
 
-    const cluster = await connectCluster({ config, log, clock, judge: sandbox.validateImport })
+    const cluster = await connectCluster({ config, log, clock, validate: sandbox.validateImport })
     closers.push(() => cluster.close())
     waitsFor = cluster.waitsFor
     const { imports, notifier, tokenSource, references, secretSync } = cluster

@@ -8,10 +8,10 @@ import type { Config } from '../core/settings/config.ts'
 import { createDirImports } from '../files/imports-dir.ts'
 import { createLogNotifier } from '../ops/notifier.ts'
 
-/** Events that wait are written for so long at shutdown, in milliseconds. */
+/** For writing queued events at shutdown, in milliseconds. */
 const LAST_EVENTS_MS = 2_000
 
-/** What surrounds the node: where imports come from, who is told, who issues further tokens, where Secrets are kept. */
+/** The adapters to Kubernetes: imports, events, service-account tokens, references and synced Secrets. */
 export type Cluster = {
   imports: ImportSource
   notifier: Notifier
@@ -20,7 +20,7 @@ export type Cluster = {
   secretSync: SecretSync
   /** kubelet sends volumes from now on. */
   onRegistered(): void
-  /** Whether imports can be asked for by now; a reason when they cannot. */
+  /** The reason why imports cannot be read yet; undefined once they can. */
   waitsFor(): string | undefined
   close(): Promise<void>
 }
@@ -29,18 +29,18 @@ type Deps = {
   config: Config
   log: Log
   clock: Clock
-  /** How an import from the API server is checked; on the spot unless said. */
-  judge?: ValidateImport
+  /** Validates imports; defaults to parseImport in this process. */
+  validate?: ValidateImport
 }
 
-/** @throws FaultError imports_unavailable when --imports=kube finds no way to an API server */
+/** @throws FaultError imports_unavailable when --imports=kube finds no API server */
 export function connectCluster(deps: Deps): Promise<Cluster> {
   return deps.config.imports.kind === 'dir' ? directory(deps.config.imports.path, deps) : apiServer(deps)
 }
 
-/** Imports from a directory; there is nobody to tell and nobody to ask. */
-async function directory(path: string, { log, clock, judge }: Deps): Promise<Cluster> {
-  const imports = createDirImports({ path, log, clock, ...(judge && { judge }) })
+/** Imports from a directory, without an API server. */
+async function directory(path: string, { log, clock, validate }: Deps): Promise<Cluster> {
+  const imports = createDirImports({ path, log, clock, ...(validate && { validate }) })
   return {
     imports,
     notifier: createLogNotifier(log),
@@ -53,8 +53,8 @@ async function directory(path: string, { log, clock, judge }: Deps): Promise<Clu
   }
 }
 
-/** Loaded only where it is used: a node without an API server does not pay for it. */
-async function apiServer({ config, log, clock, judge }: Deps): Promise<Cluster> {
+/** Imported dynamically: a node without an API server needs none of these modules. */
+async function apiServer({ config, log, clock, validate }: Deps): Promise<Cluster> {
   const [
     { loadConnection },
     { createKubeClient },
@@ -82,8 +82,8 @@ async function apiServer({ config, log, clock, judge }: Deps): Promise<Cluster> 
     client,
     log,
     clock,
-    ...(judge && { judge }),
-    onJudged: status.judged,
+    ...(validate && { validate }),
+    onValidated: status.report,
     onForgotten: status.forget,
   })
   const { driverName, nodeId, removeStartupTaint: key } = config
@@ -97,7 +97,7 @@ async function apiServer({ config, log, clock, judge }: Deps): Promise<Cluster> 
     secretSync: createKubeSecretSync({ client, clock, log, driverName, nodeId }),
     onRegistered() {
       if (key === undefined) return
-      // Beside everything else; it ends by itself, or with us.
+      // In the background; it ends after some minutes at the latest.
       createTaintRemover({ client, clock, log, nodeId, key })
         .remove(closing.signal)
         .catch(() => undefined)

@@ -1,24 +1,25 @@
 import { isDeepStrictEqual } from 'node:util'
 import { scrub } from '../core/faults/fault.ts'
-import { type ImportSpec, identifyImport, type ParsedImport } from '../core/imports/import.ts'
+import { identifyImport, type ParsedImport } from '../core/imports/import.ts'
+import {
+  faultsOf,
+  type ImportState,
+  nextImportState,
+  notValidated,
+  specInForce,
+} from '../core/imports/last-good-import.ts'
 import type { ValidateImport } from '../core/ports/sandbox.ts'
 import { parseYaml } from './yaml.ts'
 
-/** Of one import, in memory, logs and messages. */
-const MOST_FAULTS = 50
+type ImportRef = Readonly<{ namespace: string; name: string }>
 
-/** One import as a file last told it. kept: its manifest is faulty now, the last good one stays in force. */
-export type ImportEntry = Readonly<{ namespace: string; name: string }> &
-  (
-    | { state: 'good'; spec: ImportSpec }
-    | { state: 'kept'; spec: ImportSpec; faults: readonly string[] }
-    | { state: 'bad'; faults: readonly string[] }
-  )
+/** One import of a file. */
+export type ImportEntry = ImportRef & ImportState
 
 export type ImportFile = Readonly<{
   text: string
   entries: readonly ImportEntry[]
-  /** What is wrong in it, each beginning with the document's number. */
+  /** Each begins with the document's number. */
   faults: readonly string[]
 }>
 
@@ -27,13 +28,13 @@ export type Duplicate = Readonly<{ namespace: string; name: string; file: string
 
 /**
  * Reads the manifests of one file, several documents or a List in each.
- * @param before the same file as it was: what is faulty now stays as it was good then
+ * @param before the previous state of the file, whose last good imports stay in force when they are faulty now
  * @throws the signal's reason
  */
 export async function readImportFile(
   text: string,
   before: ImportFile | undefined,
-  judge: ValidateImport,
+  validate: ValidateImport,
   signal: AbortSignal,
 ): Promise<ImportFile> {
   const entries: ImportEntry[] = []
@@ -48,20 +49,21 @@ export async function readImportFile(
     }
     for (const manifest of manifestsIn(document.value)) {
       const identity = identifyImport(manifest)
-      const parsed = await judged(manifest, identity?.namespace ?? '', judge, signal)
-      if ('faults' in parsed) faults.push(...parsed.faults.map((fault) => `${place}: ${fault}`))
+      const parsed = await validated(manifest, identity?.namespace ?? '', validate, signal)
+      const state = nextImportState(identity && before?.entries.find(isSameImport(identity)), parsed)
+      faults.push(...faultsOf(state).map((fault) => `${place}: ${fault}`))
       if (identity === undefined) isAllIdentified = false
-      else entries.push(toEntry(identity, parsed, before))
+      else entries.push({ ...identity, ...state })
     }
   }
-  // A document that cannot be told from another may be any of those that are missing now.
+  // A document without an identity may be any of the imports that are missing now.
   const missing = isAllIdentified
     ? []
-    : lastGoodOf(before, faults).filter((entry) => !entries.some(sameImport(entry)))
+    : lastGoodOf(before, faults).filter((entry) => !entries.some(isSameImport(entry)))
   return { text, entries: [...entries, ...missing], faults }
 }
 
-/** The winning entry for each import; of several files the first by name wins, in one file the first document. */
+/** One entry for each import: the first file by name wins, and in one file the first document. */
 export function indexImports(files: ReadonlyMap<string, ImportFile>): {
   entries: Map<string, ImportEntry>
   duplicates: Duplicate[]
@@ -83,7 +85,7 @@ export function indexImports(files: ReadonlyMap<string, ImportFile>): {
   return { entries, duplicates }
 }
 
-/** Imports whose spec in force is another one, or gone, or new. */
+/** Imports whose spec in force changed, appeared or was removed. */
 export function changedImports(
   before: ReadonlyMap<string, ImportEntry>,
   after: ReadonlyMap<string, ImportEntry>,
@@ -97,59 +99,33 @@ export function changedImports(
   })
 }
 
-/** Neither part can hold a slash: both are Kubernetes names, and what is none is never asked for. */
+/** Neither part can hold a slash: both are Kubernetes names, and no other is ever requested. */
 export function importKey(namespace: string, name: string): string {
   return `${namespace}/${name}`
 }
 
-export function specInForce(entry: ImportEntry | undefined): ImportSpec | undefined {
-  return entry === undefined || entry.state === 'bad' ? undefined : entry.spec
-}
-
-/** Whatever judging does wrong is that import's own fault. */
-async function judged(
+/** A validation that fails is a fault of this import; the others of the file are read. */
+async function validated(
   manifest: unknown,
   namespace: string,
-  judge: ValidateImport,
+  validate: ValidateImport,
   signal: AbortSignal,
 ): Promise<ParsedImport> {
   try {
-    const parsed = await judge(manifest, namespace, signal)
-    if ('spec' in parsed) return parsed
-    const more = parsed.faults.length - MOST_FAULTS
-    const faults = parsed.faults.slice(0, MOST_FAULTS)
-    return { faults: more > 0 ? [...faults, `and ${more} more`] : faults }
+    return await validate(manifest, namespace, signal)
   } catch (error) {
     signal.throwIfAborted()
-    return {
-      faults: [`it could not be judged: ${error instanceof Error ? scrub(error.message) : 'unknown error'}`],
-    }
+    return notValidated(error instanceof Error ? scrub(error.message) : 'unknown error')
   }
 }
 
-function toEntry(
-  identity: { namespace: string; name: string },
-  parsed: ParsedImport,
-  before: ImportFile | undefined,
-): ImportEntry {
-  if ('spec' in parsed) return { ...identity, state: 'good', spec: parsed.spec }
-  const { faults } = parsed
-  const spec = specInForce(before?.entries.find(sameImport(identity)))
-  return spec === undefined
-    ? { ...identity, state: 'bad', faults }
-    : { ...identity, state: 'kept', spec, faults }
+function lastGoodOf(before: ImportFile | undefined, faults: string[]): ImportEntry[] {
+  return (before?.entries ?? [])
+    .filter((entry) => specInForce(entry) !== undefined)
+    .map((entry) => ({ namespace: entry.namespace, name: entry.name, ...nextImportState(entry, { faults }) }))
 }
 
-function lastGoodOf(before: ImportFile | undefined, faults: readonly string[]): ImportEntry[] {
-  return (before?.entries ?? []).flatMap((entry) => {
-    const spec = specInForce(entry)
-    return spec === undefined
-      ? []
-      : [{ namespace: entry.namespace, name: entry.name, state: 'kept', spec, faults }]
-  })
-}
-
-function sameImport(one: { namespace: string; name: string }) {
+function isSameImport(one: ImportRef) {
   return (other: ImportEntry) => other.namespace === one.namespace && other.name === one.name
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { errorCode, hasCode } from '../core/errno.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import { type ImportSpec, parseImport } from '../core/imports/import.ts'
+import { invalidImport } from '../core/imports/last-good-import.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { ImportSource } from '../core/ports/imports.ts'
 import type { Log } from '../core/ports/log.ts'
@@ -20,29 +21,27 @@ import { watchDirectory } from './watch.ts'
 
 /** In a message. */
 const MOST_NAMES = 100
-/** Of the reasons in a message, in characters. */
-const LONGEST_REASON = 4096
 
 type Listener = (namespace: string, name: string) => void
 
 /**
  * SecretsStoreImports from the .yaml, .yml and .json files of one directory, followed as they change.
  * A faulty manifest is logged and leaves the last good one of the same file in force.
- * One scan after the other, and only a file that changed is judged again.
- * @param deps.judge how a manifest is checked; on the spot unless said
+ * Scans are serialized, and only a file that changed is validated again.
+ * @param deps.validate defaults to parseImport in this process
  */
 export function createDirImports(deps: {
   path: string
   log: Log
   clock: Clock
-  judge?: ValidateImport
+  validate?: ValidateImport
 }): ImportSource {
-  const { path, log, clock, judge = async (manifest: unknown) => parseImport(manifest) } = deps
+  const { path, log, clock, validate = async (manifest: unknown) => parseImport(manifest) } = deps
   const stop = new AbortController()
   const listeners: Listener[] = []
   let files: ReadonlyMap<string, ImportFile> = new Map()
   let entries: ReadonlyMap<string, ImportEntry> = new Map()
-  let told: readonly Duplicate[] = []
+  let knownDuplicates: readonly Duplicate[] = []
   let isListed = false
   let watched: { close(): Promise<void> } | undefined
   let scanned: Promise<void> = Promise.resolve()
@@ -55,7 +54,7 @@ export function createDirImports(deps: {
     files = new Map(found)
     const index = indexImports(files)
     entries = index.entries
-    tellDuplicates(index.duplicates)
+    logDuplicates(index.duplicates)
     for (const { namespace, name } of changedImports(before, entries)) {
       if (isListed) log.info({ namespace, importName: name }, 'import changed')
       for (const listener of listeners) listener(namespace, name)
@@ -67,7 +66,7 @@ export function createDirImports(deps: {
     try {
       const text = readFileSync(join(path, name), 'utf8')
       if (before?.text === text) return [[name, before]]
-      const file = await readImportFile(text, before, judge, stop.signal)
+      const file = await readImportFile(text, before, validate, stop.signal)
       if (file.faults.length > 0) log.error({ file: name, faults: file.faults }, 'faulty import manifest')
       return [[name, file]]
     } catch (error) {
@@ -79,19 +78,19 @@ export function createDirImports(deps: {
     }
   }
 
-  function tellDuplicates(duplicates: readonly Duplicate[]): void {
+  function logDuplicates(duplicates: readonly Duplicate[]): void {
     for (const duplicate of duplicates) {
       const { namespace, name: importName, file, winner } = duplicate
-      const isTold = told.some(
+      const isLogged = knownDuplicates.some(
         (old) =>
           old.file === file &&
           old.winner === winner &&
           old.name === importName &&
           old.namespace === namespace,
       )
-      if (!isTold) log.error({ namespace, importName, file, winner }, 'import named twice, the first stays')
+      if (!isLogged) log.error({ namespace, importName, file, winner }, 'import named twice, the first stays')
     }
-    told = duplicates
+    knownDuplicates = duplicates
   }
 
   function rescan(): Promise<void> {
@@ -104,13 +103,13 @@ export function createDirImports(deps: {
 
   return {
     get: async (namespace, name) => pick(entries, namespace, name),
-    // The directory is read as a whole: it is the operator's, and small.
+    // The directory is read as a whole: it is the cluster admin's, and small.
     forget: () => {},
     onChange: (listener) => listeners.push(listener),
     async start(signal) {
       try {
         listManifests(path)
-        watched = await watchDirectory({ path, clock, log, onSettled: () => void rescan(), signal })
+        watched = await watchDirectory({ path, clock, log, onChange: () => void rescan(), signal })
       } catch (error) {
         throw signal.aborted ? signal.reason : unavailable(path, error)
       }
@@ -128,22 +127,21 @@ export function createDirImports(deps: {
 
 function pick(entries: ReadonlyMap<string, ImportEntry>, namespace: string, name: string): ImportSpec {
   const entry = entries.get(importKey(namespace, name))
-  const where = { importName: name, podNamespace: namespace }
   if (entry === undefined) {
     const known = [...entries.values()]
       .filter((other) => other.namespace === namespace)
       .map((other) => other.name)
-    throw new FaultError('import_not_found', { ...where, known: known.sort().slice(0, MOST_NAMES) })
-  }
-  if (entry.state === 'bad')
-    throw new FaultError('import_invalid', {
-      ...where,
-      reason: entry.faults.join('; ').slice(0, LONGEST_REASON),
+    throw new FaultError('import_not_found', {
+      importName: name,
+      podNamespace: namespace,
+      known: known.sort().slice(0, MOST_NAMES),
     })
+  }
+  if (entry.state === 'invalid') throw invalidImport(entry, entry.faults)
   return entry.spec
 }
 
-/** A directory that is not there at start is a mistyped setting; one that goes later is a deployment under way. */
+/** A directory that does not exist at start is a mistyped setting; one that goes later is a deployment under way. */
 function unavailable(path: string, error: unknown): FaultError {
   return new FaultError(
     'imports_unavailable',

@@ -7,9 +7,9 @@ import { watchDirectory } from './watch.ts'
 
 /**
  * Reads a PEM file of certificates and follows it: `onContent` is called with the first content before this resolves,
- * and again for each that differs. What is unreadable or no certificate later on is logged, the last good content
- * stays. The directory is watched, not the file: certificates come by rename or by kubelet's `..data` link.
- * @throws Error in words for the operator when the first content is not good
+ * and again whenever it differs. Later content that is unreadable or not valid is logged, and the last good content
+ * stays. The directory is watched, not the file: certificates arrive by rename or by kubelet's `..data` link.
+ * @throws Error with a message for the cluster admin when the first content is not valid
  */
 export async function watchFile(
   path: string,
@@ -37,7 +37,7 @@ export async function watchFile(
     path: dirname(path),
     clock,
     log,
-    onSettled: reload,
+    onChange: reload,
     ...(signal && { signal }),
   })
   reload()

@@ -4,72 +4,72 @@ import { type FSWatcher, watch } from 'chokidar'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Log } from '../core/ports/log.ts'
 
-/** Quiet time after which what was being written is taken for whole. */
+/** Without a change for this long, files count as completely written. */
 const QUIET_MS = 50
-/** A directory that never comes to rest is looked at all the same. */
-const LONGEST_UNREST_MS = 1_000
-/** How often it is asked whether the path still leads to the directory that is watched. */
-const LOOK_MS = 1_000
+/** The longest delay for a directory that changes all the time. */
+const LONGEST_DEBOUNCE_MS = 1_000
+/** Between checks that the path still leads to the watched directory. */
+const CHECK_MS = 1_000
 
 /**
  * Follows a directory: its files, renames over them, and the `..data` link that kubelet swaps in ConfigMap volumes.
- * A link on the way to it that comes to lead elsewhere, as git-sync swaps them, is noticed within a second or two.
- * `onSettled` is called 50 ms after the last of a burst of changes, and says nothing about what changed.
+ * A swapped link on the way to it, as git-sync does, is noticed within a second or two.
+ * `onChange` is called 50 ms after the last of a burst of changes, without saying what changed.
  * @throws the file system's error when watching cannot begin; the signal's reason when it aborts before
  */
 export async function watchDirectory(options: {
   path: string
   clock: Clock
   log: Log
-  onSettled: () => void
+  onChange: () => void
   signal?: AbortSignal
 }): Promise<{ close(): Promise<void> }> {
-  const { path, clock, log, onSettled, signal } = options
+  const { path, clock, log, onChange, signal } = options
   signal?.throwIfAborted()
   let watcher = open()
   let cancel = () => {}
-  let unrestSince: number | undefined
-  let place = placeOf(path)
-  let cancelLook = clock.after(LOOK_MS, look)
+  let changingSince: number | undefined
+  let directory = directoryAt(path)
+  let cancelCheck = clock.after(CHECK_MS, checkPath)
 
   function open(): FSWatcher {
     return watch(path, { ignoreInitial: true, depth: 0 }).on('all', (event, changed) => {
-      if (event === 'addDir' && resolve(changed) === resolve(path)) renew()
-      settle()
+      if (event === 'addDir' && resolve(changed) === resolve(path)) reopen()
+      debounce()
     })
   }
 
-  /** chokidar tells that the directory is there again, but not what happens in the new one. */
-  function renew(): void {
+  /** chokidar reports that the directory was created again, but no changes in the new one. */
+  function reopen(): void {
     const old = watcher
-    place = placeOf(path)
-    watcher = open().on('ready', settle).on('error', tell)
+    directory = directoryAt(path)
+    watcher = open().on('ready', debounce).on('error', logError)
     void old.close()
   }
 
-  /** The kernel tells what happens in a directory, but not when a path comes to lead to another one. */
-  function look(): void {
-    const now = placeOf(path)
-    if (now !== undefined && now !== place) renew()
-    cancelLook = clock.after(LOOK_MS, look)
+  /** The kernel reports changes in a directory, but not that a path leads to another one. */
+  function checkPath(): void {
+    const now = directoryAt(path)
+    if (now !== undefined && now !== directory) reopen()
+    cancelCheck = clock.after(CHECK_MS, checkPath)
   }
 
-  function settle(): void {
+  function debounce(): void {
     cancel()
-    unrestSince ??= clock.monotonic()
-    const left = unrestSince + LONGEST_UNREST_MS - clock.monotonic()
+    changingSince ??= clock.monotonic()
+    const left = changingSince + LONGEST_DEBOUNCE_MS - clock.monotonic()
     cancel = clock.after(Math.max(0, Math.min(QUIET_MS, left)), () => {
-      unrestSince = undefined
-      onSettled()
+      changingSince = undefined
+      onChange()
     })
   }
 
-  function tell(error: unknown): void {
+  function logError(error: unknown): void {
     log.warn({ path, error }, 'watching a directory failed')
   }
 
   async function close(): Promise<void> {
-    cancelLook()
+    cancelCheck()
     await watcher.close()
     cancel()
   }
@@ -80,12 +80,12 @@ export async function watchDirectory(options: {
     await close()
     throw signal?.aborted ? signal.reason : error
   }
-  watcher.on('error', tell)
+  watcher.on('error', logError)
   return { close }
 }
 
-/** Which directory a path leads to; undefined: to none. */
-function placeOf(path: string): string | undefined {
+/** Identifies the directory that the path leads to; undefined: none. */
+function directoryAt(path: string): string | undefined {
   try {
     const { dev, ino } = statSync(path, { bigint: true })
     return `${dev} ${ino} ${realpathSync(path)}`

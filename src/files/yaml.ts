@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { LineCounter, parseAllDocuments } from 'yaml'
 import { kubectlTags } from '../core/imports/kubectl-yaml.ts'
 
-/** One document of a stream, or where and why it cannot be read. The words never quote the text: it may be a Secret. */
+/** One document of a stream, or where and why it cannot be parsed. The fault never quotes the text: it may be a Secret. */
 export type YamlDocument = { value: unknown } | { fault: string }
 
 /**
@@ -30,7 +30,7 @@ export function parseYaml(text: string): YamlDocument[] {
   })
 }
 
-/** What programs write is JSON, which takes a hundredth of the time; whatever else begins with a brace is YAML. */
+/** Programs write JSON, which parses in a hundredth of the time; other text that begins with a brace is YAML. */
 function parsedJson(text: string): YamlDocument | undefined {
   if (!/^\s{0,64}\{/.test(text)) return undefined
   try {
@@ -42,7 +42,7 @@ function parsedJson(text: string): YamlDocument | undefined {
 
 /**
  * The single document of a settings file; undefined when it is empty.
- * @throws Error in words for the operator
+ * @throws Error with a message for the cluster admin
  */
 export function readYamlFile(path: string): unknown {
   const [first, ...others] = parseYaml(readFileSync(path, 'utf8'))
@@ -57,7 +57,7 @@ function toValue(document: { toJS(): unknown }): YamlDocument[] {
     const value = document.toJS()
     return value === null ? [] : [{ value }]
   } catch {
-    // Aliases that would grow without bound are found only here.
+    // Aliases that expand without bound are detected only here.
     return [{ fault: 'too many aliases, or an alias without its anchor' }]
   }
 }

@@ -1,19 +1,19 @@
 import type { SecretText } from '../core/secret.ts'
 
-/** How the API server is reached. */
+/** The address of the API server and the credentials for it. */
 export type Connection = {
-  /** Such as https://10.0.0.1:443, without a slash at its end. */
+  /** Such as https://10.0.0.1:443, without a trailing slash. */
   server: string
   tlsServerName: string | undefined
   skipTLSVerify: boolean
   credentials: Credentials
 }
 
-/** What is needed to be let in. Files are read again as they are rotated. */
+/** Files are read again as they are rotated. */
 export type Credentials = {
-  /** @throws Error that names the file or command, never what it held */
+  /** @throws Error that names the file or command, never its content or output */
   current(): Promise<Credential>
-  /** The API server answered 401: whatever was remembered is read again. */
+  /** The API server answered 401: nothing cached is used again. */
   expire(): void
 }
 

@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs'
-import type { User } from '@kubernetes/client-node'
-import { ExecAuth } from '@kubernetes/client-node/dist/exec_auth.js'
 import type { Clock } from '../core/ports/clock.ts'
 import { SecretText } from '../core/secret.ts'
 import type { Credential, Credentials } from './connection.ts'
+import { createExecLogin, type ExecCommand, type ExecLogin } from './exec-login.ts'
 
-/** kubelet renews a pod's token at 80 % of its life, an hour or more: a minute late never matters. */
+/** kubelet renews a pod's token at 80 % of its life of an hour or more: a delay of a minute does no harm. */
 const REREAD_MS = 60_000
 
 /** A text, or the file that holds it. */
@@ -17,29 +16,32 @@ export type CredentialSources = {
   ca: TextOrFile
   clientCertificate: TextOrFile
   clientKey: TextOrFile
-  /** A user whose kubeconfig names a command that prints a credential. */
-  exec: User | undefined
+  /** A command that prints a credential, which takes precedence. */
+  exec: ExecCommand | undefined
 }
 
-export function createCredentials(sources: CredentialSources, clock: Pick<Clock, 'monotonic'>): Credentials {
-  let held: { credential: Credential; readAt: number } | undefined
-  let exec = new ExecAuth()
+export function createCredentials(
+  sources: CredentialSources,
+  clock: Pick<Clock, 'monotonic' | 'now'>,
+): Credentials {
+  const exec = sources.exec && createExecLogin(sources.exec, clock)
+  let cached: { credential: Credential; readAt: number } | undefined
 
   return {
     async current() {
-      if (held !== undefined && clock.monotonic() - held.readAt < REREAD_MS) return held.credential
+      if (cached !== undefined && clock.monotonic() - cached.readAt < REREAD_MS) return cached.credential
       const credential = await read(sources, exec)
-      held = { credential, readAt: clock.monotonic() }
+      cached = { credential, readAt: clock.monotonic() }
       return credential
     },
     expire() {
-      held = undefined
-      exec = new ExecAuth()
+      cached = undefined
+      exec?.expire()
     },
   }
 }
 
-async function read(sources: CredentialSources, exec: ExecAuth): Promise<Credential> {
+async function read(sources: CredentialSources, exec: ExecLogin | undefined): Promise<Credential> {
   const certificate = textOf(sources.clientCertificate)
   const key = textOf(sources.clientKey)
   const token = textOf(sources.token)?.trim()
@@ -48,26 +50,7 @@ async function read(sources: CredentialSources, exec: ExecAuth): Promise<Credent
     ca: textOf(sources.ca),
     certificate: certificate && key ? { certificate, key: new SecretText(key) } : undefined,
   }
-  return sources.exec === undefined ? own : { ...own, ...(await printed(exec, sources.exec)) }
-}
-
-/** What the kubeconfig's command printed. */
-async function printed(exec: ExecAuth, user: User): Promise<Partial<Credential>> {
-  const options: { headers: Record<string, string>; cert?: string; key?: string } = { headers: {} }
-  try {
-    await exec.applyAuthentication(user, options)
-  } catch {
-    // The command's own words may hold what it printed before it failed.
-    throw new Error(
-      `the kubeconfig's command ${String(user.exec?.command)} gave no credential, run it by hand to see why`,
-    )
-  }
-  const { cert, key } = options
-  const token = options.headers.Authorization?.replace(/^Bearer /, '')
-  return {
-    ...(token ? { token: new SecretText(token) } : {}),
-    ...(cert && key ? { certificate: { certificate: cert, key: new SecretText(key) } } : {}),
-  }
+  return exec === undefined ? own : { ...own, ...(await exec.current()) }
 }
 
 function textOf(source: TextOrFile): string | undefined {

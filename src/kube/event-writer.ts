@@ -2,37 +2,37 @@ import type { Clock } from '../core/ports/clock.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { Answer, KubeClient } from './client.ts'
 import { type EventRef, toSeries } from './event.ts'
-import type { Call } from './exchange.ts'
 import { describeAnswer, describeError, isPassing } from './failure.ts'
+import type { Call } from './http.ts'
 
-/** Events that wait while the API server is away; more are dropped. */
+/** Events queued while the API server is down; more are dropped. */
 const LONGEST_QUEUE = 256
-/** Older news is no news. */
+/** Older events are dropped. */
 const OLDEST_MS = 10 * 60_000
 const FIRST_RETRY_MS = 1000
 const LONGEST_RETRY_MS = 60_000
 /** The same reason for a lost event is logged once in this time. */
 const QUIET_MS = 10 * 60_000
 
-/** gone: the event to repeat is not there any more. lost: refused, too old, or one too many. */
+/** gone: the event to repeat does not exist any more. lost: refused, too old, or beyond the queue. */
 export type Outcome = 'written' | 'gone' | 'lost'
 
 export type EventWriter = {
   create(event: EventRef, body: object, done: (outcome: Outcome) => void): void
   repeat(event: EventRef, count: number, at: number, done: (outcome: Outcome) => void): void
-  /** Writes what waits, for as long as `signal` allows. Never throws. */
+  /** Writes queued events until `signal` aborts. Never throws. */
   close(signal: AbortSignal): Promise<void>
 }
 
 type Job = { call: Call; queuedAt: number; done: (outcome: Outcome) => void }
 
-/** Writes one event after the other in the background; asleep when there is none. */
+/** Writes events in the background, one at a time. */
 export function createEventWriter(deps: { client: KubeClient; log: Log; clock: Clock }): EventWriter {
   const { client, log, clock } = deps
   const queue: Job[] = []
   const stop = new AbortController()
   let working: Promise<void> | undefined
-  let lastTold = { reason: '', at: -Infinity }
+  let lastLogged = { reason: '', at: -Infinity }
 
   function enqueue(call: Call, done: (outcome: Outcome) => void): void {
     if (stop.signal.aborted) return
@@ -68,21 +68,21 @@ export function createEventWriter(deps: { client: KubeClient; log: Log; clock: C
     }
   }
 
-  /** Undefined when the job is done with, else why it may be tried again. */
+  /** @returns undefined when the job is done, else the reason to retry */
   async function attempt(job: Job): Promise<string | undefined> {
     try {
       const answer = await client.call(job.call, stop.signal)
       if (isPassing(answer) || answer.status === 401) return describeAnswer(answer)
-      settle(job, answer)
+      finish(job, answer)
     } catch (error) {
       return describeError(error)
     }
     return undefined
   }
 
-  function settle(job: Job, answer: Answer): void {
+  function finish(job: Job, answer: Answer): void {
     const isCreate = job.call.method === 'POST'
-    // 409: an earlier try did arrive, only its answer was lost.
+    // 409: an earlier attempt succeeded, but its answer was lost.
     if (answer.status < 300 || (isCreate && answer.status === 409)) job.done('written')
     else if (!isCreate && answer.status === 404) job.done('gone')
     else lose(job, describeAnswer(answer))
@@ -91,8 +91,8 @@ export function createEventWriter(deps: { client: KubeClient; log: Log; clock: C
   function lose(job: Job, reason: string): void {
     job.done('lost')
     const now = clock.monotonic()
-    if (reason === lastTold.reason && now - lastTold.at < QUIET_MS) return
-    lastTold = { reason, at: now }
+    if (reason === lastLogged.reason && now - lastLogged.at < QUIET_MS) return
+    lastLogged = { reason, at: now }
     log.warn({ reason }, 'an event on a pod was not written')
   }
 

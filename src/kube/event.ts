@@ -8,17 +8,17 @@ const LONGEST_NAME = 253 - 17
 /** Characters; a longer reportingInstance is refused. */
 const LONGEST_INSTANCE = 128
 
-/** What a pod's owner is told. Two with the same key are one event that came again. */
+/** One occurrence of an event on a pod. Two with the same key are one event that occurred again. */
 export type Notice = {
   pod: Pod
   type: 'Normal' | 'Warning'
   reason: string
-  /** What the plugin was doing, in one word. */
+  /** The plugin's action, in one word. */
   action: string
   note: string
 }
 
-/** Who tells it. */
+/** The source of the event. */
 export type Reporter = { driverName: string; nodeId: string }
 
 export type EventRef = { namespace: string; name: string }
@@ -47,17 +47,17 @@ export function toEvent(notice: Notice, reporter: Reporter, at: number): EventRe
   return { namespace: pod.namespace, name, body }
 }
 
-/** The patch that says how often it came, last at `at`. */
+/** The patch with the number of occurrences, the last one at `at`. */
 export function toSeries(count: number, at: number): object {
   return { series: { count, lastObservedTime: microTime(at) } }
 }
 
-/** The API wants microseconds, always. */
+/** The API demands microseconds. */
 function microTime(at: number): string {
   return new Date(at).toISOString().replace('Z', '000Z')
 }
 
-/** Cuts between characters, with a mark that something is missing. */
+/** Cuts between characters, with a mark at the cut. */
 export function cutToBytes(text: string, limit: number): string {
   if (Buffer.byteLength(text) <= limit) return text
   const mark = '…'

@@ -1,126 +1,125 @@
+import type { FairQueue } from '../core/fair-queue.ts'
 import type { Clock } from '../core/ports/clock.ts'
+import type { ApiServerHealth } from './api-server-health.ts'
 import type { KubeClient } from './client.ts'
-import type { Contact } from './contact.ts'
+import { createDebouncer } from './debounce.ts'
+import { TooLarge } from './http.ts'
 import { type ImportRef, Refused, readImport } from './import-calls.ts'
-import type { JudgedImport } from './judged-import.ts'
-import type { Places } from './places.ts'
-import { createSettling } from './settle.ts'
-import { TooLarge } from './stream.ts'
-import type { Turns } from './turns.ts'
-import { parseChange, watchImport } from './watch.ts'
+import type { ValidatedImport } from './validated-import.ts'
+import { parseChange, type WatchSlots, watchImport } from './watch.ts'
 
-/** A watch that lived for less without a word is a failure, or an ill server would be asked without end. */
+/** A watch that ends earlier without an event is a failure, or a broken server would be called without end. */
 const SHORT_WATCH_MS = 5_000
-/** Between a watch that the server ended in good order and the next. */
+/** Between a watch that the server ended normally and the next. */
 const RENEW_MS = 200
 const FIRST_RETRY_MS = 250
 const LONGEST_RETRY_MS = 60_000
-/** All that are followed, on all nodes, come back to an API server that was away: over so long a time. */
-const BACK_MS = 2_000
-/** An API server that was restarted has forgotten versions, and all are read again: over so long a time. */
+/** All nodes reconnect to an API server that is up again over this time. */
+const RECONNECT_MS = 2_000
+/** A restarted API server may not know old versions: all nodes read their imports again over this time. */
 const REREAD_MS = 8_000
-/** Watches that may fail to go on from the last version before the import is read again. */
+/** Failures to resume from the last version before the import is read again. */
 const RESUMES = 3
-/** Times that the API server's memory may fail to answer before etcd is asked. */
-const TRIES_OF_MEMORY = 2
-/** Between looks at an import for which there is no watch. */
-const LOOK_MS = 60_000
-/** What could not be judged is judged again after so long. */
-const REJUDGE_MS = 30_000
+/** Failed reads from the API server's cache before etcd is read. */
+const CACHED_TRIES = 2
+/** Between reads of an import that has no watch slot. */
+const POLL_MS = 60_000
+/** After a validation that failed, before the next one. */
+const REVALIDATE_MS = 30_000
 
-/** Follows one import from its first reading on. */
+/** Follows one import from its first read on. */
 export type Follower = {
-  /** Settles with the first reading. @throws NotThere; Error in words for the operator */
+  /** Resolves after the first read. @throws NotThere; Error with a one-line message */
   ready: Promise<void>
   close(): Promise<void>
 }
 
-/** There is no such import, so there is nothing to follow. */
+/** The import does not exist. */
 export class NotThere extends Error {}
 
 export function followImport(deps: {
   ref: ImportRef
-  judged: JudgedImport
+  validated: ValidatedImport
   client: KubeClient
   clock: Clock
   /** From 0 to under 1. */
   random: () => number
-  contact: Contact
-  turns: Turns
-  places: Places
+  health: ApiServerHealth
+  reads: FairQueue
+  watchSlots: WatchSlots
 }): Follower {
-  const { ref, judged, client, clock, random, contact, turns, places } = deps
+  const { ref, validated, client, clock, random, health, reads, watchSlots } = deps
   const stop = new AbortController()
   const { signal } = stop
-  /** Last heard of. */
+  /** The latest known one. */
   let version: string | undefined
-  /** A watch may go on from `version`: nothing was missed. */
+  /** A watch may resume from `version`: no change was missed. */
   let isCurrent = false
-  /** In a row, without a sign of life between them. */
+  /** In a row, without an event between them. */
   let failures = 0
   let readFailures = 0
-  /** A bookmark came after the change that is held: the version is past it already. */
+  /** A bookmark came after the pending change: `version` is later than the change already. */
   let isPast = false
   let lane = Promise.resolve()
-  let cancelRejudge = () => {}
-  const changes = createSettling({ clock, signal, take: takeChange })
+  let cancelRevalidation = () => {}
+  const changes = createDebouncer({ clock, signal, apply: applyChange })
 
   async function first(): Promise<void> {
-    await contact.reach(signal)
+    await health.check(signal)
     const isThere = await read(undefined).catch((error: unknown) => {
-      if (!signal.aborted) contact.lost(error)
+      if (!signal.aborted) health.reportFailure(error)
       throw error
     })
     if (!isThere) throw new NotThere()
   }
 
-  /** @returns whether the import is there */
+  /** @rereads whether the import is there */
   async function read(notOlderThan: string | undefined): Promise<boolean> {
-    const look = () => readImport(client, ref, notOlderThan, signal)
-    const found = await turns.run(ref.namespace, look, signal).catch((error: unknown) => {
+    const task = () => readImport(client, ref, notOlderThan, signal)
+    const found = await reads.run(ref.namespace, task, signal).catch((error: unknown) => {
       if (error instanceof TooLarge) return error
       throw error
     })
-    contact.found()
-    changes.drop()
+    health.reportSuccess()
+    changes.discard()
     isCurrent = true
     readFailures = 0
     if (found instanceof TooLarge) {
       version = undefined
-      judged.spoil(found.message)
+      validated.setFault(found.message)
       return true
     }
     version = found.resourceVersion
-    await take(found.manifest)
+    await update(found.manifest)
     return found.manifest !== undefined
   }
 
-  /** One after the other, for judging takes its time. */
-  function take(manifest: unknown): Promise<void> {
-    const taking = lane.then(async () => {
-      cancelRejudge()
-      if (await judged.put(manifest, signal)) return
-      cancelRejudge = clock.after(REJUDGE_MS, () => void rejudge())
+  /** Serialized, as validation is asynchronous. */
+  function update(manifest: unknown): Promise<void> {
+    const updating = lane.then(async () => {
+      cancelRevalidation()
+      if (await validated.update(manifest, signal)) return
+      cancelRevalidation = clock.after(REVALIDATE_MS, () => void revalidate())
     })
-    lane = taking.catch(() => {})
-    return taking
+    lane = updating.catch(() => {})
+    return updating
   }
 
-  async function rejudge(): Promise<void> {
+  async function revalidate(): Promise<void> {
     try {
       await read(version)
     } catch {
-      if (!signal.aborted) cancelRejudge = clock.after(REJUDGE_MS, () => void rejudge())
+      if (!signal.aborted) cancelRevalidation = clock.after(REVALIDATE_MS, () => void revalidate())
     }
   }
 
-  async function takeChange(line: string): Promise<void> {
+  async function applyChange(line: string): Promise<void> {
     try {
       const { manifest, resourceVersion } = parseChange(line)
       if (!isPast) version = resourceVersion
-      await take(manifest)
+      await update(manifest)
     } catch {
-      // Stopped, or no event of the API: then the next watch is from where we know.
+      // Stopped, or not an event of the API: the import is read again before the next watch.
       isCurrent = false
     }
   }
@@ -128,7 +127,7 @@ export function followImport(deps: {
   async function follow(): Promise<void> {
     while (!signal.aborted) {
       try {
-        if (isCurrent) await hear()
+        if (isCurrent) await watchOrPoll()
         else await reread()
       } catch (error) {
         if (signal.aborted) return
@@ -139,61 +138,61 @@ export function followImport(deps: {
 
   async function reread(): Promise<void> {
     try {
-      // What is not older than what we had is in the API server's memory: so many nodes must not all ask etcd.
-      await read(readFailures < TRIES_OF_MEMORY ? version : undefined)
+      // The API server's cache holds this version or a later one: not every node must read etcd.
+      await read(readFailures < CACHED_TRIES ? version : undefined)
     } catch (error) {
-      // An etcd that was restored from a backup never comes to our version.
+      // An etcd that was restored from a backup may never reach our version.
       if (error instanceof Refused && (error.status >= 500 || error.status === 410)) readFailures += 1
       throw error
     }
   }
 
-  async function hear(): Promise<void> {
-    const leave = version === undefined ? undefined : places.take(ref.namespace)
-    if (version === undefined || leave === undefined) {
-      await clock.sleep(LOOK_MS * (0.5 + random()), signal)
+  async function watchOrPoll(): Promise<void> {
+    const release = version === undefined ? undefined : watchSlots.take(ref.namespace)
+    if (version === undefined || release === undefined) {
+      await clock.sleep(POLL_MS * (0.5 + random()), signal)
       isCurrent = false
       return
     }
     try {
       await watch(version)
     } finally {
-      leave()
+      release()
     }
   }
 
   async function watch(from: string): Promise<void> {
     const openedAt = clock.monotonic()
-    let heard = 0
+    let events = 0
     for await (const event of watchImport(client, ref, from, random, signal)) {
-      if (event.type === 'gone') return forgotten(heard)
-      contact.found()
+      if (event.type === 'gone') return expired(events)
+      health.reportSuccess()
       if (event.type === 'open') continue
-      heard += 1
+      events += 1
       failures = 0
       isPast = event.type === 'bookmark'
       if (event.type === 'bookmark') version = event.resourceVersion
-      else changes.hold(event.line)
+      else changes.push(event.line)
     }
-    if (heard === 0 && clock.monotonic() - openedAt < SHORT_WATCH_MS)
+    if (events === 0 && clock.monotonic() - openedAt < SHORT_WATCH_MS)
       throw new Error('the watch ended at once')
     failures = 0
     await clock.sleep(RENEW_MS * (0.5 + random() / 2), signal)
   }
 
-  async function forgotten(heard: number): Promise<void> {
+  async function expired(events: number): Promise<void> {
     isCurrent = false
-    if (heard === 0) failures += 1
+    if (events === 0) failures += 1
     await clock.sleep(Math.max(random() * REREAD_MS, retryMs(failures, random())), signal)
   }
 
-  /** Nobody asks while the API server is away but `contact`. */
+  /** While the API server is down only `health` calls it. */
   async function failed(error: unknown): Promise<void> {
     failures += 1
     if (failures % RESUMES === 0) isCurrent = false
-    contact.lost(error)
-    await contact.back(signal)
-    await clock.sleep(random() * BACK_MS + retryMs(failures, random()), signal)
+    health.reportFailure(error)
+    await health.waitUntilUp(signal)
+    await clock.sleep(random() * RECONNECT_MS + retryMs(failures, random()), signal)
   }
 
   const ready = first()
@@ -202,11 +201,11 @@ export function followImport(deps: {
     ready,
     async close() {
       stop.abort()
-      cancelRejudge()
+      cancelRevalidation()
       await following
-      await changes.settled()
+      await changes.idle()
       await lane
-      cancelRejudge()
+      cancelRevalidation()
     },
   }
 }

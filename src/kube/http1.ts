@@ -2,18 +2,18 @@ import http from 'node:http'
 import https from 'node:https'
 import { hasCode } from '../core/errno.ts'
 import type { Connection, Credential } from './connection.ts'
-import { type Reply, type Request, StaleConnection, type Transport } from './wire.ts'
+import { type Reply, type Request, StaleConnection, type Transport } from './http.ts'
 
 const MOST_IDLE = 4
 
-/** HTTP/1.1 over connections that are kept open: each watch holds one of its own. */
+/** HTTP/1.1 over keep-alive connections: each watch holds one. */
 export function createHttp1(
   connection: Pick<Connection, 'server' | 'tlsServerName' | 'skipTLSVerify'>,
 ): Transport {
   const secure = connection.server.startsWith('https:')
   const agentOptions = { keepAlive: true, maxFreeSockets: MOST_IDLE }
   const agent = secure ? new https.Agent(agentOptions) : new http.Agent(agentOptions)
-  const ask = secure ? https.request : http.request
+  const request = secure ? https.request : http.request
   const tls: https.RequestOptions = {
     rejectUnauthorized: !connection.skipTLSVerify,
     ...(connection.tlsServerName ? { servername: connection.tlsServerName } : {}),
@@ -22,7 +22,7 @@ export function createHttp1(
   return {
     send: ({ method, path, headers, body }: Request, credential: Credential, signal: AbortSignal) =>
       new Promise<Reply>((resolve, reject) => {
-        const sent = ask(`${connection.server}${path}`, {
+        const sent = request(`${connection.server}${path}`, {
           agent,
           signal,
           method,

@@ -5,19 +5,19 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import { waitFor } from '../core/collapse.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Connection, Credential } from './connection.ts'
-import { NoHttp2, type Reply, type Request, StaleConnection, type Transport } from './wire.ts'
+import { NoHttp2, type Reply, type Request, StaleConnection, type Transport } from './http.ts'
 
 /** Streams of one connection; the API server allows a hundred, and refuses more. */
 const MOST_STREAMS = 90
 /** For the connection and its TLS. */
 const CONNECT_MS = 10_000
-/** A connection in use is asked for a sign of life, so that one that leads nowhere is found before the kernel does. */
+/** Between pings, so that a dead connection is detected earlier than by the kernel. */
 const PING_MS = 30_000
 const PONG_MS = 15_000
 
 type Session = {
   http2: ClientHttp2Session
-  /** Under way. */
+  /** Open streams. */
   streams: number
   isUsed: boolean
 }
@@ -28,7 +28,7 @@ export function createHttp2(
   clock: Pick<Clock, 'after'>,
 ): Transport {
   const { server } = connection
-  /** Open ones, by who they were opened as. */
+  /** Open sessions, by CA and client certificate. */
   const sessions = new Map<string, Set<Session>>()
   const opening = new Map<string, Promise<Session>>()
   let isClosed = false
@@ -38,7 +38,7 @@ export function createHttp2(
     for (;;) {
       for (const session of sessions.get(key) ?? []) if (hasRoom(session)) return session
       await (opening.get(key) ?? open(key, credential))
-      // Those who waited for it share it, unless they are more than it can take.
+      // All waiting calls share it, unless they are more than it has streams.
     }
   }
 
@@ -55,16 +55,16 @@ export function createHttp2(
     const session: Session = { http2, streams: 0, isUsed: false }
     const own = sessions.get(key) ?? new Set()
     sessions.set(key, own.add(session))
-    const leave = () => {
+    const forget = () => {
       own.delete(session)
       if (own.size === 0 && sessions.get(key) === own) sessions.delete(key)
     }
-    // What is under way on it may come to its end; nothing new begins.
-    http2.on('goaway', leave)
-    http2.on('close', leave)
+    // Open streams may end normally; no new ones begin.
+    http2.on('goaway', forget)
+    http2.on('close', forget)
     // Each stream has its own error.
-    http2.on('error', leave)
-    // A rotated certificate or CA: those who come from now on open another.
+    http2.on('error', forget)
+    // After a rotation of the certificate or CA, idle sessions of the old one are closed.
     for (const [other, old] of sessions)
       if (other !== key) for (const { http2: idle, streams } of old) if (streams === 0) idle.close()
     if (isClosed) http2.destroy()
@@ -86,7 +86,7 @@ export function createHttp2(
       )
     } catch (error) {
       session.streams -= 1
-      // It was closed between our looking at it and now.
+      // It was closed since it was selected.
       throw session.http2.closed || session.http2.destroyed ? new StaleConnection() : error
     }
     stream.once('close', () => {
@@ -121,11 +121,11 @@ function replyOf(stream: ClientHttp2Stream, isReused: boolean): Promise<Reply> {
         status: headers[':status'] ?? 0,
         retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
         body: stream,
-        // A lost connection cancels its streams, which then seem to end like others.
+        // A lost connection cancels its streams, which then end like others.
         isWhole: () => stream.rstCode === constants.NGHTTP2_NO_ERROR,
       })
     })
-    // Stays for the stream's life: whoever reads the body sees its end for himself.
+    // Stays for the stream's life: the body's reader sees the error too.
     stream.on('error', lost)
     stream.once('close', () => lost())
   })
@@ -168,18 +168,18 @@ function secure(
   })
 }
 
-/** Ends a connection that gives no sign of life. */
+/** Closes a connection that answers no ping. */
 function keepAlive(http2: ClientHttp2Session, clock: Pick<Clock, 'after'>): void {
-  let cancel = clock.after(PING_MS, ask)
+  let cancel = clock.after(PING_MS, ping)
   http2.once('close', () => cancel())
 
-  function ask(): void {
+  function ping(): void {
     if (http2.closed || http2.destroyed) return
     cancel = clock.after(PONG_MS, () => http2.destroy(new Error('the connection gives no sign of life')))
     http2.ping((error) => {
       if (error !== null) return
       cancel()
-      if (!http2.closed && !http2.destroyed) cancel = clock.after(PING_MS, ask)
+      if (!http2.closed && !http2.destroyed) cancel = clock.after(PING_MS, ping)
     })
   }
 }

@@ -1,19 +1,26 @@
 import type { Answer, KubeClient } from './client.ts'
 import { describeAnswer, fieldOf } from './failure.ts'
-import { explainRefusal, IMPORTS_PATH } from './list.ts'
+
+/** The collection in all namespaces. */
+export const IMPORTS_PATH = '/apis/deckhouse.io/v1alpha1/secretsstoreimports'
 
 export type ImportRef = { namespace: string; name: string }
 
-/** For one look, which is one key to the API server: pods wait for it. */
-const LOOK_MS = 10_000
+/** For one read of one key of etcd: pods wait for it. */
+const READ_MS = 10_000
 /** Rows of a few hundred bytes. */
 const MOST_NAMES = 100
 const MOST_BYTES_OF_NAMES = 256 * 1024
 
-/** What the API server has under a name; no manifest: nothing, as of that version. */
+/** Objects of one page: an import with a CA certificate is some kilobytes. */
+const PAGE = 250
+/** Of one page. */
+const MOST_BYTES_OF_PAGE = 64 * 1024 * 1024
+
+/** The answer to a read; no manifest: the import does not exist as of that version. */
 export type Found = { manifest: unknown; resourceVersion: string }
 
-/** The API server answered, but not with what was asked for. */
+/** The API server answered with an error. */
 export class Refused extends Error {
   readonly status: number
 
@@ -28,15 +35,15 @@ export function importsPath(namespace: string): string {
   return `/apis/deckhouse.io/v1alpha1/namespaces/${encodeURIComponent(namespace)}/secretsstoreimports`
 }
 
-/** One import and no other, in lists and in watches: with the rights to list and watch, and none to get. */
+/** Selects one import in lists and watches, so that the plugin needs no right to get. */
 export function onlyNamed(name: string): Record<string, string> {
   return { fieldSelector: `metadata.name=${name}` }
 }
 
 /**
- * Reads one import, by a list of what has its name: its version is one that a watch can go on from.
+ * Reads one import, by a list of that name: a watch can resume from the version of a list.
  * @param notOlderThan the API server answers from memory, with this version or a later one; undefined: it asks etcd
- * @throws Refused; Error with one line of words for the operator
+ * @throws Refused; Error with a one-line message
  */
 export async function readImport(
   client: KubeClient,
@@ -47,7 +54,7 @@ export async function readImport(
   const since =
     notOlderThan === undefined ? {} : { resourceVersion: notOlderThan, resourceVersionMatch: 'NotOlderThan' }
   const query = { ...onlyNamed(name), ...since }
-  const call = { method: 'GET', path: importsPath(namespace), query, limitMs: LOOK_MS } as const
+  const call = { method: 'GET', path: importsPath(namespace), query, limitMs: READ_MS } as const
   const { body } = accepted(await client.call(call, signal))
   const items = fieldOf(body, 'items')
   const resourceVersion = fieldOf(fieldOf(body, 'metadata'), 'resourceVersion')
@@ -57,9 +64,9 @@ export async function readImport(
 }
 
 /**
- * Names of imports that the namespace has, some if there are many. As a table without objects: what is asked for in a
- * message must not bring along what everybody wrote.
- * @throws Error with one line of words for the operator
+ * Names of imports that the namespace has, at most 100. As a table without objects: for the text of a
+ * message the manifests must not be sent.
+ * @throws Error with a one-line message
  */
 export async function listNames(
   client: KubeClient,
@@ -74,7 +81,7 @@ export async function listNames(
         query: { limit: String(MOST_NAMES), includeObject: 'None' },
         accept: 'application/json;as=Table;v=v1;g=meta.k8s.io',
         mostBytes: MOST_BYTES_OF_NAMES,
-        limitMs: LOOK_MS,
+        limitMs: READ_MS,
       },
       signal,
     ),
@@ -87,16 +94,49 @@ export async function listNames(
 }
 
 /**
- * Whether imports can be read at all: the API server answers, the CRD is there, the plugin may. The smallest of the
- * questions that are asked later, answered from the API server's memory; a limit would be ignored there.
- * @throws Error with one line of words for the operator
+ * Whether imports can be read at all: the API server answers, the CRD exists, RBAC grants it. The smallest read, served
+ * from the API server's cache; a limit would be ignored there.
+ * @throws Error with a one-line message
  */
 export async function checkImportsServed(client: KubeClient, signal: AbortSignal): Promise<void> {
   const query = { ...onlyNamed('none'), resourceVersion: '0' }
-  accepted(await client.call({ method: 'GET', path: IMPORTS_PATH, query, limitMs: LOOK_MS }, signal))
+  accepted(await client.call({ method: 'GET', path: IMPORTS_PATH, query, limitMs: READ_MS }, signal))
 }
 
 function accepted(answer: Answer): Answer {
   if (answer.status === 200) return answer
   throw new Refused(answer)
+}
+
+/**
+ * All imports of the cluster, page by page: for the doctor only, as the plugin reads only imports that its node uses.
+ * @throws Error with a one-line message
+ */
+export async function listImports(client: KubeClient, signal: AbortSignal): Promise<unknown[]> {
+  const manifests: unknown[] = []
+  let next = ''
+  do {
+    const query = { limit: String(PAGE), ...(next ? { continue: next } : {}) }
+    const answer = await client.call(
+      { method: 'GET', path: IMPORTS_PATH, query, mostBytes: MOST_BYTES_OF_PAGE },
+      signal,
+    )
+    // 410: etcd compacted the snapshot between two pages, and the caller starts again.
+    const { body } = accepted(answer)
+    const items = fieldOf(body, 'items')
+    const metadata = fieldOf(body, 'metadata')
+    if (!Array.isArray(items)) throw new Error('the listing is not one of the API')
+    for (const item of items) manifests.push(item)
+    const token = fieldOf(metadata, 'continue')
+    next = typeof token === 'string' ? token : ''
+  } while (next !== '')
+  return manifests
+}
+
+function explainRefusal(status: number, words: string): string {
+  if (status === 404) return `${words} (is the CRD secretsstoreimports.deckhouse.io installed?)`
+  if (status === 401) return `${words} (the API server does not accept the plugin's service-account token)`
+  if (status === 403)
+    return `${words} (the plugin's ClusterRole needs list and watch on secretsstoreimports.deckhouse.io)`
+  return words
 }

@@ -1,32 +1,32 @@
 import { waitFor } from '../core/collapse.ts'
+import { createFairQueue } from '../core/fair-queue.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import { type ImportSpec, parseImport } from '../core/imports/import.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { ImportSource } from '../core/ports/imports.ts'
 import type { Log } from '../core/ports/log.ts'
 import type { ValidateImport } from '../core/ports/sandbox.ts'
+import { createApiServerHealth } from './api-server-health.ts'
 import type { KubeClient } from './client.ts'
-import { createContact } from './contact.ts'
 import { describeError } from './failure.ts'
 import { type Follower, followImport, NotThere } from './follower.ts'
 import type { ImportRef } from './import-calls.ts'
 import { createImportNames } from './import-names.ts'
-import { createJudgedImport, type JudgedImport } from './judged-import.ts'
-import { createPlaces } from './places.ts'
-import { createTurns } from './turns.ts'
+import { createValidatedImport, type ValidatedImport } from './validated-import.ts'
+import { createWatchSlots } from './watch.ts'
 
-/** How long start() waits for an answer: pods that run already must not wait for an API server that is away. */
+/** How long start() waits for an answer: running pods must not wait for an API server that is down. */
 const START_MS = 10_000
 /** Reads of imports under way at once. */
-const READS_AT_ONCE = { all: 8, namespace: 4 }
-/** Watches; what more a node or a namespace uses is looked at once a minute. */
+const READS_AT_ONCE = { total: 8, perNamespace: 4 }
+/** Watches; further imports of the node or namespace are read once a minute. */
 const WATCHES = { node: 256, namespace: 128 }
-/** Nobody uses it, and it is followed on: pods are replaced, and what failed is tried again within two minutes. */
+/** An unused import is followed for so long: pods are replaced, and kubelet retries within two minutes. */
 const LINGER_MS = 150_000
 const MOST_LINGERING = 64
 
 export type KubeImports = ImportSource & {
-  /** The API server has answered once: what is there, and whether we may read it, is known. */
+  /** The API server has answered at least once. */
   synced(): boolean
 }
 
@@ -34,16 +34,15 @@ type Listener = (namespace: string, name: string) => void
 
 type Followed = {
   ref: ImportRef
-  judged: JudgedImport
+  validated: ValidatedImport
   follower: Follower
-  /** Set while nobody uses it. */
+  /** Set while it is unused. */
   cancelEnd: (() => void) | undefined
 }
 
 /**
- * SecretsStoreImports that volumes of this node use: each is read when it is first asked for and watched from then on.
- * Of all others nothing is known, and they cost nothing. Outlives restarts of the API server: what is known is served
- * while it is away.
+ * SecretsStoreImports that volumes of this node use: each is read at its first use and watched from then on. Others are
+ * neither read nor watched. While the API server is down, known imports are served.
  */
 export function createKubeImports(deps: {
   client: KubeClient
@@ -51,22 +50,22 @@ export function createKubeImports(deps: {
   clock: Clock
   /** From 0 to under 1. */
   random?: () => number
-  /** How a manifest is checked; on the spot unless said. */
-  judge?: ValidateImport
-  /** Told of each manifest that comes, with its faults. */
-  onJudged?: (manifest: unknown, faults: readonly string[]) => void
-  /** An import is not followed any more. */
+  /** Defaults to parseImport in this process. */
+  validate?: ValidateImport
+  /** Called for each manifest that arrives, with its faults. */
+  onValidated?: (manifest: unknown, faults: readonly string[]) => void
+  /** Called when an import is not followed any more. */
   onForgotten?: (namespace: string, name: string) => void
 }): KubeImports {
-  const { client, log, clock, random = Math.random, onJudged = () => {}, onForgotten = () => {} } = deps
-  const { judge = async (manifest: unknown) => parseImport(manifest) } = deps
+  const { client, log, clock, random = Math.random, onValidated = () => {}, onForgotten = () => {} } = deps
+  const { validate = async (manifest: unknown) => parseImport(manifest) } = deps
   const listeners: Listener[] = []
-  const contact = createContact({ client, log, clock, random })
-  const turns = createTurns(READS_AT_ONCE)
-  const places = createPlaces(WATCHES)
-  const names = createImportNames({ client, clock, turns })
+  const health = createApiServerHealth({ client, log, clock, random })
+  const reads = createFairQueue(READS_AT_ONCE)
+  const watchSlots = createWatchSlots(WATCHES)
+  const names = createImportNames({ client, clock, reads })
   const followed = new Map<string, Followed>()
-  /** Keys of those that nobody uses, longest unused first. */
+  /** Keys of unused imports, longest unused first. */
   const lingering = new Set<string>()
   const closing = new Set<Promise<void>>()
   const stop = new AbortController()
@@ -76,11 +75,11 @@ export function createKubeImports(deps: {
     const onChange = () => {
       for (const listener of listeners) listener(namespace, name)
     }
-    const judged = createJudgedImport({ ref, log, judge, onChange, onJudged })
-    const follower = followImport({ ref, judged, client, clock, random, contact, turns, places })
-    const entry: Followed = { ref, judged, follower, cancelEnd: undefined }
+    const validated = createValidatedImport({ ref, log, validate, onChange, onValidated })
+    const follower = followImport({ ref, validated, client, clock, random, health, reads, watchSlots })
+    const entry: Followed = { ref, validated, follower, cancelEnd: undefined }
     followed.set(keyOf(ref), entry)
-    // What could not be read once is not followed: whoever asks again has it read again.
+    // An import whose first read fails is not followed: the next request reads it again.
     follower.ready.catch(() => end(entry))
     return entry
   }
@@ -112,12 +111,12 @@ export function createKubeImports(deps: {
     signal.throwIfAborted()
     if (failure !== undefined && !(failure instanceof NotThere))
       throw unavailable(entry.ref, describeError(failure))
-    const spec = failure === undefined ? entry.judged.get() : undefined
+    const spec = failure === undefined ? entry.validated.get() : undefined
     if (spec !== undefined) return spec
-    const known = contact.state()
-    // It was deleted, but may well exist again: only an API server that answers can say that it does not.
-    if (known.state === 'away')
-      throw unavailable(entry.ref, `"${name}" is not among those known, and ${known.reason}`)
+    const server = health.state()
+    // It was deleted but may exist again, which is known only while the API server answers.
+    if (server.state === 'down')
+      throw unavailable(entry.ref, `"${name}" is not among those known, and ${server.reason}`)
     throw new FaultError('import_not_found', { ...where, known: await names.of(namespace, signal) })
   }
 
@@ -152,22 +151,22 @@ export function createKubeImports(deps: {
     onChange: (listener) => {
       listeners.push(listener)
     },
-    synced: () => contact.hasAnswered(),
+    synced: () => health.hasAnswered(),
     async start(signal) {
-      contact.start()
+      health.start()
       const waited = new AbortController()
       const limit = clock.sleep(START_MS, AbortSignal.any([signal, waited.signal]))
-      await Promise.race([contact.back(AbortSignal.any([signal, stop.signal])), limit]).finally(() => {
+      await Promise.race([health.waitUntilUp(AbortSignal.any([signal, stop.signal])), limit]).finally(() => {
         limit.catch(() => {})
         waited.abort()
       })
-      if (!contact.hasAnswered())
-        log.warn({ server: client.server }, 'started without imports, the API server is tried on')
+      if (!health.hasAnswered())
+        log.warn({ server: client.server }, 'started without imports, retrying the API server')
     },
     async close() {
       stop.abort()
       for (const entry of followed.values()) end(entry)
-      await contact.close()
+      await health.close()
       await Promise.all(closing)
     },
   }

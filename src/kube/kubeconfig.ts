@@ -52,9 +52,12 @@ type User = z.output<typeof userSchema>
 
 /**
  * The connection of the current context. Of several files the first that names something wins, as with kubectl.
- * @throws Error that names the file and the field at fault, never what it holds
+ * @throws Error that names the file and the field at fault, never its value
  */
-export function readKubeconfig(paths: readonly string[], clock: Pick<Clock, 'monotonic'>): Connection {
+export function readKubeconfig(
+  paths: readonly string[],
+  clock: Pick<Clock, 'monotonic' | 'now'>,
+): Connection {
   const files = paths.map(readFile)
   const contextName = files.find((file) => file['current-context'])?.['current-context'] ?? ''
   const { context } = find(files, 'contexts', contextName, 'current-context')
@@ -67,7 +70,9 @@ export function readKubeconfig(paths: readonly string[], clock: Pick<Clock, 'mon
     ca: source(clusterFile, decoded(cluster['certificate-authority-data']), cluster['certificate-authority']),
     clientCertificate: source(userFile, decoded(user['client-certificate-data']), user['client-certificate']),
     clientKey: source(userFile, decoded(user['client-key-data']), user['client-key']),
-    exec: user.exec ? { name: context.user, exec: withExecInfo(user.exec, cluster) } : undefined,
+    exec: user.exec
+      ? { ...user.exec, args: user.exec.args ?? [], env: user.exec.env ?? [], server: cluster.server }
+      : undefined,
   }
   return {
     server: cluster.server.replace(/\/+$/, ''),
@@ -89,14 +94,14 @@ function parseFile(path: string): unknown {
   try {
     return parse(content, { prettyErrors: false, logLevel: 'error' })
   } catch {
-    // The parser's words quote the text, which holds tokens and keys.
+    // The parser's message quotes the text, which holds tokens and keys.
     throw new Error(`${path} is not YAML`)
   }
 }
 
 type Lists = Pick<Kubeconfig, 'contexts' | 'clusters' | 'users'>
 
-/** @param what the field that names it, for the error's text */
+/** @param what the field that names the entry, for the error */
 function find<List extends keyof Lists>(
   files: readonly Kubeconfig[],
   list: List,
@@ -122,7 +127,7 @@ function refuseUnsupported(cluster: Cluster, user: User, paths: readonly string[
   if (named.length > 0) throw new Error(`${paths.join(', ')}: not supported here: ${named.join(', ')}`)
 }
 
-/** A file's path counts from the kubeconfig that names it. */
+/** A relative path starts at the kubeconfig's directory. */
 function source(
   kubeconfig: string,
   content: string | null | undefined,
@@ -134,15 +139,4 @@ function source(
 
 function decoded(base64: string | null | undefined): string | undefined {
   return base64 ? Buffer.from(base64, 'base64').toString('utf8') : undefined
-}
-
-/** Commands of the cloud providers want to be told whom they log in to. */
-function withExecInfo(exec: z.output<typeof execSchema>, cluster: Cluster): object {
-  const info = {
-    apiVersion: exec.apiVersion,
-    kind: 'ExecCredential',
-    spec: { interactive: false, cluster: { server: cluster.server } },
-  }
-  const env = [...(exec.env ?? []), { name: 'KUBERNETES_EXEC_INFO', value: JSON.stringify(info) }]
-  return { command: exec.command, args: exec.args ?? [], env }
 }

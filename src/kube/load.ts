@@ -12,10 +12,10 @@ const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount'
 
 /**
  * Finds the API server: $KUBECONFIG, else the pod's own service account, else ~/.kube/config.
- * @throws FaultError imports_unavailable when there is none or what is there cannot be read
+ * @throws FaultError imports_unavailable when there is none or it cannot be read
  */
 export function loadConnection(deps: {
-  clock: Pick<Clock, 'monotonic'>
+  clock: Pick<Clock, 'monotonic' | 'now'>
   env: Readonly<Record<string, string | undefined>>
   home?: string
   serviceAccountFolder?: string
@@ -35,7 +35,7 @@ export function loadConnection(deps: {
   })
 }
 
-function read(paths: readonly string[], clock: Pick<Clock, 'monotonic'>): Connection {
+function read(paths: readonly string[], clock: Pick<Clock, 'monotonic' | 'now'>): Connection {
   try {
     return readKubeconfig(paths, clock)
   } catch (error) {
@@ -44,7 +44,12 @@ function read(paths: readonly string[], clock: Pick<Clock, 'monotonic'>): Connec
   }
 }
 
-function inCluster(host: string, port: string, folder: string, clock: Pick<Clock, 'monotonic'>): Connection {
+function inCluster(
+  host: string,
+  port: string,
+  folder: string,
+  clock: Pick<Clock, 'monotonic' | 'now'>,
+): Connection {
   const sources = {
     token: { file: join(folder, 'token') },
     ca: { file: join(folder, 'ca.crt') },

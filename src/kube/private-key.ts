@@ -6,7 +6,7 @@ const LARGEST = 32 * 1024
 
 /**
  * Algorithms that a server's key may be of, by the bytes of their OID. With DSA and DH OpenSSL raises one number to
- * the power of another when it reads a key, both as large as the author wants: 8 kB of that take seconds.
+ * the power of another when it parses a key, both as large as the author wants: 8 kB take seconds.
  */
 const algorithms: ReadonlySet<string> = new Set([
   '2a864886f70d010101', // rsaEncryption
@@ -22,7 +22,7 @@ const types: ReadonlyMap<string, 'pkcs8' | 'pkcs1' | 'sec1'> = new Map([
   ['EC PRIVATE KEY', 'sec1'],
 ])
 
-/** The first private key of a PEM; undefined for none, one with a passphrase and one that TLS has no use for. */
+/** The first private key of a PEM; undefined for none, one with a passphrase and one of an algorithm that TLS does not use. */
 export function readPrivateKey(value: Buffer): KeyObject | undefined {
   if (value.byteLength > LARGEST) return undefined
   for (const { label, pem } of blocksOf(value.toString('latin1'))) {

@@ -9,17 +9,17 @@ import { SecretText } from '../core/secret.ts'
 import type { Answer, KubeClient } from './client.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
 
-/** What was read is taken for true this long, in milliseconds: a CA changes rarely, and both old and new are in it. */
-const KEPT_MS = 60_000
+/** In milliseconds: a CA changes rarely, and a bundle holds both the old and the new one. */
+const CACHE_MS = 60_000
 /** Names of keys that a fault lists. */
 const MOST_KEYS = 50
-/** What nobody asked for in this time is forgotten, in milliseconds. */
-const FORGOTTEN_MS = 60 * 60_000
-/** Characters of all that is held: what one namespace has over and above others goes first. */
-const MOST_HELD = 4 * 1024 * 1024
+/** Entries unused for this long are dropped, in milliseconds. */
+const UNUSED_MS = 60 * 60_000
+/** Characters of all entries: those of the namespace that has most are dropped first. */
+const MOST_CACHED = 4 * 1024 * 1024
 
-/** Of each resource its switch in the chart's values. */
-const places = {
+/** Each resource with its switch in the chart's values. */
+const resources = {
   ConfigMap: {
     resource: 'configmaps',
     setting: 'rbac.configMaps=true in the Helm values (get on configmaps)',
@@ -31,30 +31,30 @@ const places = {
 type Ref = CaCertRef & { field: 'spec.caCertRef' | 'spec.appRole.secretIdRef' }
 
 /** Times of the monotonic clock. */
-type Held = { namespace: string; pem: string; readAt: number; askedAt: number }
+type CachedPem = { namespace: string; pem: string; readAt: number; usedAt: number }
 
 /**
- * ConfigMaps and Secrets that imports refer to. Read when asked for, never watched: the plugin needs no list of
- * anybody's Secrets. While the API server is away, what was read last goes on being true.
+ * ConfigMaps and Secrets that imports refer to. Read on request, never watched: the plugin needs no right
+ * to list Secrets. While the API server is down, the last CA stays in use.
  */
 export function createKubeReferences(deps: {
   client: KubeClient
   clock: Pick<Clock, 'monotonic'>
 }): References {
   const { client, clock } = deps
-  const held = new Map<string, Held>()
+  const cached = new Map<string, CachedPem>()
   const collapse = createCollapse<string>()
   const collapseSecretIds = createCollapse<SecretText>()
 
   async function read(key: string, namespace: string, ref: Ref, signal: AbortSignal): Promise<string> {
-    const last = held.get(key)
+    const last = cached.get(key)
     try {
       const pem = pemOf(namespace, ref, await send(client, namespace, ref, signal))
       const now = clock.monotonic()
-      // Last in order, for what was read longest ago goes first.
-      held.delete(key)
-      held.set(key, { namespace, pem, readAt: now, askedAt: now })
-      dropMost(held)
+      // The order of the map is that of reading: the oldest entry is dropped first.
+      cached.delete(key)
+      cached.set(key, { namespace, pem, readAt: now, usedAt: now })
+      dropMost(cached)
       return pem
     } catch (error) {
       if (last !== undefined && error instanceof FaultError && error.retry === 'soon') return last.pem
@@ -62,25 +62,25 @@ export function createKubeReferences(deps: {
     }
   }
 
-  function forgetOld(): void {
-    const before = clock.monotonic() - FORGOTTEN_MS
-    for (const [key, { askedAt }] of held) if (askedAt < before) held.delete(key)
+  function dropUnused(): void {
+    const before = clock.monotonic() - UNUSED_MS
+    for (const [key, { usedAt }] of cached) if (usedAt < before) cached.delete(key)
   }
 
   return {
     async caCert(namespace, ref, signal) {
-      forgetOld()
+      dropUnused()
       const key = keyOf(namespace, ref)
-      const last = held.get(key)
+      const last = cached.get(key)
       const now = clock.monotonic()
-      if (last !== undefined) last.askedAt = now
-      if (last !== undefined && now - last.readAt < KEPT_MS) return last.pem
+      if (last !== undefined) last.usedAt = now
+      if (last !== undefined && now - last.readAt < CACHE_MS) return last.pem
       const asked: Ref = { ...ref, field: 'spec.caCertRef' }
       return collapse.share(key, (shared) => read(key, namespace, asked, shared), signal)
     },
     async secretId(namespace, { name, key }, signal) {
       const ref: Ref = { kind: 'Secret', name, key, field: 'spec.appRole.secretIdRef' }
-      // Kept nowhere: it is a credential, and the one that was replaced must not be tried again.
+      // Never cached: it is a credential, and one that was replaced must not be used again.
       const ask = async (shared: AbortSignal) =>
         secretIdOf(namespace, ref, await send(client, namespace, ref, shared))
       return collapseSecretIds.share(keyOf(namespace, ref), ask, signal)
@@ -90,7 +90,7 @@ export function createKubeReferences(deps: {
 
 async function send(client: KubeClient, namespace: string, ref: Ref, signal: AbortSignal): Promise<Answer> {
   const { field } = ref
-  const { resource, setting } = places[ref.kind]
+  const { resource, setting } = resources[ref.kind]
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/${resource}/${encodeURIComponent(ref.name)}`
   const answer = await client.call({ method: 'GET', path }, signal).catch((error: unknown) => {
     signal.throwIfAborted()
@@ -104,24 +104,24 @@ async function send(client: KubeClient, namespace: string, ref: Ref, signal: Abo
   throw new FaultError('reference_unavailable', { field, reason, ...known })
 }
 
-/** Until what is held is little enough: of the namespace that holds most, what was read longest ago. */
-function dropMost(held: Map<string, Held>): void {
+/** Until what is cached is little enough: of the namespace that holds most, what was read longest ago. */
+function dropMost(cached: Map<string, CachedPem>): void {
   for (;;) {
     const sizes = new Map<string, number>()
-    for (const { namespace, pem } of held.values())
+    for (const { namespace, pem } of cached.values())
       sizes.set(namespace, (sizes.get(namespace) ?? 0) + pem.length)
     const all = [...sizes.values()].reduce((sum, size) => sum + size, 0)
-    if (all <= MOST_HELD) return
+    if (all <= MOST_CACHED) return
     const [most] = [...sizes].sort(([, a], [, b]) => b - a)
-    for (const [key, { namespace }] of held) {
+    for (const [key, { namespace }] of cached) {
       if (namespace !== most?.[0]) continue
-      held.delete(key)
+      cached.delete(key)
       break
     }
   }
 }
 
-/** The object's content never stands in a fault: it may be a Secret. */
+/** A fault never quotes the object's content: it may be a Secret. */
 function textOf(namespace: string, ref: Ref, { body }: Answer): string {
   const data = fieldOf(body, 'data')
   const value = fieldOf(data, ref.key)
@@ -141,7 +141,7 @@ function pemOf(namespace: string, ref: Ref, answer: Answer): string {
 }
 
 function secretIdOf(namespace: string, ref: Ref, answer: Answer): SecretText {
-  // Who makes a Secret with --from-file or an editor has a newline at its end, which no secret ID has.
+  // A Secret created with --from-file or an editor ends in a newline, which no secret ID does.
   const content = textOf(namespace, ref, answer)
   const text = content.slice(0, endBefore(content, '\r\n'))
   if (text === '') throw missing(ref, `key "${ref.key}" of ${show(namespace, ref)} is empty`)

@@ -1,23 +1,23 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { SyncedSecret } from '../core/ports/kubernetes.ts'
 import type { Answer, KubeClient } from './client.ts'
-import type { Call } from './exchange.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
+import type { Call } from './http.ts'
 import type { SecretContent } from './secret-content.ts'
 import { type FoundSecret, type Holder, readSecret, type Writer } from './secret-object.ts'
 
 const ENABLE = 'secretSync.enabled=true in the Helm values (get, create and patch on secrets, get on pods)'
-/** Of the admission plugin OwnerReferencesPermissionEnforcement, which some distributions turn on. */
+/** For the admission plugin OwnerReferencesPermissionEnforcement, which some distributions enable. */
 const OWNERS_ENFORCED = 'secretSync.grantDelete=true in the Helm values (delete on secrets)'
 
-/** What is asked of the API server to keep one Secret in step. All throw FaultError sync_* or the signal's reason. */
+/** The API calls of syncing one Secret. All throw FaultError sync_* or the signal's reason. */
 export type SecretCalls = {
   find(signal: AbortSignal): Promise<FoundSecret | undefined>
-  /** False: somebody else was faster, look again. */
+  /** False: another node was faster, find it again. */
   create(body: object, signal: AbortSignal): Promise<boolean>
-  /** False: it is not any more what was found, look again. */
+  /** False: it changed since it was found, find it again. */
   patch(body: object, signal: AbortSignal): Promise<boolean>
-  /** Whether the pod is no more, or has ended for good: what was issued to it is taken back. */
+  /** Whether the pod was deleted or has ended for good, so that its leases are revoked. */
   isGone(holder: Holder, signal: AbortSignal): Promise<boolean>
 }
 
@@ -81,7 +81,7 @@ export function createSecretCalls(
       const contentType = 'application/strategic-merge-patch+json'
       const answer = await send({ method: 'PATCH', path, body, contentType }, signal)
       if (answer.status === 409 || answer.status === 404) return false
-      // Another Secret has the name by now, and a UID does not change.
+      // Another Secret has the name now: a UID does not change.
       if (answer.status === 422 && invalidFields(answer).includes('metadata.uid')) return false
       if (answer.status !== 200) throw refusal(answer)
       return true
@@ -101,14 +101,14 @@ export function createSecretCalls(
   }
 }
 
-/** Before the words are cut to a line: half a value would not be found in them any more. */
+/** Before the message is cut to a line: half a value would not be found in it. */
 function withoutValues(answer: Answer, { hide }: SecretContent): Answer {
   const message = fieldOf(answer.body, 'message')
   const hidden = typeof message === 'string' ? hide(message) : undefined
   return { ...answer, body: { reason: fieldOf(answer.body, 'reason'), message: hidden } }
 }
 
-/** Fields and kinds of fault alone: the message of this answer quotes values. */
+/** Fields and kinds of fault only: the message of this answer quotes values. */
 function invalidWords(answer: Answer): string {
   const causes = causesOf(answer).map(
     (cause) => `${String(fieldOf(cause, 'field'))} (${String(fieldOf(cause, 'reason'))})`,

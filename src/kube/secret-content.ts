@@ -1,24 +1,24 @@
 import { createHmac } from 'node:crypto'
 import { FaultError } from '../core/faults/fault.ts'
 import type { SyncedSecret } from '../core/ports/kubernetes.ts'
-import { contentFault } from './secret-types.ts'
+import { contentFault } from './secret-formats.ts'
 
-// The one file of this folder that reveals what files hold: a request to write a Secret is made of it.
+// The one file of this folder that reveals synced values: requests to write Secrets hold them.
 
-/** Of all values together, in bytes: the API server takes no more. */
+/** Of all values together, in bytes: the API server's limit. */
 const LARGEST = 1024 * 1024
-/** Shorter texts stand in half of all messages by chance, in characters. */
+/** In characters: shorter values occur in many messages by chance. */
 const SHORTEST_HIDDEN = 4
-/** Characters of foreign words in which values are looked for, and values with their lines that are looked for. */
-const LONGEST_WORDS = 16_384
+/** Bounds of the search for values in a message: its characters, and the values and their lines. */
+const LONGEST_MESSAGE = 16_384
 const MOST_FORMS = 2_000
 
-/** What a Secret must hold, ready for the API. */
+/** A Secret's content, ready for the API. */
 export type SecretContent = {
   /** Base64, by key. */
   data: Readonly<Record<string, string>>
-  /** Foreign words, such as those of an admission webhook, without any of the values. */
-  hide(words: string): string
+  /** A message, such as one of an admission webhook, without any of the values. */
+  hide(message: string): string
 }
 
 /** @throws FaultError sync_invalid that names Secret and key, never a value */
@@ -35,20 +35,20 @@ export function contentOf(wanted: SyncedSecret): SecretContent {
   const data = Object.fromEntries([...values].map(([key, value]) => [key, value.toString('base64')]))
   return {
     data,
-    hide: (words) => hideIn(words, values),
+    hide: (message) => hideIn(message, values),
   }
 }
 
-/** All of them where looking for each value would take long: the words are those of whoever writes a webhook. */
-function hideIn(words: string, values: ReadonlyMap<string, Buffer>): string {
-  if (words.length > LONGEST_WORDS) return '[…]'
+/** Hides the whole message where the search would take long: a tenant's webhook may have written it. */
+function hideIn(message: string, values: ReadonlyMap<string, Buffer>): string {
+  if (message.length > LONGEST_MESSAGE) return '[…]'
   const forms = [...values.values()].flatMap(formsOf)
   if (forms.length > MOST_FORMS) return '[…]'
-  return forms.reduce((text, form) => text.replaceAll(form, '[…]'), words)
+  return forms.reduce((text, form) => text.replaceAll(form, '[…]'), message)
 }
 
 /**
- * Equal for equal content of an equal type, and of no use to who has not the key: content itself is not kept.
+ * Equal for equal content of an equal type, and useless without the key: content itself is not stored.
  * @param key random bytes of this process
  */
 export function digestOf(wanted: SyncedSecret, key: Buffer): string {
@@ -60,7 +60,7 @@ export function digestOf(wanted: SyncedSecret, key: Buffer): string {
   return digest.digest('base64')
 }
 
-/** A value as it may stand in a message: as it is, as JSON has it, as the API has it, and its lines. Longest first. */
+/** Forms of a value in a message: raw, in JSON, base64, and its lines. Longest first. */
 function formsOf(value: Buffer): string[] {
   const text = value.toString('utf8')
   return [text, JSON.stringify(text).slice(1, -1), value.toString('base64'), ...text.split('\n')]

@@ -4,25 +4,25 @@ import type { Pod } from '../core/ports/pod.ts'
 import type { SecretContent } from './secret-content.ts'
 import { type FoundSecret, type Holder, MANAGER, type Writer } from './secret-object.ts'
 
-/** A mark further ahead of our clock than clocks differ says nothing, or one wrong clock would stop all nodes. */
+/** A timestamp further in the future is ignored, or one wrong clock would stop all nodes. */
 const CLOCKS_DIFFER_MS = 5 * 60_000
 
 export type Decision =
-  /** It is as it should be, or newer than what this node knows. */
+  /** It is in sync, or newer than this node's data. */
   | { kind: 'nothing' }
   | { kind: 'create' }
   | {
       kind: 'change'
-      /** False: the owners alone. */
+      /** False: only the owners change. */
       isContent: boolean
       added: readonly Pod[]
       /** UIDs. */
       dropped: readonly string[]
     }
-  /** Whether this pod is gone decides: ask, and decide again. */
+  /** It depends on whether this pod is gone: find out and decide again. */
   | { kind: 'ask'; holder: Holder }
 
-/** All that is known when it is decided. */
+/** The input of a decision. */
 export type Situation = {
   found: FoundSecret | undefined
   wanted: SyncedSecret
@@ -32,13 +32,13 @@ export type Situation = {
   writer: Writer
   /** Milliseconds since the Unix epoch. */
   now: number
-  /** undefined: not asked. */
+  /** undefined: not known. */
   isHolderGone: boolean | undefined
 }
 
 /**
- * What is to be done that the Secret holds what it must. Every node of the cluster decides for itself by the same
- * rules, which must not lead two of them to write against each other.
+ * Decides how to sync the Secret. Every node of the cluster decides on its own by the same rules, which must not make
+ * two of them overwrite each other.
  * @throws FaultError sync_refused
  */
 export function decide(situation: Situation): Decision {
@@ -61,21 +61,21 @@ export function decide(situation: Situation): Decision {
   return { kind: 'change', isContent, added, dropped }
 }
 
-/** @returns the holder, when it must be known whether that is gone */
+/** @returns the holder, when the decision depends on whether it is gone */
 function mayWrite(situation: Situation, found: FoundSecret): boolean | Holder {
   const { wanted, isHolderGone } = situation
   const { holder } = found
-  // What was issued to a pod differs from what others were issued for ever: one of them is kept, for as long as it lives.
+  // Per-volume leases differ between pods for ever: one pod's content stays for as long as the pod lives.
   if (!wanted.isPerVolume || holder?.uid === wanted.pod.uid) return isLater(situation, found)
   if (holder === undefined) return true
   if (wanted.deletionPolicy === 'Delete') return !found.owners.has(holder.uid)
   return isHolderGone ?? holder
 }
 
-/** Of two nodes that saw different content the later one is right. */
+/** Of two nodes with different content, the later fetch is right. */
 function isLater({ wanted, writer, now }: Situation, { fetchedAt, node }: FoundSecret): boolean {
   if (fetchedAt === undefined || fetchedAt > now + CLOCKS_DIFFER_MS) return true
-  // Seen at the same time by the same node is the same: what differs was changed by somebody's hand.
+  // The same fetch of the same node has the same content: a difference was made by hand.
   return wanted.fetchedAt > fetchedAt || (wanted.fetchedAt === fetchedAt && node === writer.nodeId)
 }
 
@@ -84,7 +84,7 @@ function isSame({ data }: FoundSecret, content: SecretContent): boolean {
   return entries.length === data.size && entries.every(([key, value]) => data.get(key) === value)
 }
 
-/** What somebody else made is never taken over, even when it holds the same. */
+/** A Secret that another party created is never adopted, even with equal content. */
 function refuseForeign(found: FoundSecret, wanted: SyncedSecret, { driverName }: Writer): void {
   if (found.managedBy !== MANAGER || found.importName === undefined) {
     const by = found.managedBy === undefined ? '' : ` (it is managed by "${found.managedBy}")`

@@ -7,10 +7,10 @@ import type { SecretContent } from './secret-content.ts'
 export const MANAGER = 'vault-files-csi'
 const MANAGED_BY = 'app.kubernetes.io/managed-by'
 
-/** The pod to which the content was issued. */
+/** The pod whose leases the content belongs to. */
 export type Holder = { name: string; uid: string }
 
-/** A Secret as the API has it, with what we wrote on it. */
+/** A Secret as the API server has it, with our annotations parsed. */
 export type FoundSecret = {
   uid: string
   resourceVersion: string
@@ -20,7 +20,7 @@ export type FoundSecret = {
   data: ReadonlyMap<string, string>
   managedBy: string | undefined
   importName: string | undefined
-  /** When Vault was asked for the content: milliseconds since the Unix epoch. */
+  /** When the content was fetched from Vault: milliseconds since the Unix epoch. */
   fetchedAt: number | undefined
   /** The node that wrote the content. */
   node: string | undefined
@@ -29,7 +29,7 @@ export type FoundSecret = {
   owners: ReadonlySet<string>
 }
 
-/** Who writes: the names of our annotations hang on the driver's, so that two drivers do not take each other's. */
+/** The names of our annotations begin with the driver's, so that two drivers do not use each other's. */
 export type Writer = { driverName: string; nodeId: string }
 
 export function annotationsOf({ driverName }: Pick<Writer, 'driverName'>) {
@@ -62,7 +62,7 @@ export function readSecret(body: unknown, writer: Writer): FoundSecret {
   }
 }
 
-/** The Secret as it is made. @param owners pods with which it goes */
+/** The manifest of a new Secret. @param owners pods with which it is garbage-collected */
 export function newSecret(
   wanted: SyncedSecret,
   { data }: SecretContent,
@@ -70,14 +70,14 @@ export function newSecret(
   writer: Writer,
 ): object {
   const { importName } = annotationsOf(writer)
-  const marks = Object.entries(contentMarks(wanted, writer)).filter(([, value]) => value !== null)
+  const annotations = Object.entries(contentAnnotations(wanted, writer)).filter(([, value]) => value !== null)
   return {
     apiVersion: 'v1',
     kind: 'Secret',
     metadata: {
       name: wanted.name,
       labels: { [MANAGED_BY]: MANAGER },
-      annotations: { [importName]: wanted.importName, ...Object.fromEntries(marks) },
+      annotations: { [importName]: wanted.importName, ...Object.fromEntries(annotations) },
       ...(owners.length > 0 ? { ownerReferences: owners.map(ownerOf) } : {}),
     },
     type: wanted.type,
@@ -86,7 +86,7 @@ export function newSecret(
 }
 
 /**
- * Strategic merge patch: owner references are merged by UID, so that adding one never contends with another node's.
+ * Strategic merge patch: owner references are merged by UID, so that nodes can add theirs concurrently.
  * @param change.content undefined leaves the content as it is
  */
 export function patchOf(
@@ -98,7 +98,7 @@ export function patchOf(
   const { content, added, dropped } = change
   const ownerReferences = [...added.map(ownerOf), ...dropped.map((uid) => ({ $patch: 'delete', uid }))]
   const owners = ownerReferences.length > 0 ? { ownerReferences } : {}
-  // The UID makes the API server refuse when the Secret is another one by now.
+  // The UID makes the API server refuse when the Secret was replaced meanwhile.
   if (content === undefined) return { metadata: { uid: found.uid, ...owners } }
   const gone = [...found.data.keys()]
     .filter((key) => !Object.hasOwn(content.data, key))
@@ -106,17 +106,17 @@ export function patchOf(
   return {
     metadata: {
       uid: found.uid,
-      // Content was decided on from this version: of a later one nothing is known.
+      // The decision is about this version's content, not a later one's.
       resourceVersion: found.resourceVersion,
-      annotations: contentMarks(wanted, writer),
+      annotations: contentAnnotations(wanted, writer),
       ...owners,
     },
     data: { ...content.data, ...Object.fromEntries(gone) },
   }
 }
 
-/** null takes an annotation away, in a patch. */
-function contentMarks(wanted: SyncedSecret, writer: Writer): Record<string, string | null> {
+/** In a patch null removes an annotation. */
+function contentAnnotations(wanted: SyncedSecret, writer: Writer): Record<string, string | null> {
   const { fetchedAt, node, holder } = annotationsOf(writer)
   const { isPerVolume, pod } = wanted
   return {

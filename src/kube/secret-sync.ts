@@ -11,18 +11,18 @@ import { contentOf, digestOf } from './secret-content.ts'
 import { decide } from './secret-decision.ts'
 import { newSecret, patchOf, type Writer } from './secret-object.ts'
 
-/** A Secret that was in step is not looked at again for so long, in milliseconds, whatever volumes want it. */
-const KEPT_MS = 60_000
-/** Others write at the same time when nodes start together; each try that fails means that one of them succeeded. */
+/** A Secret in sync is not checked again for so long, in milliseconds, whichever volumes want it. */
+const CHECKED_MS = 60_000
+/** Nodes that start together write concurrently; each failed attempt means that one of them succeeded. */
 const TRIES = 8
 const FIRST_WAIT_MS = 20
 
-/** What this node saw of a Secret, without its content. */
-type Memory = { digest: string; checkedAt: number; owners: ReadonlySet<string> }
+/** The last check of a Secret, without its content. */
+type Check = { digest: string; checkedAt: number; owners: ReadonlySet<string> }
 
 /**
- * Kubernetes Secrets kept in step with files, by every node on which a pod wants them. Only the API knows what the
- * others do: a Secret is read, decided on (secret-decision.ts), and written under the version that was read.
+ * Syncs Kubernetes Secrets with files, from every node on which a pod wants them. Nodes meet only in the API: a Secret
+ * is read, decided on (secret-decision.ts), and written under the version that was read.
  */
 export function createKubeSecretSync(deps: {
   client: KubeClient
@@ -36,25 +36,25 @@ export function createKubeSecretSync(deps: {
   const { client, clock, log, driverName, nodeId, random = Math.random } = deps
   const writer: Writer = { driverName, nodeId }
   const digestKey = randomBytes(32)
-  const memories = new Map<string, Memory>()
-  /** Pods that wait for their turn at a Secret, by its key: the first in turn writes them all down as owners. */
+  const checks = new Map<string, Check>()
+  /** Pods that wait for a Secret, by its key: the first task writes them all as owners. */
   const waiting = new Map<string, Map<string, Pod>>()
-  const turns = new Map<string, Promise<void>>()
+  const queues = new Map<string, Promise<void>>()
 
-  function isInStep(key: string, digest: string, { deletionPolicy, pod }: SyncedSecret): boolean {
-    const memory = memories.get(key)
-    if (memory === undefined || memory.digest !== digest) return false
-    if (clock.monotonic() - memory.checkedAt >= KEPT_MS) return false
-    return deletionPolicy === 'Retain' || memory.owners.has(pod.uid)
+  function isInSync(key: string, digest: string, { deletionPolicy, pod }: SyncedSecret): boolean {
+    const check = checks.get(key)
+    if (check === undefined || check.digest !== digest) return false
+    if (clock.monotonic() - check.checkedAt >= CHECKED_MS) return false
+    return deletionPolicy === 'Retain' || check.owners.has(pod.uid)
   }
 
-  async function bringInStep(key: string, wanted: SyncedSecret, signal: AbortSignal): Promise<void> {
+  async function syncIfOutdated(key: string, wanted: SyncedSecret, signal: AbortSignal): Promise<void> {
     const digest = digestOf(wanted, digestKey)
-    if (isInStep(key, digest, wanted)) return
-    memories.delete(key)
+    if (isInSync(key, digest, wanted)) return
+    checks.delete(key)
     const checkedAt = clock.monotonic()
     const owners = await write(key, wanted, signal)
-    memories.set(key, { digest, checkedAt, owners })
+    checks.set(key, { digest, checkedAt, owners })
   }
 
   /** @returns UIDs of the pods that own the Secret now */
@@ -76,68 +76,68 @@ export function createKubeSecretSync(deps: {
       if (decision.kind === 'nothing') return all
       if (decision.kind === 'create') {
         if (!(await calls.create(newSecret(wanted, content, owners, writer), signal))) continue
-        tell(wanted, 'Kubernetes Secret made')
+        logWrite(wanted, 'Kubernetes Secret created')
         return all
       }
       if (found === undefined || decision.kind !== 'change') continue
       const { isContent, added, dropped } = decision
       const change = { content: isContent ? content : undefined, added, dropped }
       if (!(await calls.patch(patchOf(found, wanted, change, writer), signal))) continue
-      if (isContent) tell(wanted, 'Kubernetes Secret changed')
+      if (isContent) logWrite(wanted, 'Kubernetes Secret changed')
       return all
     }
     const reason = `others changed it ${TRIES} times while it was looked at`
     throw new FaultError('sync_unavailable', { secret: `${wanted.namespace}/${wanted.name}`, reason })
   }
 
-  function tell({ namespace, name, importName, pod }: SyncedSecret, message: string): void {
+  function logWrite({ namespace, name, importName, pod }: SyncedSecret, message: string): void {
     log.info({ namespace, secret: name, importName, pod }, message)
   }
 
-  /** One after the other for each Secret: volumes of this node that want the same share one look at it. */
-  async function inTurn(key: string, task: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const result = (turns.get(key) ?? Promise.resolve()).then(() => {
+  /** Serialized by key: volumes of this node that want the same Secret share one check of it. */
+  async function serialize(key: string, task: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const result = (queues.get(key) ?? Promise.resolve()).then(() => {
       signal.throwIfAborted()
       return task()
     })
-    const turn = result.catch(() => undefined)
-    turns.set(key, turn)
-    void turn.then(() => {
-      if (turns.get(key) === turn) turns.delete(key)
+    const last = result.catch(() => undefined)
+    queues.set(key, last)
+    void last.then(() => {
+      if (queues.get(key) === last) queues.delete(key)
     })
     return waitFor(result, signal)
   }
 
   async function syncOne(wanted: SyncedSecret, signal: AbortSignal): Promise<void> {
     const { namespace, name, importName, deletionPolicy, pod, isPerVolume } = wanted
-    // Of what was issued to pods each has its own content, and its own memory.
+    // With per-volume leases each pod has its own content, and its own check.
     const key = JSON.stringify([namespace, name, importName, deletionPolicy, isPerVolume ? pod.uid : ''])
     const pods = waiting.get(key) ?? new Map<string, Pod>()
     waiting.set(key, pods.set(pod.uid, pod))
     try {
-      await inTurn(key, () => bringInStep(key, wanted, signal), signal)
+      await serialize(key, () => syncIfOutdated(key, wanted, signal), signal)
     } finally {
       pods.delete(pod.uid)
       if (pods.size === 0 && waiting.get(key) === pods) waiting.delete(key)
     }
   }
 
-  function forgetOld(): void {
-    const before = clock.monotonic() - KEPT_MS
-    for (const [key, { checkedAt }] of memories) if (checkedAt <= before) memories.delete(key)
+  function dropOld(): void {
+    const before = clock.monotonic() - CHECKED_MS
+    for (const [key, { checkedAt }] of checks) if (checkedAt <= before) checks.delete(key)
   }
 
   return {
     async sync(secrets, signal) {
-      forgetOld()
+      dropOld()
       const results = await Promise.allSettled(secrets.map((wanted) => syncOne(wanted, signal)))
       const [first, ...others] = results.flatMap((result) =>
         result.status === 'rejected' ? [result.reason as unknown] : [],
       )
       if (first === undefined) return
       signal.throwIfAborted()
-      // The caller hears of one; the others must not be lost.
-      for (const error of others) log.warn({ error }, 'another Secret of the import is not in step')
+      // The caller gets one error; the others must not be lost.
+      for (const error of others) log.warn({ error }, 'another Secret of the import is not in sync')
       throw first
     },
   }

@@ -10,13 +10,13 @@ const TRIES = 150
 
 export type TaintRemover = {
   /**
-   * Takes the startup taint off this node: pods that need volumes may come now. Tries for some minutes, for the API
-   * server may be away, and gives up with an error in the log. Never throws but the signal's reason.
+   * Removes the startup taint from this node, so that pods with volumes are scheduled. Retries for five minutes, then
+   * logs an error. @throws the signal's reason, and nothing else
    */
   remove(signal: AbortSignal): Promise<void>
 }
 
-/** @param deps.key of the taint that an autoscaler or installer puts on new nodes; whatever its value and effect */
+/** @param deps.key of the taint that an autoscaler or installer puts on new nodes, with any value and effect */
 export function createTaintRemover(deps: {
   client: KubeClient
   clock: Clock
@@ -27,14 +27,14 @@ export function createTaintRemover(deps: {
   const { client, clock, log, nodeId, key } = deps
   const path = `/api/v1/nodes/${encodeURIComponent(nodeId)}`
 
-  /** @returns undefined when the taint is not there any more, else why it still is */
+  /** @returns undefined when the taint is gone, else why it is still there */
   async function tryOnce(signal: AbortSignal): Promise<string | undefined> {
     const node = await client.call({ method: 'GET', path }, signal)
     if (node.status !== 200) return `reading the node: ${describeAnswer(node)}`
     const taints = fieldOf(fieldOf(node.body, 'spec'), 'taints')
     const others = Array.isArray(taints) ? taints.filter((taint) => fieldOf(taint, 'key') !== key) : []
     if (!Array.isArray(taints) || others.length === taints.length) return undefined
-    // The version makes the API server refuse the list when somebody changed it meanwhile.
+    // The version makes the API server refuse the list when it was changed meanwhile.
     const resourceVersion = fieldOf(fieldOf(node.body, 'metadata'), 'resourceVersion')
     const body = { metadata: { resourceVersion }, spec: { taints: others } }
     const contentType = 'application/merge-patch+json'
@@ -54,7 +54,7 @@ export function createTaintRemover(deps: {
           return describeError(error)
         })
         if (reason === undefined) return
-        if (tries === 0) log.warn({ nodeId, taint: key, reason }, 'startup taint not removed yet, trying on')
+        if (tries === 0) log.warn({ nodeId, taint: key, reason }, 'startup taint not removed yet, retrying')
       }
       log.error(
         { nodeId, taint: key, reason },

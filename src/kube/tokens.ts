@@ -6,67 +6,67 @@ import { SecretText } from '../core/secret.ts'
 import type { Answer, KubeClient } from './client.ts'
 import { describeAnswer, describeError, fieldOf, isPassing } from './failure.ts'
 
-/** As kubelet asks for by default. The token ends with its pod, whatever its life; longer means fewer calls. */
+/** kubelet's default. The token ends with its pod in any case; a longer life means fewer calls. */
 const LIFE_SECONDS = 3600
-/** The part of its life for which a token is handed out: kubelet renews at the same point. */
+/** A token is cached for this part of its life; kubelet renews at the same point. */
 const USED_LIFE = 0.8
 
-/** Tokens held; of pods there are some hundreds, of audiences few. */
-const MOST_HELD = 2_000
+/** Cached tokens; a node has some hundreds of pods and few audiences. */
+const MOST_CACHED = 2_000
 
 /** What the plugin's ClusterRole must grant for it. */
 const GRANT = 'create on serviceaccounts/token'
 
 export type TokenRequests = {
   /**
-   * A token of the pod's service account for `audience`, bound to the pod. One call for equal requests under way.
-   * @throws FaultError token_missing when the API server refuses, token_unavailable when it is away; the signal's reason
+   * A token of the pod's service account for `audience`, bound to the pod. Equal concurrent requests share one call.
+   * @throws FaultError token_missing when the API server refuses, token_unavailable when it is down; the signal's reason
    */
   request(pod: Pod, audience: string, signal: AbortSignal): Promise<ServiceAccountToken>
 }
 
 /** @property staleAt of the monotonic clock */
-type Held = { token: ServiceAccountToken; staleAt: number }
+type CachedToken = { token: ServiceAccountToken; staleAt: number }
 
-/** For audiences that are not among the CSIDriver's tokenRequests. Tokens are held in memory only. */
+/** For audiences that are not among the CSIDriver's tokenRequests. Tokens are cached in memory only. */
 export function createTokenRequests(deps: {
   client: KubeClient
   clock: Pick<Clock, 'now' | 'monotonic'>
 }): TokenRequests {
   const { client, clock } = deps
-  const held = new Map<string, Held>()
+  const cached = new Map<string, CachedToken>()
   const collapse = createCollapse<ServiceAccountToken>()
 
-  async function ask(
+  async function fetchToken(
     key: string,
     pod: Pod,
     audience: string,
     signal: AbortSignal,
   ): Promise<ServiceAccountToken> {
-    const askedAt = { wall: clock.now(), monotonic: clock.monotonic() }
+    const requestedAt = { wall: clock.now(), monotonic: clock.monotonic() }
     const answer = await send(client, pod, audience, signal)
     const token = readToken(answer)
     if (token === undefined) throw refusal(pod, audience, answer)
-    // The API server may give less than was asked for; by a clock of ours that is wrong it may seem more.
-    const lifeMs = Math.min(token.expiresAt - askedAt.wall, LIFE_SECONDS * 1000)
-    held.set(key, { token, staleAt: askedAt.monotonic + lifeMs * USED_LIFE })
-    const [oldest] = held.keys()
-    if (held.size > MOST_HELD && oldest !== undefined) held.delete(oldest)
+    // The API server may grant a shorter life; by a wrong clock of ours it may seem longer.
+    const lifeMs = Math.min(token.expiresAt - requestedAt.wall, LIFE_SECONDS * 1000)
+    cached.set(key, { token, staleAt: requestedAt.monotonic + lifeMs * USED_LIFE })
+    const [oldest] = cached.keys()
+    if (cached.size > MOST_CACHED && oldest !== undefined) cached.delete(oldest)
     return token
   }
 
   function dropStale(): void {
     const now = clock.monotonic()
-    for (const [key, { staleAt }] of held) if (staleAt <= now) held.delete(key)
+    for (const [key, { staleAt }] of cached) if (staleAt <= now) cached.delete(key)
   }
 
   return {
     async request(pod, audience, signal) {
       dropStale()
       const key = JSON.stringify([pod.namespace, pod.serviceAccount, pod.uid, audience])
-      const token = held.get(key)?.token
+      const token = cached.get(key)?.token
       if (token !== undefined) return token
-      return collapse.share(key, (shared) => ask(key, pod, audience, shared), signal)
+      return collapse.share(key, (shared) => fetchToken(key, pod, audience, shared), signal)
     },
   }
 }

@@ -1,28 +1,28 @@
 import type { KubeClient } from './client.ts'
 import { describeAnswer, fieldOf } from './failure.ts'
+import { parseJson } from './http.ts'
 import { type ImportRef, importsPath, onlyNamed, Refused } from './import-calls.ts'
-import { parseJson } from './stream.ts'
 
-/** The API server sends a bookmark about every minute: so long a silence means that nobody is there any more. */
+/** The API server sends a bookmark about every minute: a silence this long means that the connection is dead. */
 const SILENCE_MS = 150_000
-/** After so long the server ends the watch, in seconds: spread, so that the nodes do not come back all at once. */
+/** The server ends the watch after so many seconds: random, so that the nodes do not reconnect all at once. */
 const LONGEST_SECONDS = { from: 1800, spread: 1800 }
 
 export type WatchEvent =
-  /** The server took the watch: from here on nothing is missed. */
+  /** The server accepted the watch: from now on no change is missed. */
   | { type: 'open' }
-  /** The import changed; not parsed yet, for a later one makes it of no interest. */
+  /** The import changed; not parsed yet, as a later change may replace it. */
   | { type: 'change'; line: string }
   | { type: 'bookmark'; resourceVersion: string }
-  /** The version is too old to go on from: read anew. */
+  /** The version is too old to resume from: the import must be read again. */
   | { type: 'gone' }
 
-/** What a change came to; no manifest: the import was deleted. */
+/** A parsed change; no manifest: the import was deleted. */
 export type Change = { manifest: unknown; resourceVersion: string }
 
 /**
- * What happens to one import after `resourceVersion`, until the server ends the watch.
- * @throws Error with one line of words for the operator
+ * Changes of one import after `resourceVersion`, until the server ends the watch.
+ * @throws Error with a one-line message
  */
 export async function* watchImport(
   client: KubeClient,
@@ -56,7 +56,7 @@ export async function* watchImport(
   }
 }
 
-/** @throws Error that the server told instead of an event; undefined for a line that is no event of the API */
+/** @returns undefined for a line that is not an event of the API. @throws Error that the server sent as an event */
 function toEvent(line: string): WatchEvent | undefined {
   // The API server writes the type first.
   if (/^\{"type":"(ADDED|MODIFIED|DELETED)"/.test(line.slice(0, 24))) return { type: 'change', line }
@@ -73,7 +73,7 @@ function toEvent(line: string): WatchEvent | undefined {
   return type === 'BOOKMARK' ? { type: 'bookmark', resourceVersion } : { type: 'change', line }
 }
 
-/** @throws Error for a line that is no event of the API */
+/** @throws Error for a line that is not an event of the API */
 export function parseChange(line: string): Change {
   const event = parseJson(line)
   const type = fieldOf(event, 'type')
@@ -81,4 +81,33 @@ export function parseChange(line: string): Change {
   const resourceVersion = fieldOf(fieldOf(object, 'metadata'), 'resourceVersion')
   if (typeof resourceVersion !== 'string') throw new Error('an event of the watch is not one of the API')
   return { manifest: type === 'DELETED' ? undefined : object, resourceVersion }
+}
+
+/** A limit on watches: each is a stream that the API server and this process hold open. */
+export type WatchSlots = {
+  /** @returns a function that releases the slot; undefined when none is left on the node or for the namespace */
+  take(namespace: string): (() => void) | undefined
+}
+
+export function createWatchSlots(limits: { node: number; namespace: number }): WatchSlots {
+  const taken = new Map<string, number>()
+  let total = 0
+
+  return {
+    take(namespace) {
+      const own = taken.get(namespace) ?? 0
+      if (total >= limits.node || own >= limits.namespace) return undefined
+      total += 1
+      taken.set(namespace, own + 1)
+      let isReleased = false
+      return () => {
+        if (isReleased) return
+        isReleased = true
+        total -= 1
+        const left = (taken.get(namespace) ?? 1) - 1
+        if (left > 0) taken.set(namespace, left)
+        else taken.delete(namespace)
+      }
+    },
+  }
 }

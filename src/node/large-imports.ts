@@ -1,10 +1,10 @@
+import { createFairQueue } from '../core/fair-queue.ts'
 import { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import { createPlaces } from './places.ts'
 import type { Volume } from './volume.ts'
 
 /** Of the node, and of one namespace. A large import takes several times its volume's size in memory. */
-const PLACES = { atOnce: 2, ofOne: 1 }
+const PLACES = { total: 2, perNamespace: 1 }
 /** After so long a place is freed for others, in milliseconds. */
 const HOLD_MS = 10_000
 /** An aborted task keeps its place until it has ended, at most so long, in milliseconds. */
@@ -26,7 +26,7 @@ export type LargeImports = {
 }
 
 export function createLargeImports({ clock }: { clock: Clock }): LargeImports {
-  const places = createPlaces(PLACES)
+  const places = createFairQueue(PLACES)
 
   async function inPlace<T>(
     namespace: string,

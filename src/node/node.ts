@@ -1,3 +1,4 @@
+import { createFairQueue } from '../core/fair-queue.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { ImportSource } from '../core/ports/imports.ts'
 import type { Notifier, References, SecretSync, TokenSource } from '../core/ports/kubernetes.ts'
@@ -23,7 +24,6 @@ import { createLeasePersistence } from './leases/persistence.ts'
 import { createRevocations } from './leases/revocations.ts'
 import { createScheduledRevocations } from './leases/scheduled-revocations.ts'
 import { createLogins } from './logins.ts'
-import { createPlaces } from './places.ts'
 import { createPlanning } from './plan.ts'
 import { createPublish } from './publish.ts'
 import { createReadCache } from './read-cache.ts'
@@ -37,7 +37,7 @@ import { createVolumeSecrets } from './volume-secrets.ts'
 import { createVolumes, type Volumes } from './volumes.ts'
 
 /** Volumes written at the same time. Their writes are synchronous; only the grace periods of live changes overlap. */
-const WRITES = { atOnce: 64, ofOne: 32 }
+const WRITES = { total: 64, perNamespace: 32 }
 
 export type NodeDeps = {
   settings: Config
@@ -76,7 +76,7 @@ export function createNode(deps: NodeDeps): Node {
   const { imports, settings } = deps
   const volumes = createVolumes()
   const queue = createKeyedQueue()
-  const writes = createPlaces(WRITES)
+  const writes = createFairQueue(WRITES)
   const largeImports = createLargeImports(deps)
   const budget = createBudget(settings)
   const tmpfsSize = createTmpfsSize({ ...deps, budget })

@@ -1,4 +1,5 @@
 import { waitFor } from '../core/collapse.ts'
+import type { FairQueue } from '../core/fair-queue.ts'
 import { FaultError, toFault } from '../core/faults/fault.ts'
 import { sizeOf } from '../core/json/value.ts'
 import type { Lease } from '../core/ports/leases.ts'
@@ -10,7 +11,6 @@ import type { IdentityUsers } from './identity-users.ts'
 import { LargeImportFound, type LargeImports } from './large-imports.ts'
 import type { Leases } from './leases/leases.ts'
 import type { ScheduledRevocations } from './leases/scheduled-revocations.ts'
-import type { Places } from './places.ts'
 import { factsOf, type Plan } from './plan.ts'
 import type { TmpfsSize } from './tmpfs-size.ts'
 import { SMALL_IMPORT_BYTES, type Volume } from './volume.ts'
@@ -67,7 +67,7 @@ export function createReconcile(deps: {
   sandbox: Pick<Sandbox, 'render'>
   volumeSecrets: VolumeSecrets
   files: Pick<VolumeFiles, 'apply'>
-  writes: Places
+  writes: Pick<FairQueue, 'run'>
   tmpfsSize: Pick<TmpfsSize, 'shrink'>
   largeImports: LargeImports
 }): Reconcile {

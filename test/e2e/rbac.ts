@@ -60,7 +60,7 @@ t.test('six verbs on four resources are all that the plugin needs', { skip: noCl
     client,
     log,
     clock: realClock,
-    onJudged: status.judged,
+    onValidated: status.report,
     onForgotten: status.forget,
   })
   t.teardown(() => imports.close())

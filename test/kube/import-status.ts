@@ -38,8 +38,8 @@ async function bench(t: Test, answer: () => Answer = () => ({ status: 200, body:
 }
 
 t.test('a good import is accepted, a bad one is not, with every fault', async (t) => {
-  const { judged, writes, later, written } = await bench(t)
-  judged(edition(1), [])
+  const { report, writes, later, written } = await bench(t)
+  report(edition(1), [])
   t.equal(writes.length, 0, 'not at once: another node may say it')
   await later(8_000)
   await written(1)
@@ -56,7 +56,7 @@ t.test('a good import is accepted, a bad one is not, with every fault', async (t
       },
     },
   })
-  judged(edition(2), ['spec.role: required', 'spec.x: unknown field'])
+  report(edition(2), ['spec.role: required', 'spec.x: unknown field'])
   await later(8_000)
   await written(2)
   const message = 'spec.role: required; spec.x: unknown field'
@@ -65,24 +65,24 @@ t.test('a good import is accepted, a bad one is not, with every fault', async (t
 
 t.test('what stands there already is not written, whoever wrote it', async (t) => {
   const first = await bench(t)
-  first.judged(edition(1), [])
+  first.report(edition(1), [])
   await first.later(8_000)
   await first.written(1)
   const said = Reflect.get(Object(first.writes[0]?.body), 'status')
 
   const second = await bench(t)
-  second.judged(edition(1), [])
-  second.judged(edition(1, { status: said }), [])
+  second.report(edition(1), [])
+  second.report(edition(1, { status: said }), [])
   await second.later(60_000)
   t.equal(second.writes.length, 0)
 })
 
 t.test('the conditions of others stay, and the time of one that is as it was', async (t) => {
-  const { judged, writes, later, written } = await bench(t)
+  const { report, writes, later, written } = await bench(t)
   const lastTransitionTime = '2030-01-01T00:00:00Z'
   const theirs = { type: 'Theirs', status: 'True', lastTransitionTime }
   const conditions = [theirs, { type: 'Accepted', status: 'True', reason: 'Valid', lastTransitionTime }]
-  judged(edition(2, { status: { observedGeneration: 1, conditions } }), [])
+  report(edition(2, { status: { observedGeneration: 1, conditions } }), [])
   await later(8_000)
   await written(1)
   t.match(writes[0]?.body, {
@@ -90,28 +90,28 @@ t.test('the conditions of others stay, and the time of one that is as it was', a
   })
 })
 
-t.test('each generation is judged once, also where another release contradicts', async (t) => {
-  const { judged, writes, later, written } = await bench(t)
-  judged(edition(1), [])
+t.test('each generation is reported once, also where another release contradicts', async (t) => {
+  const { report, writes, later, written } = await bench(t)
+  report(edition(1), [])
   await later(8_000)
   await written(1)
   const said = { observedGeneration: 1, conditions: [{ type: 'Accepted', status: 'False' }] }
-  judged(edition(1, { status: said }), [])
+  report(edition(1, { status: said }), [])
   await later(60_000)
   t.equal(writes.length, 1)
   const anew = edition(1)
   Object.assign(Reflect.get(anew, 'metadata'), { uid: 'u2' })
-  judged(anew, [])
+  report(anew, [])
   await later(8_000)
   await written(2)
 })
 
 t.test(
-  'while the API server is ill it is tried on, and what moved on is left to its next version',
+  'a write that fails is retried while the API server is broken, and left to the next version when the import changed',
   async (t) => {
     const answers: Answer[] = [status(503, 'Unavailable'), status(409, 'Conflict')]
-    const { judged, writes, later, written } = await bench(t, () => answers.shift() ?? { status: 200 })
-    judged(edition(1), [])
+    const { report, writes, later, written } = await bench(t, () => answers.shift() ?? { status: 200 })
+    report(edition(1), [])
     await later(8_000)
     await written(1)
     await until('the second try', async () => {
@@ -124,25 +124,25 @@ t.test(
 )
 
 t.test('a plugin that may not is told so once, and asks no more', async (t) => {
-  const { judged, writes, later, written, log } = await bench(t, () => status(403, 'Forbidden'))
-  judged(edition(1), [])
+  const { report, writes, later, written, log } = await bench(t, () => status(403, 'Forbidden'))
+  report(edition(1), [])
   await later(8_000)
   await written(1)
   await until('the warning', () => log.lines.length > 0)
   t.match(log.lines, [{ level: 'warn', message: /rbac\.importStatus=true/ }])
-  judged(edition(2), [])
+  report(edition(2), [])
   await later(120_000)
   t.equal(writes.length, 1)
 })
 
 t.test('what is not followed any more is forgotten, and said no more', async (t) => {
-  const { judged, forget, writes, later, written } = await bench(t)
-  judged(edition(1), [])
+  const { report, forget, writes, later, written } = await bench(t)
+  report(edition(1), [])
   forget('my-namespace1', 'python-backend')
   forget('my-namespace1', 'unheard-of')
   await later(60_000)
   t.equal(writes.length, 0)
-  judged(edition(1), [])
+  report(edition(1), [])
   await later(8_000)
   await written(1)
 })
@@ -158,7 +158,7 @@ t.test('of a thousand nodes that use one import few write', async (t) => {
     const client = { server: '', call: async () => ({ status: 409, body: {}, retryAfterMs: undefined }) }
     const own = Object.assign(Object.create(clock), { after, now: () => clock.now() })
     const deps = { client: client as unknown as KubeClient, clock: own, log: new FakeLog() }
-    createImportStatus({ ...deps, random: () => (node * 0.618) % 1 }).judged(edition(1), [])
+    createImportStatus({ ...deps, random: () => (node * 0.618) % 1 }).report(edition(1), [])
   }
   // What the first has written is with the others half a second later.
   const first = Math.min(...delays)

@@ -141,38 +141,38 @@ t.test('an edit and a deletion are told at once, those of others never', async (
   t.equal((await imports.get(NAMESPACE, 'goes', never)).name, 'goes', 'a used one is followed on')
 })
 
-t.test('what is judged is not judged again: touches, conditions, new readings', async (t) => {
-  let judged = 0
-  const judge = async (manifest: unknown) => {
-    judged += 1
+t.test('a validated edition is not validated again: touches, conditions, new reads', async (t) => {
+  let validations = 0
+  const validate = async (manifest: unknown) => {
+    validations += 1
     return parseImport(manifest)
   }
-  const { api, changes, imports, inTime, log } = await following(t, ['app'], undefined, { judge })
+  const { api, changes, imports, inTime, log } = await following(t, ['app'], undefined, { validate })
   const spec = await imports.get(NAMESPACE, 'app', never)
   api.put('app')
   api.fail(410)
   await inTime('the next watch', () => api.requests('watch').length === 1)
   t.equal(reads(api).length, 1)
-  t.equal(judged, 1)
+  t.equal(validations, 1)
   t.equal(await imports.get(NAMESPACE, 'app', never), spec)
   t.same(changes, [])
   t.same(log.messages('info'), ['API server answers', 'import followed'])
 })
 
-t.test('a burst of edits is judged a few times, and the last of them counts', async (t) => {
-  let judged = 0
-  const judge = async (manifest: unknown) => {
-    judged += 1
+t.test('a burst of edits is validated a few times, and the last of them counts', async (t) => {
+  let validations = 0
+  const validate = async (manifest: unknown) => {
+    validations += 1
     return parseImport(manifest)
   }
-  const { api, clock, roleOf, inTime } = await following(t, ['app'], undefined, { judge })
+  const { api, clock, roleOf, inTime } = await following(t, ['app'], undefined, { validate })
   for (let edit = 0; edit < 1000; edit += 1) {
     api.put('app', (spec) => Object.assign(spec, { role: `role-${edit}` }))
     await clock.advance(20)
     if (edit % 10 === 0) await drainEventLoop(20)
   }
   await inTime('the last', async () => (await roleOf('app')) === 'role-999')
-  t.ok(judged > 3 && judged < 12, `${judged} of 1000 edits in 20 s were judged`)
+  t.ok(validations > 3 && validations < 12, `${validations} of 1000 edits in 20 s were validated`)
 })
 
 t.test('an import that becomes faulty stays as it was good, and the log names the fault once', async (t) => {
@@ -205,12 +205,12 @@ t.test('an import that never was good says what is wrong with it, and is followe
 
 t.test('whatever judging does wrong is the fault of that import alone, and is tried again', async (t) => {
   let isIll = true
-  const judge = async (manifest: unknown) => {
+  const validate = async (manifest: unknown) => {
     if (isIll && JSON.stringify(manifest).includes('"ill"'))
       throw new TypeError('demanded.every is no function')
     return parseImport(manifest)
   }
-  const { imports, roleOf, inTime } = await following(t, ['app'], (api) => api.put('ill'), { judge })
+  const { imports, roleOf, inTime } = await following(t, ['app'], (api) => api.put('ill'), { validate })
   await t.rejects(roleOf('ill'), faulty('import_invalid', /could not be judged: demanded\.every/))
   t.equal(await roleOf('app'), 'my-namespace1_backend')
   isIll = false
@@ -219,8 +219,8 @@ t.test('whatever judging does wrong is the fault of that import alone, and is tr
 })
 
 t.test('what can be said of a hostile import is bounded', async (t) => {
-  const judge = async () => ({ faults: Array.from({ length: 10_000 }, () => 'x'.repeat(10_000)) })
-  const { log, roleOf } = await bench(t, (api) => api.put('app'), { judge })
+  const validate = async () => ({ faults: Array.from({ length: 10_000 }, () => 'x'.repeat(10_000)) })
+  const { log, roleOf } = await bench(t, (api) => api.put('app'), { validate })
   const error = await roleOf('app').catch((thrown: Error) => thrown)
   t.match(error, { fault: 'import_invalid' })
   t.ok((error as Error).message.length < 5_000)

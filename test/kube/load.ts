@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConnection } from '../../src/kube/load.ts'
@@ -78,6 +78,57 @@ t.test('a command gives the token', async (t) => {
   const { folder, load } = bench(t, { config: kubeconfig({ exec }) })
   const connection = load({ KUBECONFIG: join(folder, 'config') })
   t.equal((await connection.credentials.current()).token?.reveal(), 'printed')
+})
+
+t.test('a command runs again once its credential has expired or was refused', async (t) => {
+  const { folder, clock, load } = bench(t, { runs: '' })
+  const status = {
+    expirationTimestamp: new Date(clock.now() + 90_000).toISOString(),
+    clientCertificateData: 'certificate',
+    clientKeyData: 'key',
+  }
+  const credential = JSON.stringify({ kind: 'ExecCredential', status })
+  const exec = {
+    apiVersion: 'client.authentication.k8s.io/v1',
+    command: 'sh',
+    args: ['-c', 'echo run >> "$RUNS"; cat; echo "$CREDENTIAL"'],
+    env: [
+      { name: 'RUNS', value: join(folder, 'runs') },
+      { name: 'CREDENTIAL', value: credential },
+    ],
+  }
+  writeFileSync(join(folder, 'config'), kubeconfig({ exec }))
+  const { credentials } = load({ KUBECONFIG: join(folder, 'config') })
+  const runs = () => readFileSync(join(folder, 'runs'), 'utf8').split('\n').length - 1
+  const { certificate, token } = await credentials.current()
+  t.equal(certificate?.certificate, 'certificate')
+  t.equal(certificate?.key.reveal(), 'key')
+  t.equal(token, undefined)
+  await clock.advance(60_000)
+  await credentials.current()
+  t.equal(runs(), 1, 'not expired yet')
+  await clock.advance(60_000)
+  await credentials.current()
+  t.equal(runs(), 2)
+  credentials.expire()
+  await credentials.current()
+  t.equal(runs(), 3)
+})
+
+t.test('a command that prints no credential, or does not exist, is named', async (t) => {
+  for (const [command, args] of [
+    ['echo', ['canary']],
+    ['echo', ['{"kind":"ExecCredential"}']],
+    ['/no/such/command', []],
+  ] as const) {
+    const exec = { apiVersion: 'client.authentication.k8s.io/v1', command, args }
+    const { folder, load } = bench(t, { config: kubeconfig({ exec }) })
+    const failed = await load({ KUBECONFIG: join(folder, 'config') })
+      .credentials.current()
+      .catch((error: unknown) => error)
+    t.match(failed, { message: `command ${command} gave no credential` })
+    t.notMatch(String(failed), /canary/)
+  }
 })
 
 t.test('a command that fails is named, its words are not shown', async (t) => {

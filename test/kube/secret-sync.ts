@@ -29,7 +29,7 @@ t.test('a Secret is made with its content, who made it, and the pod it goes with
   t.strictSame(metadata.ownerReferences, [
     { apiVersion: 'v1', kind: 'Pod', name: 'web-0', uid: 'uid-of-web-0' },
   ])
-  t.match(log.lines, [{ message: 'Kubernetes Secret made', fields: { secret: 'app-secret' } }])
+  t.match(log.lines, [{ message: 'Kubernetes Secret created', fields: { secret: 'app-secret' } }])
   t.notMatch(log.text, /canary/)
 })
 
@@ -57,7 +57,7 @@ t.test('content that changes is written at once: keys that went go', async (t) =
   )
   t.equal(requests(), 'GET PATCH')
   t.strictSame(store.values(ID), { PASSWORD: 'next canary', TOKEN: 'x' })
-  t.strictSame(log.messages(), ['Kubernetes Secret made', 'Kubernetes Secret changed'])
+  t.strictSame(log.messages(), ['Kubernetes Secret created', 'Kubernetes Secret changed'])
   t.notMatch(log.text, /canary/)
 })
 

@@ -57,7 +57,7 @@ t.test('a conflict, a refusal and an API server that is away are tried again', a
     await clock.advance(2_000)
   }
   await removing
-  t.match(log.messages(), ['startup taint not removed yet, trying on', 'startup taint removed'])
+  t.match(log.messages(), ['startup taint not removed yet, retrying', 'startup taint removed'])
 })
 
 t.test('after some minutes it is given up, and the log says why', async (t) => {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { Answer, KubeClient } from '../../kube/client.ts'
-import type { Call } from '../../kube/exchange.ts'
 import { describeAnswer, describeError } from '../../kube/failure.ts'
+import type { Call } from '../../kube/http.ts'
 import { ok, skipped, type Verdict, warn } from './report.ts'
 
 /** Older kubelets dial plugins with an authority that Node's HTTP/2 refuses. */

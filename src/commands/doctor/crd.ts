@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { knownFields } from '../../core/imports/schema.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { fieldOf } from '../../kube/failure.ts'
-import { IMPORTS_PATH } from '../../kube/list.ts'
+import { IMPORTS_PATH } from '../../kube/import-calls.ts'
 import { get, type QueryResult, query } from './api-server.ts'
 import { fail, ok, skipped, type Verdict, warn } from './report.ts'
 

@@ -4,8 +4,8 @@ import type { Answers } from '../render/answers.ts'
 import type { RenderedFile, VolumeShape } from './volume.ts'
 
 /**
- * Checks a manifest as parseImport does.
- * @param namespace whose turn it takes
+ * Validates a manifest as parseImport does.
+ * @param namespace its queue in the sandbox
  */
 export type ValidateImport = (
   manifest: unknown,
@@ -14,15 +14,15 @@ export type ValidateImport = (
 ) => Promise<ParsedImport>
 
 /**
- * Where the work is done that tenants can make long or large: not where pods of all tenants are served. Turns go
- * between Kubernetes namespaces.
+ * Runs work that tenants can make long or large outside the process that serves all pods. Kubernetes namespaces are
+ * served round-robin.
  * All three reject with FaultError import_too_large whose `endedBy` is set when the work took more than it may, which
- * may pass; with FaultError internal when there is no place to do it; with the signal's reason.
+ * may be transient; with FaultError internal when the sandbox cannot run; with the signal's reason.
  */
 export type Sandbox = {
   validateImport: ValidateImport
   /**
-   * Makes the files of an import as renderFiles does, and no more of them than the volume holds.
+   * Renders the files of an import as renderFiles does, at most as many as fit the volume.
    * @throws FaultError as renderFiles
    */
   render(
@@ -31,8 +31,8 @@ export type Sandbox = {
     volume: VolumeShape,
     signal: AbortSignal,
   ): Promise<RenderedFile[]>
-  /** Takes a large answer of Vault apart. @throws FaultError import_too_large */
+  /** Parses a large answer of Vault. @throws FaultError import_too_large */
   parseResponse: ParseResponse
-  /** Ends what is under way, which rejects. */
+  /** Running work is stopped and rejects. */
   close(): void
 }

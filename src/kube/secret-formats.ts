@@ -1,49 +1,25 @@
 import { X509Certificate } from 'node:crypto'
+import { secretKeysFault } from '../core/imports/secret-types.ts'
 import { readPrivateKey } from './private-key.ts'
 
-/** What is wrong with the content of a Secret: which key, and why in words that never quote it. */
+/** A key of a Secret, and what is wrong with its value. The reason never quotes the value. */
 export type ContentFault = { key?: string; reason: string }
 
 type Values = ReadonlyMap<string, Buffer>
 
-/** By type of Secret; others may hold anything. */
-const checks = new Map<string, (values: Values) => ContentFault | undefined>([
-  ['kubernetes.io/tls', tlsFault],
-  ['kubernetes.io/dockerconfigjson', dockerConfigFault],
-  [
-    'kubernetes.io/dockercfg',
-    (values) => missing(values, '.dockercfg') ?? objectFault(values, '.dockercfg').fault,
-  ],
-  [
-    'kubernetes.io/basic-auth',
-    (values) =>
-      values.has('username') || values.has('password')
-        ? undefined
-        : { reason: `type kubernetes.io/basic-auth needs key "username" or "password"` },
-  ],
-  ['kubernetes.io/ssh-auth', (values) => missing(values, 'ssh-privatekey')],
-  // With these the API server lets somebody in: an import's author must not make any.
-  [
-    'kubernetes.io/service-account-token',
-    () => ({ reason: 'type kubernetes.io/service-account-token is made by Kubernetes alone' }),
-  ],
-  [
-    'bootstrap.kubernetes.io/token',
-    () => ({
-      reason:
-        'type bootstrap.kubernetes.io/token lets machines join the cluster, and is not made from an import',
-    }),
-  ],
-])
-
-/** What the API server, or who uses a Secret of this type, would not take; undefined when nothing is wrong. */
+/** Values that the API server or the users of such a Secret would refuse; undefined when there are none. */
 export function contentFault(type: string, values: Values): ContentFault | undefined {
-  return checks.get(type)?.(values)
+  return secretKeysFault(type, [...values.keys()]) ?? formats.get(type)?.(values)
 }
 
+/** By type of Secret; the keys are there. */
+const formats: ReadonlyMap<string, (values: Values) => ContentFault | undefined> = new Map([
+  ['kubernetes.io/tls', tlsFault],
+  ['kubernetes.io/dockerconfigjson', dockerConfigFault],
+  ['kubernetes.io/dockercfg', (values: Values) => objectFault(values, '.dockercfg').fault],
+])
+
 function tlsFault(values: Values): ContentFault | undefined {
-  const lacking = missing(values, 'tls.crt') ?? missing(values, 'tls.key')
-  if (lacking !== undefined) return lacking
   const certificate = certificateOf(values.get('tls.crt'))
   if (certificate === undefined) return { key: 'tls.crt', reason: 'it is no PEM certificate' }
   const key = readPrivateKey(values.get('tls.key') ?? Buffer.alloc(0))
@@ -59,8 +35,6 @@ function tlsFault(values: Values): ContentFault | undefined {
 
 function dockerConfigFault(values: Values): ContentFault | undefined {
   const key = '.dockerconfigjson'
-  const lacking = missing(values, key)
-  if (lacking !== undefined) return lacking
   const { fault, object } = objectFault(values, key)
   if (fault !== undefined) return fault
   return isObject(object?.auths) ? undefined : { key, reason: 'it has no object "auths"' }
@@ -78,11 +52,7 @@ function objectFault(
   }
 }
 
-function missing(values: Values, key: string): ContentFault | undefined {
-  return values.has(key) ? undefined : { key, reason: 'this type needs it, spec.secretSync[].data lacks it' }
-}
-
-/** The first of a chain. Node would read DER too, which nobody else of Kubernetes does. */
+/** The first of a chain. PEM only: Node reads DER too, which other users of such Secrets do not. */
 function certificateOf(value: Buffer | undefined): X509Certificate | undefined {
   if (!value?.includes('-----BEGIN CERTIFICATE-----')) return undefined
   return attempt(() => new X509Certificate(value))

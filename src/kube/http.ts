@@ -1,7 +1,57 @@
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { Clock } from '../core/ports/clock.ts'
-import type { Reply } from './wire.ts'
+import type { Credential } from './connection.ts'
 
-/** What came is larger than anything that may be meant. */
+/** One request to the API server. */
+export type Call = {
+  method: 'GET' | 'POST' | 'PATCH'
+  /** Beginning with a slash, without a query. */
+  path: string
+  query?: Readonly<Record<string, string>>
+  body?: object
+  /** Of the body; application/json when not given. */
+  contentType?: string
+  /** Media type of the answer; application/json when not given. */
+  accept?: string
+  /** Of the answer; by default enough for one object. */
+  mostBytes?: number
+  /** For the whole call, or for the head of a watch's answer; 30 s when not given. */
+  limitMs?: number
+}
+
+/** The head of an answer, and its body as a stream. */
+export type Reply = {
+  status: number
+  retryAfter: string | undefined
+  body: Readable
+  /** Called at the body's end: false when the connection ended before the answer did. */
+  isWhole(): boolean
+}
+
+/** A call with its headers and credential. */
+export type Request = {
+  method: string
+  /** With its query. */
+  path: string
+  /** Names in lower case. */
+  headers: OutgoingHttpHeaders
+  body: string | undefined
+}
+
+/** One version of HTTP. @throws StaleConnection; the socket's own error */
+export type Transport = {
+  send(request: Request, credential: Credential, signal: AbortSignal): Promise<Reply>
+  close(): void
+}
+
+/** The server closed an idle connection just when it was used again: nothing was answered. */
+export class StaleConnection extends Error {}
+
+/** The server speaks HTTP/1.1 only. */
+export class NoHttp2 extends Error {}
+
+/** The answer exceeds its limit. */
 export class TooLarge extends Error {}
 
 /**
@@ -21,9 +71,9 @@ export async function readJson({ body, isWhole }: Body, mostBytes: number): Prom
 }
 
 /**
- * The body's lines, empty ones left out. Whoever takes them parses those that it needs.
+ * The body's lines without empty ones, not parsed yet.
  * @param options.mostBytes of one line
- * @param options.silenceMs fails when nothing comes for so long
+ * @param options.silenceMs fails after so long without a byte
  * @param options.done called once when the stream is over, however it ends
  */
 export async function* readLines(
@@ -34,7 +84,7 @@ export async function* readLines(
   const watchdog = () =>
     clock.after(silenceMs, () => body.destroy(new Error(`silent for ${silenceMs / 1000} s`)))
   let cancel = watchdog()
-  /** Of a line without its end yet: joined once, for a large one comes in a hundred pieces. */
+  /** Of an incomplete line: joined once, as a large one arrives in a hundred chunks. */
   let parts: Buffer[] = []
   let length = 0
   try {
@@ -68,7 +118,7 @@ function cutOff(): Error {
   return new Error('the connection was cut off')
 }
 
-/** Undefined for what is no JSON. */
+/** Undefined when the text is not JSON. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
