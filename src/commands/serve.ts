@@ -120,7 +120,7 @@ export async function startApp(
     const { imports, notifier, tokenSource, references, secretSync } = cluster
     await imports.start(AbortSignal.timeout(IMPORTS_TIMEOUT_MS))
 
-    const flow = createNode({
+    const node = createNode({
       settings: config,
       clock,
       random: Math.random,
@@ -140,15 +140,15 @@ export async function startApp(
       statsOf: volumeStats,
       sandbox,
     })
-    closers.push(() => flow.stop())
+    closers.push(() => node.stop())
     metrics.setVolumes(() => ({
-      byState: flow.volumes.countByState(),
-      oldestSyncAgeSeconds: flow.volumes.oldestSyncSeconds(clock.monotonic()),
-      leases: flow.volumes.countLeases(),
-      reservedBytes: flow.budget.reservedBytes(),
-      limitBytes: flow.budget.limitBytes,
+      byState: node.volumes.countByState(),
+      oldestSyncAgeSeconds: node.volumes.oldestSyncSeconds(clock.monotonic()),
+      leases: node.volumes.countLeases(),
+      reservedBytes: node.budget.reservedBytes(),
+      limitBytes: node.budget.limitBytes,
     }))
-    await flow.resume()
+    await node.resume()
 
     const { driverName, nodeId, endpoint, registrationSocket, kubeletEndpoint } = config
     const ready = () => phase === 'ready'
@@ -158,7 +158,7 @@ export async function startApp(
       clock,
       services: [
         identityService({ driverName, version: version(), ready, log, clock }),
-        nodeService({ nodeId, flow, log, clock }),
+        nodeService({ nodeId, node, log, clock }),
       ],
     })
     closers.push(() => server.close(DRAIN_MS))

@@ -36,7 +36,7 @@ const apply = await files.apply(targetPath, { updateMode: 'InPlace', gid: undefi
   () => 'done',
   (error: unknown) => toFault(error).fault,
 )
-// As flow/publish.ts and flow/unpublish.ts clean up.
+// As src/node/publish.ts and src/node/unpublish.ts clean up.
 const isMountedBefore = mounter.isMounted(targetPath)
 files.wipe(targetPath)
 mounter.unmount(targetPath)
