@@ -17,7 +17,7 @@ import { type Subject, unary } from './unary.ts'
 
 export type NodeOptions = {
   nodeId: string
-  flow: NodeService
+  node: NodeService
   log: Log
   clock: Clock
 }
@@ -30,14 +30,14 @@ type RawVolumeRequest = { volume_id?: string; target_path?: string; volume_path?
  */
 const CAPABILITIES = ['VOLUME_MOUNT_GROUP', 'GET_VOLUME_STATS'].map((type) => ({ rpc: { type } }))
 
-/** csi.v1.Node: parses requests and passes them to the flow. Staging and expansion are UNIMPLEMENTED. */
-export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service {
+/** csi.v1.Node: parses requests and passes them to the node. Staging and expansion are UNIMPLEMENTED. */
+export function nodeService({ nodeId, node, log, clock }: NodeOptions): Service {
   const base = { log, clock }
 
   /** @throws FaultError the fault, unless the volume is published and can keep the tokens of an earlier publish */
   function keepTokens({ volumeId, targetPath, pod }: PublishRequest, fault: FaultError): void {
     // kubelet repeats the publish of a running pod, and old kubelets delete the mount on a final error.
-    if (!isPublished(flow, volumeId, targetPath)) throw fault
+    if (!isPublished(node, volumeId, targetPath)) throw fault
     log.warn({ volumeId, pod, error: fault }, 'kubelet sent unusable tokens, keeping the earlier ones')
   }
 
@@ -48,7 +48,7 @@ export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service 
         async (raw: RawPublishRequest, signal) => {
           const { request, tokenFault } = parsePublishRequest(raw)
           if (tokenFault !== undefined) keepTokens(request, tokenFault)
-          else await flow.publish(request, signal)
+          else await node.publish(request, signal)
           return {}
         },
         { ...base, doing: 'publishing the volume', subject: publishSubject },
@@ -56,7 +56,7 @@ export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service 
       NodeUnpublishVolume: unary(
         async (raw: RawVolumeRequest, signal) => {
           const volumeId = requireText(raw.volume_id, 'volume_id')
-          await flow.unpublish({ volumeId, targetPath: requireTargetPath(raw.target_path) }, signal)
+          await node.unpublish({ volumeId, targetPath: requireTargetPath(raw.target_path) }, signal)
           return {}
         },
         { ...base, doing: 'unpublishing the volume', subject: volumeSubject },
@@ -65,7 +65,7 @@ export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service 
         (raw: RawVolumeRequest) => {
           const volumeId = requireText(raw.volume_id, 'volume_id')
           const volumePath = requireText(raw.volume_path, 'volume_path')
-          return { usage: usageOf(flow.stats({ volumeId, volumePath })) }
+          return { usage: usageOf(node.stats({ volumeId, volumePath })) }
         },
         { ...base, doing: 'measuring the volume', subject: volumeSubject },
       ),
@@ -78,8 +78,8 @@ export function nodeService({ nodeId, flow, log, clock }: NodeOptions): Service 
   }
 }
 
-function isPublished(flow: NodeService, volumeId: string, targetPath: string): boolean {
-  return ignoreErrors(() => flow.stats({ volumeId, volumePath: targetPath })) !== undefined
+function isPublished(node: NodeService, volumeId: string, targetPath: string): boolean {
+  return ignoreErrors(() => node.stats({ volumeId, volumePath: targetPath })) !== undefined
 }
 
 function publishSubject(raw: RawPublishRequest): Subject {

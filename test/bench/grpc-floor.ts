@@ -74,7 +74,7 @@ async function serve(endpoint: string, bare: boolean): Promise<void> {
     })
   } else {
     const base = { log: new FakeLog(), clock: realClock }
-    const services = [nodeService({ ...base, nodeId: 'node-7', flow: new FakeNodeService() })]
+    const services = [nodeService({ ...base, nodeId: 'node-7', node: new FakeNodeService() })]
     await startGrpcServer({ ...base, endpoint, services })
   }
   process.send?.('up')

@@ -6,11 +6,11 @@ import { publishRequest } from '../harness/kubelet/kubelet.ts'
 const { volumeId, targetPath } = publishArgs
 const token = { token: 'canary-token', expirationTimestamp: '2030-01-01T00:00:00Z' }
 
-t.test('a publish reaches the flow with all attributes of the pod', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
+t.test('a publish reaches the node with all attributes of the pod', async (t) => {
+  const { kubelet, node } = await servePlugin(t)
   for (const tokensInSecrets of [false, true]) {
     await kubelet.nodePublish({ ...publishArgs, fsGroup: 2000, tokens: { vault: token }, tokensInSecrets })
-    const request = flow.published.pop()
+    const request = node.published.pop()
     t.match(request, {
       volumeId,
       targetPath,
@@ -24,15 +24,15 @@ t.test('a publish reaches the flow with all attributes of the pod', async (t) =>
 })
 
 t.test('kubelet may switch to tokens in secrets while a pod lives', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
+  const { kubelet, node } = await servePlugin(t)
   await kubelet.nodePublish({ ...publishArgs, tokens: { vault: token } })
   await kubelet.nodePublish({ ...publishArgs, tokens: { vault: token }, tokensInSecrets: true })
-  const [before, after] = flow.published
+  const [before, after] = node.published
   t.equal(before?.fingerprint, after?.fingerprint)
 })
 
-t.test('a publish that lacks an argument is refused before the flow sees it', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
+t.test('a publish that lacks an argument is refused before the node sees it', async (t) => {
+  const { kubelet, node } = await servePlugin(t)
   const full = publishRequest(publishArgs) as Record<string, unknown>
   for (const [change, words] of [
     [{ volume_id: '', target_path: '' }, 'volume_id is missing'],
@@ -48,11 +48,11 @@ t.test('a publish that lacks an argument is refused before the flow sees it', as
     t.equal(failure.code, 'INVALID_ARGUMENT')
     t.match(failure.details, words)
   }
-  t.strictSame(flow.published, [])
+  t.strictSame(node.published, [])
 })
 
 t.test('unusable tokens fail a first publish, and a published volume keeps its earlier tokens', async (t) => {
-  const { kubelet, flow, log } = await servePlugin(t)
+  const { kubelet, node, log } = await servePlugin(t)
   const full = publishRequest(publishArgs) as { volume_context: object }
   const withTokens = (text: string) => ({
     ...full,
@@ -63,10 +63,10 @@ t.test('unusable tokens fail a first publish, and a published volume keeps its e
     t.equal(failure.code, 'INVALID_ARGUMENT')
     t.match(failure.details, /serviceAccount\.tokens/)
   }
-  t.strictSame(flow.published, [])
+  t.strictSame(node.published, [])
   await kubelet.nodePublish({ ...publishArgs, tokens: { vault: token } })
   await kubelet.raw('NodePublishVolume', withTokens('canary-token'))
-  t.equal(flow.published.length, 1, 'the flow hears nothing of it')
+  t.equal(node.published.length, 1, 'the node hears nothing of it')
   t.match(log.lines.at(-1), { level: 'warn', message: /unusable tokens/ })
   t.notMatch(log.text, 'canary')
   const elsewhere = { ...withTokens('canary-token'), volume_id: 'csi-2' }
@@ -74,9 +74,9 @@ t.test('unusable tokens fail a first publish, and a published volume keeps its e
 })
 
 t.test('an unpublish names the volume and its absolute path', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
+  const { kubelet, node } = await servePlugin(t)
   await kubelet.nodeUnpublish({ volumeId, targetPath })
-  t.strictSame(flow.unpublished, [{ volumeId, targetPath }])
+  t.strictSame(node.unpublished, [{ volumeId, targetPath }])
   for (const [args, words] of [
     [{ volumeId: '', targetPath: '' }, 'volume_id is missing'],
     [{ volumeId, targetPath: '' }, 'target_path is missing'],
@@ -87,7 +87,7 @@ t.test('an unpublish names the volume and its absolute path', async (t) => {
     t.equal(failure.code, 'INVALID_ARGUMENT')
     t.match(failure.details, words)
   }
-  t.equal(flow.unpublished.length, 1)
+  t.equal(node.unpublished.length, 1)
 })
 
 t.test('stats come in bytes and inodes, also above 2^32', async (t) => {
@@ -121,9 +121,9 @@ t.test('the node reports its id and two capabilities', async (t) => {
   t.strictSame(await kubelet.capabilities(), ['VOLUME_MOUNT_GROUP', 'GET_VOLUME_STATS'])
 })
 
-t.test('a fault of the flow keeps its code and its message', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
-  flow.onPublish = async () => {
+t.test('a fault of the node keeps its code and its message', async (t) => {
+  const { kubelet, node } = await servePlugin(t)
+  node.onPublish = async () => {
     throw new FaultError('read_denied', { path: 'secret/data/app', role: 'backend' })
   }
   const failure = await failureOf(kubelet.nodePublish(publishArgs))
@@ -132,11 +132,11 @@ t.test('a fault of the flow keeps its code and its message', async (t) => {
 })
 
 t.test('many publishes at once are all answered', async (t) => {
-  const { kubelet, flow } = await servePlugin(t, { kubelet: { keepConnection: true } })
-  flow.onPublish = () => new Promise((resolve) => setImmediate(resolve))
+  const { kubelet, node } = await servePlugin(t, { kubelet: { keepConnection: true } })
+  node.onPublish = () => new Promise((resolve) => setImmediate(resolve))
   const ids = Array.from({ length: 200 }, (_, index) => `csi-${index}`)
   await Promise.all(
     ids.map((id) => kubelet.nodePublish({ ...publishArgs, volumeId: id, targetPath: `/pods/${id}` })),
   )
-  t.equal(flow.mounted.size, 200)
+  t.equal(node.mounted.size, 200)
 })

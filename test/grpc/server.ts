@@ -26,10 +26,10 @@ t.test('only root may open the socket, and it is removed with the server', async
 })
 
 t.test('a publish under way finishes while new calls are refused', async (t) => {
-  const { server, kubelet, flow } = await servePlugin(t)
+  const { server, kubelet, node } = await servePlugin(t)
   const started = Promise.withResolvers<void>()
   const finish = Promise.withResolvers<void>()
-  flow.onPublish = () => {
+  node.onPublish = () => {
     started.resolve()
     return finish.promise
   }
@@ -40,14 +40,14 @@ t.test('a publish under way finishes while new calls are refused', async (t) => 
   finish.resolve()
   await publish
   await closed
-  t.equal(flow.mounted.size, 1)
+  t.equal(node.mounted.size, 1)
 })
 
 t.test('a call that exceeds the grace period is cancelled and its handler aborted', async (t) => {
-  const { server, kubelet, flow, log } = await servePlugin(t)
+  const { server, kubelet, node, log } = await servePlugin(t)
   const aborted = Promise.withResolvers<void>()
   const started = Promise.withResolvers<void>()
-  flow.onPublish = (_request, signal) => {
+  node.onPublish = (_request, signal) => {
     signal.addEventListener('abort', () => aborted.resolve())
     started.resolve()
     return aborted.promise

@@ -15,7 +15,7 @@ function untilAborted(signal: AbortSignal, failure?: FaultError): Promise<never>
 t.test(
   'the text of an unforeseen error goes neither to the caller nor to the log, its place is logged',
   async (t) => {
-    const { kubelet, flow, log } = await servePlugin(t)
+    const { kubelet, node, log } = await servePlugin(t)
     for (const onPublish of [
       async () => {
         throw Object.assign(new TypeError('canary-secret'), { code: 'EODD' })
@@ -25,7 +25,7 @@ t.test(
       },
       () => Promise.reject('canary-secret as text'),
     ]) {
-      flow.onPublish = onPublish
+      node.onPublish = onPublish
       const failure = await failureOf(kubelet.nodePublish(publishArgs))
       t.equal(failure.code, 'INTERNAL')
       t.match(failure.details, 'an unforeseen error of the plugin')
@@ -44,8 +44,8 @@ t.test(
 )
 
 t.test('a failed call is logged once, by names and without its request', async (t) => {
-  const { kubelet, flow, log } = await servePlugin(t)
-  flow.onPublish = async () => {
+  const { kubelet, node, log } = await servePlugin(t)
+  node.onPublish = async () => {
     throw new FaultError('sealed', { address: 'https://vault.example.org' })
   }
   const tokens = { vault: { token: 'canary-token', expirationTimestamp: '2030-01-01T00:00:00Z' } }
@@ -73,9 +73,9 @@ t.test('a successful call is not logged', async (t) => {
 })
 
 t.test('any text can be sent as details', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
+  const { kubelet, node } = await servePlugin(t)
   for (const reason of ['two\nlines\r\n', 'путь «é» 🔑', '100% %41 %', '\u0000\u007f', 'half \ud83d pair']) {
-    flow.onPublish = async () => {
+    node.onPublish = async () => {
       throw new FaultError('invalid_request', { reason })
     }
     const failure = await failureOf(kubelet.nodePublish(publishArgs))
@@ -85,9 +85,9 @@ t.test('any text can be sent as details', async (t) => {
 })
 
 t.test('details too long for a trailer are cut', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
+  const { kubelet, node } = await servePlugin(t)
   for (const letter of ['a', 'я', '€', '🔑']) {
-    flow.onPublish = async () => {
+    node.onPublish = async () => {
       throw new FaultError('invalid_request', { reason: letter.repeat(100_000) })
     }
     const failure = await failureOf(kubelet.nodePublish(publishArgs))
@@ -98,16 +98,16 @@ t.test('details too long for a trailer are cut', async (t) => {
 })
 
 t.test('a handler that exceeds the deadline is aborted in time to report what it was doing', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
-  flow.onPublish = (_request, signal) => untilAborted(signal)
+  const { kubelet, node } = await servePlugin(t)
+  node.onPublish = (_request, signal) => untilAborted(signal)
   const failure = await failureOf(kubelet.nodePublish({ ...publishArgs, timeoutMs: 500 }))
   t.equal(failure.code, 'DEADLINE_EXCEEDED')
   t.match(failure.details, "gave up before kubelet's deadline while publishing the volume")
 })
 
 t.test('the places that an aborted handler knows are reported, its own message is not', async (t) => {
-  const { kubelet, flow, log } = await servePlugin(t)
-  flow.onPublish = (_request, signal) =>
+  const { kubelet, node, log } = await servePlugin(t)
+  node.onPublish = (_request, signal) =>
     untilAborted(
       signal,
       new FaultError('unreachable', {
@@ -123,9 +123,9 @@ t.test('the places that an aborted handler knows are reported, its own message i
 })
 
 t.test('a handler that ignores the abort does not keep its caller waiting', async (t) => {
-  const { kubelet, flow } = await servePlugin(t)
+  const { kubelet, node } = await servePlugin(t)
   const { promise, resolve } = Promise.withResolvers<void>()
-  flow.onPublish = () => promise
+  node.onPublish = () => promise
   const failure = await failureOf(kubelet.nodePublish({ ...publishArgs, timeoutMs: 500 }))
   t.equal(failure.code, 'DEADLINE_EXCEEDED')
   t.match(failure.details, 'while publishing the volume')
@@ -134,9 +134,9 @@ t.test('a handler that ignores the abort does not keep its caller waiting', asyn
 
 t.test('a caller with a long deadline gets its response before kubelet gives up', async (t) => {
   const clock = new FakeClock(Date.now())
-  const { kubelet, flow } = await servePlugin(t, { clock })
+  const { kubelet, node } = await servePlugin(t, { clock })
   const started = Promise.withResolvers<AbortSignal>()
-  flow.onPublish = (_request, signal) => {
+  node.onPublish = (_request, signal) => {
     started.resolve(signal)
     return untilAborted(signal)
   }
@@ -149,10 +149,10 @@ t.test('a caller with a long deadline gets its response before kubelet gives up'
 })
 
 t.test('a caller that cancels aborts the handler', async (t) => {
-  const { kubelet, flow, log } = await servePlugin(t)
+  const { kubelet, node, log } = await servePlugin(t)
   const hangUp = new AbortController()
   const aborted = Promise.withResolvers<unknown>()
-  flow.onPublish = async (_request, signal) => {
+  node.onPublish = async (_request, signal) => {
     setImmediate(() => hangUp.abort())
     await untilAborted(signal).catch(aborted.resolve)
   }
@@ -164,9 +164,9 @@ t.test('a caller that cancels aborts the handler', async (t) => {
 
 t.test('a quick call leaves no timer behind and its signal is never aborted', async (t) => {
   const clock = new FakeClock(Date.now())
-  const { kubelet, flow } = await servePlugin(t, { clock })
+  const { kubelet, node } = await servePlugin(t, { clock })
   let seen: AbortSignal | undefined
-  flow.onPublish = async (_request, signal) => {
+  node.onPublish = async (_request, signal) => {
     seen = signal
   }
   await kubelet.nodePublish(publishArgs)

@@ -18,14 +18,14 @@ export function socketDirectory(t: Test): string {
   return directory
 }
 
-/** The CSI server over a real socket with a flow that mounts nothing, and a kubelet to call it. */
+/** The CSI server over a real socket with a node that mounts nothing, and a kubelet to call it. */
 export async function servePlugin(
   t: Test,
   options: { clock?: Clock; kubelet?: KubeletOptions; ready?: () => boolean } = {},
 ) {
   const endpoint = `unix://${join(socketDirectory(t), 'csi.sock')}`
   const log = new FakeLog()
-  const flow = new FakeNodeService()
+  const node = new FakeNodeService()
   const base = { log, clock: options.clock ?? realClock }
   const server = await startGrpcServer({
     log,
@@ -38,7 +38,7 @@ export async function servePlugin(
         version: '1.2.3',
         ready: options.ready ?? (() => true),
       }),
-      nodeService({ ...base, nodeId: 'node-7', flow }),
+      nodeService({ ...base, nodeId: 'node-7', node }),
     ],
   })
   const kubelet = connectKubelet(endpoint, options.kubelet)
@@ -46,7 +46,7 @@ export async function servePlugin(
     kubelet.close()
     await server.close(0)
   })
-  return { endpoint, log, flow, server, kubelet }
+  return { endpoint, log, node, server, kubelet }
 }
 
 export const publishArgs: PublishArgs = {
