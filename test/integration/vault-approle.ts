@@ -156,7 +156,7 @@ t.test('a secret ID logs in, and is destroyed with the token that made it', asyn
   t.notOk((await loginTokens(admin)).includes(held.token?.accessor ?? ''))
 })
 
-t.test('a secret ID that somebody has destroyed already is no failure', async (t) => {
+t.test('a secret ID that is destroyed already is not a failure', async (t) => {
   const held = await hold(orderOf(false))
   await admin.write(DESTROY, { secret_id_accessor: text(held, 'accessor') })
   await issuer.revoke(held, patient)
@@ -186,7 +186,7 @@ t.test('a wrapped secret ID can be unwrapped once', async (t) => {
   t.notOk((await loginTokens(admin)).includes(held.token?.accessor ?? ''))
 })
 
-t.test('one that nobody unwrapped is destroyed', async (t) => {
+t.test('a secret ID that was never unwrapped is destroyed', async (t) => {
   const before = await accessors()
   const held = await hold(orderOf(true))
   t.equal((await accessors()).length, before.length + 1)
@@ -221,7 +221,7 @@ t.test('refused secret IDs', async (t) => {
   })
 
   t.test(
-    'a policy that lets it be made but not destroyed: the token goes, and the log says why it alone',
+    'a policy for making but not destroying it: only the token is revoked, and the log says why',
     async (t) => {
       await allow(`${ROLE}/role-id`, `${ROLE}/secret-id`)
       const held = await hold(orderOf(false))

@@ -26,7 +26,7 @@ await admin.writeReadPolicy('fair', ['kv1/*', 'attackers/*'])
 const front = await startVaultFront(bao.address)
 t.teardown(() => front.close())
 
-/** A node's Vault, with the settings that the plugin has when nobody sets any. */
+/** A node's Vault, with the plugin's default settings. */
 function node(t: { teardown(task: () => Promise<void>): void }, clock: Clock = realClock): VaultBench {
   const bench = createVaultBench(clock, { callsPerSecond: 50, concurrency: 16 })
   t.teardown(() => bench.store.close())
@@ -146,7 +146,7 @@ t.test('a policy taken away leaves one token, and logins become rare', async (t)
   t.ok(logins <= 4, `${logins} logins in four minutes of twelve refreshes`)
 })
 
-t.test('a token that may not revoke itself is done with, and told of once', async (t) => {
+t.test('a token that may not revoke itself is not retried, and reported once', async (t) => {
   const bench = node(t)
   const { identity, token } = await pod('bare', { more: { token_no_default_policy: true } })
   for (let i = 0; i < 3; i++) {

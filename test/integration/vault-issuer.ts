@@ -111,7 +111,7 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
     await issuer.revoke(one, patient)
     await until('the user to be gone', async () => !(await isUser(one)))
     t.notOk(await canLogIn(one))
-    t.ok(await canLogIn(other), 'nobody else is touched')
+    t.ok(await canLogIn(other), 'other tokens are not touched')
     t.notOk((await loginTokens(admin)).includes(one.token?.accessor ?? ''), 'the token is gone too')
     await issuer.revoke(one, patient)
     t.pass('what is gone already is success')
@@ -125,7 +125,7 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
     const renewed = await issuer.renew(first, patient)
     t.equal(renewed?.vaultLease?.durationMs, 3_000)
     t.ok((renewed?.vaultLease?.leasedAt ?? 0) >= (first.vaultLease?.leasedAt ?? 0) + 1_000)
-    t.equal(renewed?.token?.leasedAt, first.token?.leasedAt, 'a long-lived token is left alone')
+    t.equal(renewed?.token?.leasedAt, first.token?.leasedAt, 'a long-lived token is not renewed')
 
     await sleep(2_100)
     const second: Lease = { ...first, ...renewed }
@@ -187,13 +187,13 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
     t.match(bench.log.text, 'path \\"auth/token/revoke-self\\" { capabilities = [\\"update\\"] }')
   })
 
-  t.test('an unknown role of the engine is told in its words', async (t) => {
+  t.test('an unknown role of the engine is reported with its error text', async (t) => {
     const error = await faultOf(t, hold(request('database/creds/none')))
     t.equal(error.fault, 'call_refused')
     t.match(error.message, 'unknown role: none')
   })
 
-  t.test('a shared read of such a path tells of the lease, and giving the token up ends it', async (t) => {
+  t.test('a shared read of such a path returns the lease, and discarding the token ends it', async (t) => {
     const { store } = bench
     const { values, lease } = await store.read(identity, 'database/creds/app', [podToken()], patient)
     t.match(lease, { id: /^database\/creds\/app\//, durationMs: 60_000, renewable: true })
@@ -210,7 +210,7 @@ t.test('credentials of a database', { skip: postgresMissing() ?? false }, async 
 t.test('certificates', async (t) => {
   const web = (data: Record<string, unknown>) => request('pki/issue/web', { method: 'PUT', data })
 
-  t.test('end at notAfter, hang on no token, and are issued anew instead of renewed', async (t) => {
+  t.test('end at notAfter, depend on no token, and are issued again instead of renewed', async (t) => {
     const issued = await hold(web({ common_name: 'web.example.org', ttl: '30s' }))
     const expiration = issued.data.values.get('expiration') as JsonText
     t.equal(issued.expiresAt, Number(expiration.json) * 1000)
@@ -294,7 +294,7 @@ t.test("the pod's own token", async (t) => {
     t.notOk((await loginTokens(admin)).includes(text(held, 'accessor')))
   })
 
-  t.test('may be a batch token, which nobody can take back', async (t) => {
+  t.test('may be a batch token, which cannot be revoked', async (t) => {
     const held = await hold(tokenOrder, as('batch'))
     t.equal(held.token?.isBatch, true)
     t.equal(text(held, 'accessor'), '')
@@ -302,7 +302,7 @@ t.test("the pod's own token", async (t) => {
   })
 })
 
-t.test('every login that hangs on nothing more was somebody’s own', async (t) => {
+t.test('two logins give two tokens', async (t) => {
   const [one, other] = await Promise.all([
     issuer.logIn(identity, [podToken()], patient),
     issuer.logIn(identity, [podToken()], patient),

@@ -13,7 +13,7 @@ await setUpKv(admin)
 await admin.write(PATH, { password: 'x' })
 
 /** Everything that was tried must stand in the message. */
-function tells(t: Test, error: FaultError, fault: string, says: RegExp, mount: string) {
+function assertFault(t: Test, error: FaultError, fault: string, says: RegExp, mount: string) {
   t.equal(error.fault, fault)
   t.match(error.message, says)
   for (const part of [
@@ -37,7 +37,13 @@ t.test('jwt', async (t) => {
 
   t.test('a role that is not there', async (t) => {
     const error = await faultOf(t, PATH, { identity: testIdentity(bao.address, { role: 'nope' }) })
-    tells(t, error, 'login_denied', /role "nope" could not be found.*bao write auth\/jwt\/role\/nope/, 'jwt')
+    assertFault(
+      t,
+      error,
+      'login_denied',
+      /role "nope" could not be found.*bao write auth\/jwt\/role\/nope/,
+      'jwt',
+    )
   })
 
   t.test('another service account, another namespace', async (t) => {
@@ -49,7 +55,7 @@ t.test('jwt', async (t) => {
       const as = testIdentity(bao.address, { serviceAccount, podNamespace: namespace })
       const tokens = [podToken({ serviceAccount, namespace })]
       const error = await faultOf(t, PATH, { identity: as, tokens })
-      tells(t, error, 'login_denied', /invalid subject/, 'jwt')
+      assertFault(t, error, 'login_denied', /invalid subject/, 'jwt')
       t.match(error.message, `service account "${namespace}/${serviceAccount}"`)
       t.match(error.message, `bound_subject=system:serviceaccount:${namespace}:${serviceAccount}`)
     }
@@ -64,19 +70,19 @@ t.test('jwt', async (t) => {
       more: { bound_claims: { '/kubernetes.io/namespace': 'other' } },
     })
     const error = await faultOf(t, PATH, { identity: testIdentity(bao.address, { role: 'claims' }) })
-    tells(t, error, 'login_denied', /bound_claims/, 'jwt')
+    assertFault(t, error, 'login_denied', /bound_claims/, 'jwt')
   })
 
   t.test('another audience', async (t) => {
     const as = testIdentity(bao.address, { audience: '' })
     const error = await faultOf(t, PATH, { identity: as, tokens: [podToken({ audience: 'api' })] })
-    tells(t, error, 'login_audience', /wanted .*role "app".*got "api"/, 'jwt')
+    assertFault(t, error, 'login_audience', /wanted .*role "app".*got "api"/, 'jwt')
   })
 
   t.test('a token that Vault takes for expired', async (t) => {
     const as = testIdentity(bao.address, { role: 'app', audience: 'vault', serviceAccount: 'late' })
     const error = await faultOf(t, PATH, { identity: as, tokens: [podToken({ ttl: -900 })] })
-    tells(t, error, 'login_denied', /expired.*clocks/, 'jwt')
+    assertFault(t, error, 'login_denied', /expired.*clocks/, 'jwt')
   })
 
   t.test('a token of another cluster', async (t) => {
@@ -87,7 +93,7 @@ t.test('jwt', async (t) => {
     })
     const as = testIdentity(bao.address, { serviceAccount: 'foreign' })
     const error = await faultOf(t, PATH, { identity: as, tokens: [testToken(foreign)] })
-    tells(t, error, 'login_denied', /does not trust this cluster.*next: check keys and issuer/, 'jwt')
+    assertFault(t, error, 'login_denied', /does not trust this cluster.*next: check keys and issuer/, 'jwt')
   })
 
   t.test("a caller's address that the role does not allow is a denial with Vault's words", async (t) => {
@@ -99,30 +105,30 @@ t.test('jwt', async (t) => {
       more: { token_bound_cidrs: ['10.255.255.255/32'] },
     })
     const error = await faultOf(t, PATH, { identity: testIdentity(bao.address, { role: 'far' }) })
-    tells(t, error, 'login_denied', /permission denied/, 'jwt')
+    assertFault(t, error, 'login_denied', /permission denied/, 'jwt')
   })
 
   t.test('a mount that is not there', async (t) => {
     const error = await faultOf(t, PATH, { identity: testIdentity(bao.address, { authMount: 'main-kube' }) })
-    tells(t, error, 'login_mount', /auth\/main-kube.*spec\.authPath/, 'main-kube')
+    assertFault(t, error, 'login_mount', /auth\/main-kube.*spec\.authPath/, 'main-kube')
   })
 
   t.test('a mount of another kind', async (t) => {
     await admin.write('sys/auth/people', { type: 'userpass' })
     const error = await faultOf(t, PATH, { identity: testIdentity(bao.address, { authMount: 'people' }) })
-    tells(t, error, 'login_mount', /spec\.authPath/, 'people')
+    assertFault(t, error, 'login_mount', /spec\.authPath/, 'people')
   })
 
   t.test('a mount that was never configured', async (t) => {
     await admin.write('sys/auth/empty', { type: 'jwt' })
     const error = await faultOf(t, PATH, { identity: testIdentity(bao.address, { authMount: 'empty' }) })
-    tells(t, error, 'login_mount', /auth\/empty is not configured: could not load/, 'empty')
+    assertFault(t, error, 'login_mount', /auth\/empty is not configured: could not load/, 'empty')
   })
 
   t.test('a Vault namespace that is not there', async (t) => {
     const endpoint = { ...identity.endpoint, namespace: 'nowhere' }
     const error = await faultOf(t, PATH, { identity: testIdentity(bao.address, { endpoint }) })
-    tells(t, error, 'login_mount', /Vault namespace "nowhere".*spec\.namespace/, 'jwt')
+    assertFault(t, error, 'login_mount', /Vault namespace "nowhere".*spec\.namespace/, 'jwt')
   })
 
   t.test('a Vault namespace with a mount of its own', async (t) => {
@@ -169,13 +175,13 @@ t.test('kubernetes', async (t) => {
 
   t.test('a role that is not there', async (t) => {
     const error = await faultOf(t, PATH, { identity: identityOf({ role: 'nope' }) })
-    tells(t, error, 'login_denied', /invalid role name "nope"/, 'kubernetes')
+    assertFault(t, error, 'login_denied', /invalid role name "nope"/, 'kubernetes')
   })
 
   t.test('a service account that is not bound', async (t) => {
     const as = identityOf({ serviceAccount: 'frontend' })
     const error = await faultOf(t, PATH, { identity: as, tokens: [podToken({ serviceAccount: 'frontend' })] })
-    tells(
+    assertFault(
       t,
       error,
       'login_denied',
@@ -187,7 +193,7 @@ t.test('kubernetes', async (t) => {
   t.test('a namespace that is not bound', async (t) => {
     const as = identityOf({ podNamespace: 'office' })
     const error = await faultOf(t, PATH, { identity: as, tokens: [podToken({ namespace: 'office' })] })
-    tells(
+    assertFault(
       t,
       error,
       'login_denied',
@@ -199,7 +205,7 @@ t.test('kubernetes', async (t) => {
   t.test('another audience', async (t) => {
     const as = identityOf({ audience: 'api' })
     const error = await faultOf(t, PATH, { identity: as, tokens: [podToken({ audience: 'api' })] })
-    tells(t, error, 'login_audience', /got "api"/, 'kubernetes')
+    assertFault(t, error, 'login_audience', /got "api"/, 'kubernetes')
   })
 
   const modes: ReviewMode[] = ['reviewer-unauthorized', 'reviewer-forbidden', 'unauthenticated']
@@ -209,18 +215,18 @@ t.test('kubernetes', async (t) => {
       const error = await faultOf(t, PATH, {
         identity: identityOf({ serviceAccount: `b-${mode}` }),
       })
-      tells(t, error, 'login_reviewer', /permission denied.*system:auth-delegator/, 'kubernetes')
+      assertFault(t, error, 'login_reviewer', /permission denied.*system:auth-delegator/, 'kubernetes')
     })
   }
 
   t.test('an API server that does not answer', async (t) => {
     await review.close()
     const error = await faultOf(t, PATH, { identity: identityOf({ serviceAccount: 'alone' }) })
-    tells(t, error, 'login_reviewer', /kubernetes_host/, 'kubernetes')
+    assertFault(t, error, 'login_reviewer', /kubernetes_host/, 'kubernetes')
   })
 
   t.test('a mount that is not there', async (t) => {
     const error = await faultOf(t, PATH, { identity: identityOf({ authMount: 'main-kube' }) })
-    tells(t, error, 'login_mount', /auth\/main-kube.*spec\.authPath/, 'main-kube')
+    assertFault(t, error, 'login_mount', /auth\/main-kube.*spec\.authPath/, 'main-kube')
   })
 })

@@ -82,7 +82,7 @@ t.test('TLS', async (t) => {
   const endpointOf = (more = {}) => ({ ...testIdentity(bao.address).endpoint, ...more })
   const readAs = (more = {}, name = 'app') => {
     const endpoint = endpointOf(more)
-    // The store tells identities apart by their key, which differs with the TLS settings.
+    // The store distinguishes identities by their key, which differs with the TLS settings.
     const identity = { ...testIdentity(bao.address, { endpoint }), key: JSON.stringify([name, more]) }
     return store.read(identity, PATH, [podToken()], patient)
   }

@@ -71,7 +71,7 @@ t.test('at its maximum life a token is replaced, without a read that fails', asy
   t.ok(meter.count('vault revoke ok') <= made, 'what was replaced is revoked, unless it has ended')
 })
 
-t.test('a token that ended while nobody read is replaced by a login', async (t) => {
+t.test('a token that ended between reads is replaced by a login', async (t) => {
   const identity = await roleWith('ended', 1)
   await read('kv1/app', { identity })
   await sleep(1_300)

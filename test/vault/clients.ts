@@ -79,7 +79,7 @@ t.test('a client that is given up closes when its last call has ended', async (t
   t.equal((await long).status, 200)
 })
 
-t.test('authorities are told apart by what they hold, and are none for what is no PEM', async (t) => {
+t.test('authorities are distinguished by content, and text that is not PEM has none', async (t) => {
   const { clients, endpoint } = await bench(t)
   const https = endpoint({ address: 'https://127.0.0.1:1' })
   const use = (ca: string) =>

@@ -152,7 +152,7 @@ t.test('a denied login names the command that binds role, service account and na
   t.end()
 })
 
-t.test('nothing but "permission denied" is told apart from every other refusal', (t) => {
+t.test('a bare "permission denied" is distinguished from every other refusal', (t) => {
   t.ok(isBareDenial(loginFault(denied(403, 'permission denied'), now, facts)))
   t.notOk(isBareDenial(loginFault(denied(403, 'namespace not authorized'), now, facts)))
   t.notOk(isBareDenial(loginFault(denied(400, 'permission denied'), now, facts)))
@@ -280,7 +280,7 @@ for (const [code, fault, says] of below) {
   })
 }
 
-t.test('a handshake that fails as EPROTO is told by its reason', (t) => {
+t.test('a handshake that fails as EPROTO is reported by its reason', (t) => {
   const say = (message: string) =>
     connectionFault(Object.assign(new Error(message), { code: 'EPROTO' }), facts)
   const wrongVersion =
@@ -309,7 +309,7 @@ t.test('a host of several addresses fails for the reason of the first', (t) => {
   t.end()
 })
 
-t.test('what the transport found wrong is told in plain words', (t) => {
+t.test('failures of the transport are reported in plain English', (t) => {
   const say = (failure: TransportError['failure']) => connectionFault(new TransportError(failure), facts)
   t.match(say('timeout'), { fault: 'unreachable', message: /no answer in time/ })
   t.match(say('cut-off'), { fault: 'unreachable', message: /broke/ })

@@ -261,7 +261,7 @@ t.test('renewing', async (t) => {
     t.equal(await issuer.renew(held, patient), undefined)
   })
 
-  t.test('asks for what is due alone', async (t) => {
+  t.test('renews only the parts that are due', async (t) => {
     const { issuer, holding, vault, clock } = await bench(t, {
       [LEASE_RENEW]: leaseAnswer(600),
       [RENEW]: () => authAnswer('own-token', { seconds: 3600 }),
@@ -371,27 +371,24 @@ t.test('revoking', async (t) => {
     }
   })
 
-  t.test(
-    'a token that may not revoke itself is done with: it is told once, and its lease revoked',
-    async (t) => {
-      const { issuer, holding, rules, log, vault } = await bench(t, {
-        [LEASE_REVOKE]: () => ({ status: 204 }),
-      })
-      rules[REVOKE] = () => denied
-      for (let i = 0; i < 3; i++) t.equal(await issuer.revoke(holding(), patient), 'not-permitted')
-      t.equal(vault.count(LEASE_REVOKE), 3)
-      t.equal(log.lines.length, 1)
-      t.match(log.lines[0], {
-        level: 'warn',
-        message: /by TTL only/,
-        fields: { accessor: 'own-accessor' },
-      })
-      t.match(log.text, 'path \\"auth/token/revoke-self\\" { capabilities = [\\"update\\"] }')
-      t.notMatch(log.text, 'own-token')
-    },
-  )
+  t.test('a token that may not revoke itself is reported once, and its lease is revoked', async (t) => {
+    const { issuer, holding, rules, log, vault } = await bench(t, {
+      [LEASE_REVOKE]: () => ({ status: 204 }),
+    })
+    rules[REVOKE] = () => denied
+    for (let i = 0; i < 3; i++) t.equal(await issuer.revoke(holding(), patient), 'not-permitted')
+    t.equal(vault.count(LEASE_REVOKE), 3)
+    t.equal(log.lines.length, 1)
+    t.match(log.lines[0], {
+      level: 'warn',
+      message: /by TTL only/,
+      fields: { accessor: 'own-accessor' },
+    })
+    t.match(log.text, 'path \\"auth/token/revoke-self\\" { capabilities = [\\"update\\"] }')
+    t.notMatch(log.text, 'own-token')
+  })
 
-  t.test('only what passes by itself is worth another try', async (t) => {
+  t.test('only passing faults are retried', async (t) => {
     const { issuer, holding, rules } = await bench(t)
     for (const status of [500, 502, 503, 429]) {
       rules[REVOKE] = () => ({ status, body: {} })
@@ -431,7 +428,7 @@ t.test('revoking', async (t) => {
 })
 
 t.test(
-  'a secret ID that may not be destroyed ends by itself, and the token that asked for it at once',
+  'a secret ID that may not be destroyed ends by its TTL, and its token is revoked at once',
   async (t) => {
     const destroy = 'auth/approle/role/app/secret-id-accessor/destroy'
     const { issuer, holding, vault, log } = await bench(t, {

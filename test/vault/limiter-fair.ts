@@ -188,7 +188,7 @@ t.test('refusals long apart are of different limits', async () => {
   await call(caller('third'))
 })
 
-t.test('calls that wait when a long pause comes are told at once', async (t) => {
+t.test('waiting calls fail at once when a long pause begins', async (t) => {
   const { clock, limiter, caller, call } = bench({ callsPerSecond: 1 })
   await call(caller('one'))
   const waiting = call(caller('one'))
@@ -200,7 +200,7 @@ t.test('calls that wait when a long pause comes are told at once', async (t) => 
   t.equal(clock.waiting, 0)
 })
 
-t.test('a namespace can have so many calls waiting and no more, which is told and passes', async (t) => {
+t.test('the calls that a namespace can have waiting are limited, which is reported and passes', async (t) => {
   const { clock, caller, call } = bench({ callsPerSecond: 1 })
   await call(caller('greedy'))
   const abort = new AbortController()

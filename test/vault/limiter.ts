@@ -61,7 +61,7 @@ t.test('an address that hangs takes no places and no turns from another', async 
   abort.abort()
 })
 
-t.test('an address is remembered for as long as it limits somebody', async (t) => {
+t.test('an address is remembered for as long as it limits calls', async (t) => {
   const { clock, limiter, started, call } = bench({ callsPerSecond: 1, concurrency: 1 })
   let end = () => {}
   const first = limiter.run(a, () => new Promise<void>((resolve) => (end = resolve)), patient)
@@ -95,7 +95,7 @@ t.test('a call that fails makes room like any other', async (t) => {
   t.equal(clock.waiting, 0)
 })
 
-t.test('a short pause is waited out, and by calls to that address alone', async (t) => {
+t.test('a short pause is waited out, and only by calls to that address', async (t) => {
   const { clock, limiter, started, call } = bench()
   limiter.pauseAll(A, 2_000)
   const paused = call('a')

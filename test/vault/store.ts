@@ -90,7 +90,7 @@ t.test('a shared read goes on when one of its callers gives up', async (t) => {
   t.equal(vault.count('kv1/a'), 1)
 })
 
-t.test('a read that all its callers gave up is ended, and the next one starts anew', async (t) => {
+t.test('a read that all its callers aborted is ended, and the next one makes a new request', async (t) => {
   let isFirst = true
   const { vault, read } = await bench(t, () => {
     if (!isFirst) return { body: { data: { key: 'value' } } }
@@ -121,7 +121,7 @@ t.test('a 429 holds further calls back for as long as Vault asks', async (t) => 
   t.equal(meter.count('vault read rate_limited'), 2)
 })
 
-t.test('a path of any length is not sent, nor told in full', async (t) => {
+t.test('a path that is too long is neither sent nor reported in full', async (t) => {
   const { vault, read } = await bench(t, () => ({ status: 204 }))
   const error = await read(`kv1/${'x'.repeat(100_000)}`).catch((error) => error)
   t.equal(error.fault, 'import_too_large')

@@ -29,7 +29,7 @@ t.test(
     await clock.advance(61_000)
     await t.rejects(read('kv1/app', [old]), faulty('token_missing', /expired at 2029-12-31T21:00:00/))
     await t.rejects(read('kv1/app', [old]), faulty('token_missing'))
-    t.equal(vault.count(LOGIN), 2, 'Vault has told already')
+    t.equal(vault.count(LOGIN), 2, 'Vault has refused already')
     rules[LOGIN] = () => authAnswer('t2')
     await read('kv1/app', [testToken('newer')])
     await clock.advance(600_000)
@@ -150,7 +150,7 @@ t.test('a token that Vault could not revoke is revoked when Vault is back', asyn
   t.equal(log.messages('warn').length, 1)
 })
 
-t.test('a token that may not revoke itself is told of once for its role', async (t) => {
+t.test('a token that may not revoke itself is reported once for its role', async (t) => {
   const { vault, clock, read, rules, log } = await bench(t, { seconds: 60, renewable: false })
   const reason = { status: 403, body: { errors: ['1 error occurred:\n\t* permission denied\n\n'] } }
   rules[REVOKE] = () => reason

@@ -98,7 +98,7 @@ t.test('a larger answer than allowed is not taken in', async (t) => {
   await t.rejects(get('kv1/app'), { message: 'too-large' })
 })
 
-t.test('an answer that is not JSON is told without a word of it', async (t) => {
+t.test('a response that is not JSON is reported without any of its text', async (t) => {
   const { vault, get } = await bench(t)
   vault.answer(() => ({ body: '{"data":{"password":canary-value}}' }))
   const error = await get('kv1/app').catch((error) => error)
@@ -187,7 +187,7 @@ for (const [name, status, headers] of [
   ['a standby', 473, {}],
   ['moved', 307, { Location: 'https://other.test/v1/x' }],
 ] as const) {
-  t.test(`after an answer that says ${name} the next call connects anew`, async (t) => {
+  t.test(`after a response that says ${name} the next call opens a new connection`, async (t) => {
     const { vault, get } = await bench(t)
     await get('a')
     vault.answer(() => ({ status, headers }))
