@@ -75,8 +75,8 @@ export function createKubeReferences(deps: {
       const now = clock.monotonic()
       if (last !== undefined) last.usedAt = now
       if (last !== undefined && now - last.readAt < CACHE_MS) return last.pem
-      const asked: Ref = { ...ref, field: 'spec.caCertRef' }
-      return collapse.share(key, (shared) => read(key, namespace, asked, shared), signal)
+      const caRef: Ref = { ...ref, field: 'spec.caCertRef' }
+      return collapse.share(key, (shared) => read(key, namespace, caRef, shared), signal)
     },
     async secretId(namespace, { name, key }, signal) {
       const ref: Ref = { kind: 'Secret', name, key, field: 'spec.appRole.secretIdRef' }

@@ -197,7 +197,7 @@ t.test(
   },
 )
 
-t.test('of two files that name one import the first by name wins, and it is told once', async (t) => {
+t.test('of two files with one import the first by name wins, and it is logged once', async (t) => {
   const { path, log, imports, changes } = await follow(t, {
     'b.yaml': manifest('one', { role: 'second' }),
     'a.yaml': manifest('one', { role: 'first' }),
@@ -319,7 +319,7 @@ for (const [what, below] of [
   })
 }
 
-t.test('a directory that is missing at start is told by name', async (t) => {
+t.test('a directory that is missing at start is reported by name', async (t) => {
   const path = join(tmpdir(), 'imports-that-do-not-exist')
   const imports = createDirImports({ path, log: new FakeLog(), clock: createClock() })
   await t.rejects(imports.start(new AbortController().signal), {

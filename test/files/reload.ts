@@ -43,7 +43,7 @@ t.test(
   },
 )
 
-t.test('a file that goes bad or goes away leaves the last good content, and is told', async (t) => {
+t.test('a file that becomes invalid or is deleted leaves the last good content, and is logged', async (t) => {
   const path = join(directoryFor(t), 'ca.pem')
   writeFileSync(path, first!)
   const { log, contents } = await follow(t, path)

@@ -61,7 +61,7 @@ t.test('a stream is its documents, those without content left out', async (t) =>
   t.same(parseYaml('# only words\n'), [])
 })
 
-t.test('what cannot be read is told by place, never by quoting', async (t) => {
+t.test('a parse fault has line and column, and no quote', async (t) => {
   for (const [text, fault] of [
     ['a: 1\na: canary\n', 'line 2, column 1: duplicate key'],
     ['canary: [1, 2\n', /^line 2, column 1: /],

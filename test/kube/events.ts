@@ -89,7 +89,7 @@ t.test('a long message is cut between characters', async (t) => {
   t.notMatch(note, /\uFFFD/)
 })
 
-t.test('what comes again within ten minutes is written once more, with its count', async (t) => {
+t.test('an event that occurs again within ten minutes is written once more, with its count', async (t) => {
   const { notifier, clock, calls } = await bench(t)
   notifier.failed(pod, 'python-backend', denied)
   await calls(1)
@@ -126,7 +126,7 @@ t.test('a countdown in the message does not make it another event', async (t) =>
   await calls(1)
 })
 
-t.test('an event that expired meanwhile is created anew', async (t) => {
+t.test('an event that expired meanwhile is created again', async (t) => {
   const { api, notifier, clock, calls } = await bench(t)
   notifier.failed(pod, 'python-backend', denied)
   await calls(1)
@@ -222,7 +222,7 @@ t.test('no more than 256 wait', async (t) => {
   t.ok(api.seen.length <= 30)
 })
 
-t.test('close writes what waits, for as long as it is given', async (t) => {
+t.test('close writes queued events until its signal aborts', async (t) => {
   const { api, notifier } = await bench(t)
   notifier.failed(pod, 'x', denied)
   notifier.recovered(pod, 'x')

@@ -107,7 +107,7 @@ t.test('a watch that is left gives its place back', async (t) => {
   t.equal(sessions.size, 1)
 })
 
-t.test('a server that goes away gracefully is left at once, what is under way ends', async (t) => {
+t.test('after a goaway no new streams begin on the connection, and open ones end', async (t) => {
   const { client, open, sessions } = await bench(t)
   const lines = await open()
   const [first] = sessions
@@ -163,7 +163,7 @@ t.test('a connection that leads nowhere is found by its silence', async (t) => {
   t.equal(sockets.size, 4)
 })
 
-t.test('who gives up is not waited for', async (t) => {
+t.test('an aborted call rejects at once', async (t) => {
   const { client, sessions } = await bench(t)
   const late = new AbortController()
   const stream = await client.stream({ method: 'GET', path: '/watch' }, 150_000, late.signal)
@@ -177,7 +177,7 @@ t.test('who gives up is not waited for', async (t) => {
   await t.rejects(client.call(get, AbortSignal.abort(new Error('stopping'))), { message: 'stopping' })
 })
 
-t.test('a server that speaks HTTP/1.1 alone is spoken to so', async (t) => {
+t.test('a server that speaks only HTTP/1.1 is called with it', async (t) => {
   const server = https.createServer({ cert, key }, (request, response) =>
     response.end(`"${request.httpVersion}"`),
   )
@@ -191,7 +191,7 @@ t.test('a server that speaks HTTP/1.1 alone is spoken to so', async (t) => {
   client.close()
 })
 
-t.test('a certificate of nobody we know is refused', async (t) => {
+t.test('a certificate of an unknown authority is refused', async (t) => {
   const other = createCertificateAuthority().issue(['127.0.0.1'])
   const server = createSecureServer({ cert: other.certificate, key: other.key })
   server.listen(0, '127.0.0.1')

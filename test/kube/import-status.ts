@@ -63,7 +63,7 @@ t.test('a good import is accepted, a bad one is not, with every fault', async (t
   t.match(writes[1]?.body, { status: { conditions: [{ status: 'False', reason: 'Invalid', message }] } })
 })
 
-t.test('what stands there already is not written, whoever wrote it', async (t) => {
+t.test('a status that is there already is not written, whichever node wrote it', async (t) => {
   const first = await bench(t)
   first.report(edition(1), [])
   await first.later(8_000)
@@ -123,7 +123,7 @@ t.test(
   },
 )
 
-t.test('a plugin that may not is told so once, and asks no more', async (t) => {
+t.test('a missing permission is logged once, and nothing more is written', async (t) => {
   const { report, writes, later, written, log } = await bench(t, () => status(403, 'Forbidden'))
   report(edition(1), [])
   await later(8_000)
@@ -135,7 +135,7 @@ t.test('a plugin that may not is told so once, and asks no more', async (t) => {
   t.equal(writes.length, 1)
 })
 
-t.test('what is not followed any more is forgotten, and said no more', async (t) => {
+t.test('an import that is not followed any more gets no status', async (t) => {
   const { report, forget, writes, later, written } = await bench(t)
   report(edition(1), [])
   forget('my-namespace1', 'python-backend')

@@ -92,7 +92,7 @@ async function pass(clock: FakeClock, totalMs: number): Promise<void> {
   }
 }
 
-t.test('an import is read when it is asked for, alone, and then served from memory', async (t) => {
+t.test('only a requested import is read, and then served from memory', async (t) => {
   const { api, imports } = await bench(t, (api) => {
     for (let index = 0; index < 600; index += 1) api.put(`app-${index}`)
   })
@@ -126,7 +126,7 @@ t.test('one that does not exist is not followed, and the message names those tha
   t.equal((await ask('apq')).name, 'apq', 'it is looked for anew each time')
 })
 
-t.test('an edit and a deletion are told at once, those of others never', async (t) => {
+t.test('an edit and a deletion are reported at once, those of other imports never', async (t) => {
   const { api, imports, changes, roleOf, inTime } = await following(t, ['app', 'goes'])
   api.put('app', (spec) => Object.assign(spec, { role: 'other' }))
   api.put('unused', (spec) => Object.assign(spec, { role: 'other' }))
@@ -192,7 +192,7 @@ t.test('an import that becomes faulty stays as it was good, and the log names th
   t.equal(told.length, 1)
 })
 
-t.test('an import that never was good says what is wrong with it, and is followed', async (t) => {
+t.test('an import that never was valid is rejected with its faults, and is followed', async (t) => {
   const { api, imports, roleOf, inTime } = await bench(t, (api) =>
     api.put('app', (spec) => Object.assign(spec, { role: 'a/b' })),
   )
@@ -203,7 +203,7 @@ t.test('an import that never was good says what is wrong with it, and is followe
   await inTime('its mending', async () => (await roleOf('app').catch(() => '')) !== '')
 })
 
-t.test('whatever judging does wrong is the fault of that import alone, and is tried again', async (t) => {
+t.test('a validation that fails is a fault of that import only, and is retried', async (t) => {
   let isIll = true
   const validate = async (manifest: unknown) => {
     if (isIll && JSON.stringify(manifest).includes('"ill"'))
@@ -218,7 +218,7 @@ t.test('whatever judging does wrong is the fault of that import alone, and is tr
   t.equal((await imports.get(NAMESPACE, 'ill', never)).name, 'ill')
 })
 
-t.test('what can be said of a hostile import is bounded', async (t) => {
+t.test('the faults of a hostile import are bounded', async (t) => {
   const validate = async () => ({ faults: Array.from({ length: 10_000 }, () => 'x'.repeat(10_000)) })
   const { log, roleOf } = await bench(t, (api) => api.put('app'), { validate })
   const error = await roleOf('app').catch((thrown: Error) => thrown)
@@ -309,7 +309,7 @@ t.test('while it is away few ask, however many imports are followed', async (t) 
   t.ok(api.seen.length < 30 + 30, `${api.seen.length} requests in a minute`)
 })
 
-t.test('a version that is too old leads to a new reading, which tells what came of it', async (t) => {
+t.test('a version that is too old leads to another read, which finds the change', async (t) => {
   const { api, changes, inTime } = await following(t, ['stays', 'goes', 'changes'])
   await api.stop()
   api.delete('goes')
@@ -323,7 +323,7 @@ t.test('a version that is too old leads to a new reading, which tells what came 
   )
 })
 
-t.test('an API server whose memory stays behind is asked for what etcd has', async (t) => {
+t.test('when the cache of the API server stays behind, etcd is read', async (t) => {
   const { api, inTime } = await following(t, ['app'])
   // As after a restore from a backup: no version ever comes to ours.
   api.instead = ({ query }) =>
@@ -344,7 +344,7 @@ t.test('a server that forgets every version is not asked without end', async (t)
   t.ok(listings > 2 && listings < 15, `${listings} readings in a minute`)
 })
 
-t.test('a watch that falls silent is given up and taken anew', async (t) => {
+t.test('a silent watch is closed and opened again', async (t) => {
   const { api, clock, changes, log, inTime } = await following(t, ['app'])
   await clock.advance(149_000)
   t.equal(api.requests('watch').length, 0)
@@ -409,7 +409,7 @@ t.test('start and get give up waiting with their signal', async (t) => {
   await t.rejects(asking, { message: 'too late' })
 })
 
-t.test('refusals name what is missing', async (t) => {
+t.test('refusals name the missing permission or CRD', async (t) => {
   for (const [code, reason, told] of [
     [403, 'Forbidden', /ClusterRole needs list and watch on secretsstoreimports/],
     [404, 'NotFound', /is the CRD secretsstoreimports\.deckhouse\.io installed/],
@@ -427,7 +427,7 @@ t.test('refusals name what is missing', async (t) => {
   }
 })
 
-t.test('what nobody uses is followed for a while, then forgotten', async (t) => {
+t.test('an unused import is followed for a while, then forgotten', async (t) => {
   const forgotten: string[] = []
   const onForgotten = (namespace: string, name: string) => forgotten.push(`${namespace}/${name}`)
   const { api, clock, imports, inTime } = await following(t, ['app', 'kept'], undefined, { onForgotten })
@@ -446,14 +446,14 @@ t.test('what nobody uses is followed for a while, then forgotten', async (t) => 
   t.equal(reads(api).length, 1, 'read anew')
 })
 
-t.test('of those that nobody uses only so many are followed on', async (t) => {
+t.test('the number of unused imports that are followed is bounded', async (t) => {
   const names = Array.from({ length: 80 }, (_, index) => `app-${index}`)
   const { api, imports } = await following(t, names)
   for (const name of names) imports.forget(NAMESPACE, name)
   await until('the watches to end', () => api.openWatches === 64)
 })
 
-t.test('a namespace has its share of watches; what is over is looked at once a minute', async (t) => {
+t.test('a namespace has its share of watches; further imports are read once a minute', async (t) => {
   const names = Array.from({ length: 140 }, (_, index) => `app-${index}`)
   const { api, clock, imports, roleOf, inTime } = await bench(t, (api) => {
     for (const name of names) api.put(name)

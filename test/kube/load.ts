@@ -160,7 +160,7 @@ t.test("a pod uses its own service account, and ~/.kube/config is for people's m
   t.equal(credential.ca, 'pod ca')
 })
 
-t.test('with neither the message says what to do', async (t) => {
+t.test('with neither the message has the next step', async (t) => {
   const { load } = bench(t, {})
   t.throws(
     () => load({}),
@@ -168,7 +168,7 @@ t.test('with neither the message says what to do', async (t) => {
   )
 })
 
-t.test('what is wrong with a kubeconfig is told by field, never by value', async (t) => {
+t.test('faults of a kubeconfig name the field, never the value', async (t) => {
   for (const [content, message] of [
     ['token: [canary', /is not YAML/],
     [

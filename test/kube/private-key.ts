@@ -25,7 +25,7 @@ t.test('keys that servers have are read, however they are written', async (t) =>
   }
 })
 
-t.test('what is none is none', async (t) => {
+t.test('text without a usable private key gives none', async (t) => {
   const pem = generateKeyPairSync('ed25519').privateKey.export(options).toString()
   const locked = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
   const secret = locked.export({ ...options, cipher: 'aes-256-cbc', passphrase: 'x' }).toString()

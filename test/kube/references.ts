@@ -47,7 +47,7 @@ t.test('a CA comes from a Secret', async (t) => {
   t.match(api.seen, [{ path: '/api/v1/namespaces/shop/secrets/vault-ca' }])
 })
 
-t.test('while the API server is away or fails, what was read last goes on being true', async (t) => {
+t.test('while the API server is down or fails, the last CA stays in use', async (t) => {
   const { api, clock, references } = await bench(t)
   await references.caCert('shop', configMap, never)
   await clock.advance(120_000)
@@ -61,7 +61,7 @@ t.test('while the API server is away or fails, what was read last goes on being 
   )
 })
 
-t.test('what is missing or wrong is told by name, never by content', async (t) => {
+t.test('faults of a reference have names, never content', async (t) => {
   const { api, references } = await bench(t)
   const cases: [object, RegExp][] = [
     [status(404, 'NotFound', 'no'), /ConfigMap "shop\/vault-ca" does not exist.*correct spec\.caCertRef/],
@@ -92,7 +92,7 @@ const holding = (text: string) => ({
   body: { data: { 'secret-id': Buffer.from(text).toString('base64'), 'other-key': 'b3RoZXI=' } },
 })
 
-t.test('a secret ID is read anew whenever it is asked for, once for all who ask at one time', async (t) => {
+t.test('a secret ID is read for each request, once for concurrent ones', async (t) => {
   const { api, references } = await bench(t)
   api.instead = () => holding('old-id\n')
   t.equal((await references.secretId('shop', secretIdRef, never)).reveal(), 'old-id')
@@ -128,7 +128,7 @@ t.test('a secret ID that is not there is never replaced by the one that was', as
   t.notMatch(String(error), /canary/)
 })
 
-t.test('what is wrong with the Secret of a secret ID is told by field, name and key', async (t) => {
+t.test("faults of a secret ID's Secret have field, name and key", async (t) => {
   const { api, references } = await bench(t)
   const cases: [object, Fault, RegExp][] = [
     [

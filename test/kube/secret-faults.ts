@@ -9,7 +9,7 @@ import { createCertificateAuthority } from '../harness/pki/certificates.ts'
 const START = Date.UTC(2030, 0, 1)
 const ours = { 'app.kubernetes.io/managed-by': 'vault-files-csi' }
 
-t.test('a Secret that somebody else made is refused, and never touched', async (t) => {
+t.test('a Secret that another party created is refused, and never written', async (t) => {
   const { store, syncs } = await secretSyncBench(t, 'one')
   const foreign: [object, RegExp][] = [
     [{}, /a Secret of that name exists that driver d\.example\.org did not make; next: choose another name/],
@@ -30,7 +30,7 @@ t.test('a Secret that somebody else made is refused, and never touched', async (
   t.equal(store.writes, 0)
 })
 
-t.test('what Kubernetes does not change is told: type, and immutable content', async (t) => {
+t.test('changes that Kubernetes does not allow are refused: type, and immutable content', async (t) => {
   const { store, syncs } = await secretSyncBench(t, 'one')
   await syncs.one.sync([wantedSecret()], never)
   await t.rejects(
@@ -45,7 +45,7 @@ t.test('what Kubernetes does not change is told: type, and immutable content', a
   )
 })
 
-t.test('each refusal of the API server says what to do, in words without values', async (t) => {
+t.test('each refusal of the API server leads to a next step, without values', async (t) => {
   const { api, syncs } = await secretSyncBench(t, 'one')
   const cannot = (verb: string, what: string) =>
     status(
@@ -116,7 +116,7 @@ t.test('an API server that is away is tried again soon, and nothing is taken for
   t.strictSame(store.values(ID), { PASSWORD: 'first canary' })
 })
 
-t.test('who gives up is not waited for, and holds up nobody', async (t) => {
+t.test('an aborted sync rejects at once, and delays no other', async (t) => {
   const { api, store, syncs } = await secretSyncBench(t, 'one')
   api.instead = () => 'hang'
   const abort = new AbortController()
@@ -129,7 +129,7 @@ t.test('who gives up is not waited for, and holds up nobody', async (t) => {
   t.strictSame(store.owners(ID), ['uid-of-web-0'])
 })
 
-t.test('content that its type does not allow is told by key before anything is written', async (t) => {
+t.test('content that its type does not allow is reported by key before anything is written', async (t) => {
   const { api, syncs, requests } = await secretSyncBench(t, 'one')
   const authority = createCertificateAuthority()
   const { certificate: crt, key } = authority.issue(['web.example.org'])

@@ -57,7 +57,7 @@ t.test('nodes that see a rotation at one time write it once', async (t) => {
   t.strictSame(store.values(ID), { V: 'next' })
 })
 
-t.test('a conflict leads to another look, not to an overwrite', async (t) => {
+t.test('a conflict leads to another read, not to an overwrite', async (t) => {
   const { api, store, syncs, requests } = await secretSyncBench(t, 'one')
   await syncs.one.sync([wantedSecret()], never)
   requests()
@@ -78,7 +78,7 @@ t.test('a conflict leads to another look, not to an overwrite', async (t) => {
   t.strictSame(store.values(ID), { PASSWORD: 'newer' })
 })
 
-t.test('a Secret that is deleted and made anew between look and write is looked at again', async (t) => {
+t.test('a Secret that is deleted and created again between read and write is read again', async (t) => {
   const { api, store, syncs, requests } = await secretSyncBench(t, 'one')
   await syncs.one.sync([wantedSecret()], never)
   requests()
@@ -96,7 +96,7 @@ t.test('a Secret that is deleted and made anew between look and write is looked 
   t.strictSame(store.owners(ID), [])
 })
 
-t.test('a mark from a clock far ahead stops nobody', async (t) => {
+t.test('a timestamp far in the future stops no node', async (t) => {
   const { store, syncs } = await secretSyncBench(t, 'one', 'two')
   await syncs.two.sync([wantedSecret({ fetchedAt: START + 3_600_000, pod: second })], never)
   await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'next' }, fetchedAt: START })], never)
@@ -114,7 +114,7 @@ t.test('conflicts without end are given up for now', async (t) => {
   })
 })
 
-t.test('of what was issued to each pod the first stays until its pod has gone', async (t) => {
+t.test("of per-volume leases the first pod's content stays until that pod is gone", async (t) => {
   const { store, syncs, clock } = await secretSyncBench(t, 'one', 'two')
   const own = (value: string, more: object = {}) =>
     wantedSecret({ isPerVolume: true, data: { V: value }, fetchedAt: clock.now(), ...more })

@@ -13,7 +13,7 @@ import {
 const START = Date.UTC(2030, 0, 1)
 const second = podNamed('web-1')
 
-t.test('a Secret is made with its content, who made it, and the pod it goes with', async (t) => {
+t.test('a Secret is created with its content, its manager, and the pod as owner', async (t) => {
   const { store, syncs, requests, log } = await secretSyncBench(t, 'one')
   await syncs.one.sync([wantedSecret()], never)
   t.equal(requests(), 'GET POST')
@@ -33,7 +33,7 @@ t.test('a Secret is made with its content, who made it, and the pod it goes with
   t.notMatch(log.text, /canary/)
 })
 
-t.test('content that stays is looked at once a minute and never written', async (t) => {
+t.test('unchanged content is checked once a minute and never written', async (t) => {
   const { store, syncs, requests, clock } = await secretSyncBench(t, 'one')
   await syncs.one.sync([wantedSecret()], never)
   requests()
@@ -61,7 +61,7 @@ t.test('content that changes is written at once: keys that went go', async (t) =
   t.notMatch(log.text, /canary/)
 })
 
-t.test('what others wrote on the Secret beside its content stays', async (t) => {
+t.test('labels and annotations of others stay on the Secret', async (t) => {
   const { store, syncs } = await secretSyncBench(t, 'one')
   await syncs.one.sync([wantedSecret()], never)
   const { labels, annotations } = store.get(ID).metadata
@@ -72,7 +72,7 @@ t.test('what others wrote on the Secret beside its content stays', async (t) => 
   t.match(store.get(ID).metadata, { labels: { team: 'a' }, annotations: { note: 'b' } })
 })
 
-t.test('a Secret that was edited or deleted by hand is put right at the next look', async (t) => {
+t.test('a Secret that was edited or deleted by hand is restored at the next check', async (t) => {
   const { store, syncs, clock } = await secretSyncBench(t, 'one')
   await syncs.one.sync([wantedSecret()], never)
   store.put(ID, { data: { PASSWORD: 'ZWRpdGVk', MORE: 'bW9yZQ==' } })
@@ -85,7 +85,7 @@ t.test('a Secret that was edited or deleted by hand is put right at the next loo
   t.strictSame(store.values(ID), { PASSWORD: 'first canary' })
 })
 
-t.test('many volumes of a node share one look, and all their pods become owners', async (t) => {
+t.test('many volumes of a node share one check, and all their pods become owners', async (t) => {
   const { store, syncs, requests } = await secretSyncBench(t, 'one')
   const pods = Array.from({ length: 30 }, (_, index) => podNamed(`web-${index}`))
   await Promise.all(pods.map((pod) => syncs.one.sync([wantedSecret({ pod })], never)))
@@ -124,7 +124,7 @@ t.test('a Secret that is to be retained has no owners, and loses those it had', 
   t.strictSame(store.owners(ID), [])
 })
 
-t.test('an owner is added although the content is newer than what its node saw', async (t) => {
+t.test("an owner is added although the content is newer than its node's data", async (t) => {
   const { store, syncs } = await secretSyncBench(t, 'one', 'two')
   await syncs.one.sync([wantedSecret({ data: { PASSWORD: 'new' }, fetchedAt: START + 1 })], never)
   await syncs.two.sync([wantedSecret({ data: { PASSWORD: 'old' }, pod: second })], never)
@@ -132,7 +132,7 @@ t.test('an owner is added although the content is newer than what its node saw',
   t.strictSame(store.owners(ID), ['uid-of-web-0', 'uid-of-web-1'])
 })
 
-t.test('one Secret that fails keeps no other from being brought in step', async (t) => {
+t.test('one Secret that fails does not stop the sync of others', async (t) => {
   const { store, syncs, log } = await secretSyncBench(t, 'one')
   store.put('shop/foreign', {})
   store.put('shop/foreign-too', {})

@@ -24,7 +24,7 @@ async function bench(t: Test) {
   return { api, clock, log, remover: createTaintRemover({ client, clock, log, nodeId: 'node1', key: KEY }) }
 }
 
-t.test('the startup taint goes and the others stay, unless somebody changed them meanwhile', async (t) => {
+t.test('the startup taint is removed and the others stay, unless they changed meanwhile', async (t) => {
   const { api, remover } = await bench(t)
   api.instead = () => ({ status: 200, body: node(startup, other) })
   await remover.remove(never)
@@ -34,7 +34,7 @@ t.test('the startup taint goes and the others stay, unless somebody changed them
   ])
 })
 
-t.test('a node without the taint is left alone', async (t) => {
+t.test('a node without the taint is not written', async (t) => {
   const { api, remover } = await bench(t)
   for (const body of [node(other), { spec: {} }]) {
     api.instead = () => ({ status: 200, body })

@@ -86,7 +86,7 @@ t.test('without the right to request tokens the message names it', async (t) => 
   )
 })
 
-t.test('a pod that is gone is told in the words of the API server', async (t) => {
+t.test("for a pod that is gone the fault has the API server's message", async (t) => {
   const { api, tokens } = await bench(t)
   api.instead = () => status(404, 'NotFound', 'pods "app-1" not found')
   await t.rejects(tokens.request(pod, 'vault', never), faulty('token_missing', /pods "app-1" not found/))
