@@ -9,10 +9,10 @@ import type { Answers } from '../core/render/answers.ts'
 import { renderFiles } from '../core/render/render.ts'
 import { createSizeLimit } from '../core/render/size-limit.ts'
 import { SecretBytes } from '../core/secret.ts'
-import { createFairQueue } from './fair-queue.ts'
+import { createLimitedProcesses } from './limited-processes.ts'
 import type { PlainAnswer, RenderTask } from './messages.ts'
-import { createProcessPool } from './process-pool.ts'
 import { type SandboxProcess, startSandboxProcess } from './sandbox-process.ts'
+import { createTaskQueue } from './task-queue.ts'
 import { plainFault, unforeseenFault } from './tasks.ts'
 
 /** Budgets: other tenants wait this long at most, plus the start of a process. */
@@ -37,8 +37,8 @@ const LONG_FIELDS: ReadonlySet<string> = new Set(['template', 'include', 'exclud
  */
 export function createSandbox(deps: { clock: Clock; start?: () => SandboxProcess }): Sandbox {
   const { clock, start = () => startSandboxProcess() } = deps
-  const queue = createFairQueue()
-  const pool = createProcessPool({ clock, start })
+  const queue = createTaskQueue()
+  const pool = createLimitedProcesses({ clock, start })
 
   return {
     async validateImport(manifest, namespace, signal) {

@@ -1,6 +1,6 @@
 import { FaultError } from '../core/faults/fault.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import { createFairQueue } from './fair-queue.ts'
+import { createCallQueue } from './call-queue.ts'
 import { createPauses } from './pauses.ts'
 
 /** The origin of a call, and the part of Vault that it needs. */
@@ -53,7 +53,7 @@ export function createLane(deps: {
   everywhere: Counter
 }): Lane {
   const { address, clock, callsPerSecond, concurrency, everywhere } = deps
-  const waiting = createFairQueue<Waiter>()
+  const waiting = createCallQueue<Waiter>()
   const pauses = createPauses(clock)
   const running = createCounter()
   const burst = Math.max(1, callsPerSecond)

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { createClock } from '../../src/ops/clock.ts'
-import { createProcessPool } from '../../src/sandbox/process-pool.ts'
+import { createLimitedProcesses } from '../../src/sandbox/limited-processes.ts'
 import { startSandboxProcess } from '../../src/sandbox/sandbox-process.ts'
 import { until } from '../harness/until.ts'
 
@@ -10,7 +10,7 @@ const program = new URL('../harness/hostile/sandbox-hog.ts', import.meta.url)
 const budget = { cpuMs: 200, what: 'judging it' }
 
 function bench(t: { teardown(task: () => void): void }) {
-  const pool = createProcessPool({ clock: createClock(), start: () => startSandboxProcess(program) })
+  const pool = createLimitedProcesses({ clock: createClock(), start: () => startSandboxProcess(program) })
   t.teardown(() => pool.close())
   return (manifest: string, cpuMs = 200) => pool.run({ kind: 'validate', manifest }, { ...budget, cpuMs })
 }

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { createFairQueue } from '../../src/sandbox/fair-queue.ts'
+import { createTaskQueue } from '../../src/sandbox/task-queue.ts'
 
 /** Tasks that run until the test ends them, in the order in which they began. */
 function bench() {
-  const queue = createFairQueue()
+  const queue = createTaskQueue()
   const begun: string[] = []
   const ends = new Map<string, () => void>()
   const enter = (namespace: string, name: string, signal?: AbortSignal) =>
@@ -30,7 +30,7 @@ t.test('a victim waits for one task of an attacker, however many there are', asy
 })
 
 t.test("beside a task that takes long another namespace's begins, and no third one", async (t) => {
-  const queue = createFairQueue()
+  const queue = createTaskQueue()
   const begun: string[] = []
   const ends = new Map<string, () => void>()
   const isLong = new Map<string, () => void>()
@@ -80,7 +80,7 @@ t.test('a task that fails lets the next one start', async (t) => {
 })
 
 t.test('a namespace whose task was ended comes after all others that wait', async (t) => {
-  const queue = createFairQueue()
+  const queue = createTaskQueue()
   const order: string[] = []
   const ended = new FaultError('import_too_large', { endedBy: 'time' })
   const first = Promise.withResolvers<void>()

@@ -13,7 +13,7 @@ const MOST_PENALIZED = 1_000
  * namespace run in order. While a task that reports itself long is running, one of another namespace may start. A
  * namespace whose last task was ended for exceeding its budget comes after all others that wait.
  */
-export type FairQueue = {
+export type TaskQueue = {
   /** @throws errors of `task`; the signal's reason, though a task that has started runs to its end */
   run<T>(
     namespace: string,
@@ -22,7 +22,7 @@ export type FairQueue = {
   ): Promise<T>
 }
 
-export function createFairQueue(): FairQueue {
+export function createTaskQueue(): TaskQueue {
   /** In the order in which they come next; one that was served goes to the end. */
   const queues = new Map<string, Waiting[]>()
   const running = new Set<Running>()

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { FaultError } from '../../src/core/faults/fault.ts'
-import { createProcessPool } from '../../src/sandbox/process-pool.ts'
+import { createLimitedProcesses } from '../../src/sandbox/limited-processes.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeSandboxProcess } from '../fakes/sandbox-process.ts'
 
@@ -15,7 +15,7 @@ function bench() {
     processes.push(sandboxProcess)
     return sandboxProcess
   }
-  const pool = createProcessPool({ clock, start })
+  const pool = createLimitedProcesses({ clock, start })
   /** Advances the time in small steps and runs the timers that are due. */
   const pass = async (ms: number) => {
     for (let left = ms; left > 0; left -= 50) {

@@ -12,7 +12,7 @@ export type Waiter = {
  * A round robin over askers: however many calls one has waiting, the others are not delayed, and one that was quiet goes
  * first. Among the calls of one asker the urgent ones go first, then a round robin over its mounts.
  */
-export type FairQueue<W extends Waiter> = {
+export type CallQueue<W extends Waiter> = {
   readonly size: number
   countOf(asker: string): number
   add(waiter: W): void
@@ -35,7 +35,7 @@ type Asker<W> = {
   lines: Map<string, Line<W>>
 }
 
-export function createFairQueue<W extends Waiter>(): FairQueue<W> {
+export function createCallQueue<W extends Waiter>(): CallQueue<W> {
   const askers = new Map<string, Asker<W>>()
   /** The count of the asker served last: one that comes back from a rest starts here, and gains nothing by the rest. */
   let round = 0

@@ -8,7 +8,7 @@ import { HEAP_MIB, type SandboxProcess } from './sandbox-process.ts'
 export type TaskBudget = { cpuMs: number; what: string }
 
 /** Runs tasks in sandbox processes, one at a time in each. Processes are started when needed and ended when idle. */
-export type ProcessPool = {
+export type LimitedProcesses = {
   /**
    * The caller runs no more than two at a time.
    * @param onLong called once when the task turns out to take long: another process is ready, or soon will be
@@ -47,13 +47,13 @@ type Ending =
   | { gone: 'before' | 'during' }
   | { endedBy: 'time' | 'loading' }
 
-export function createProcessPool({
+export function createLimitedProcesses({
   clock,
   start,
 }: {
   clock: Clock
   start: () => SandboxProcess
-}): ProcessPool {
+}): LimitedProcesses {
   const busy = new Set<SandboxProcess>()
   /** The most recently used is last: its code is compiled. */
   const idle: SandboxProcess[] = []
