@@ -60,8 +60,9 @@ t.test('whatever goes away, pods keep their files', { skip: notOurs }, async (t)
   })
 
   await t.test('kubelet has asked for the usage of the volume by now', async (t) => {
+    // Every 60 to 120 s for each pod, and one question may have met the killed plugin.
     const asked = () => kubeletCalls('NodeGetVolumeStats', 'OK')
-    await until('the question', async () => (await asked()) > 0, { timeoutMs: 90_000, everyMs: 1_000 })
+    await until('the question', async () => (await asked()) > 0, { timeoutMs: 240_000, everyMs: 1_000 })
     t.equal(await kubeletCalls('NodeGetVolumeStats', 'Internal'), 0)
   })
 
